@@ -1,0 +1,1 @@
+//! Test lists that every swifthook backend and adapter passes.

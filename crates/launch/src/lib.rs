@@ -1,0 +1,1 @@
+//! Launchers for swifthook: supervised local processes, and the git workspace.

@@ -1,0 +1,1 @@
+//! Job queues for swifthook: in memory and on SQLite.

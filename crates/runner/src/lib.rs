@@ -1,0 +1,1 @@
+//! The loop that takes a swifthook job from queued to its end.

@@ -1,0 +1,2 @@
+//! The smallest axum server that takes signed pushes.
+fn main() {}

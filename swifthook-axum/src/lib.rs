@@ -1,0 +1,1 @@
+//! GitHub push webhooks for axum servers, verified and decided by swifthook-core.

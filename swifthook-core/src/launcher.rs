@@ -1,0 +1,229 @@
+//! Launchers: what makes a run of a job, and tells how it goes.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::id::JobId;
+use crate::job::{Exit, Job};
+use crate::policy::Reason;
+use crate::problem::opaque_problem;
+use crate::time::Timestamp;
+
+/// Starts runs, and answers for them.
+///
+/// A launcher keeps one promise above all: a [`RunKey`] has at most one run, ever. Everything else may fail and be
+/// asked again.
+#[async_trait]
+pub trait TrainingLauncher: Send + Sync {
+    /// What it can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Starts the run of `key`, or finds it started: submitted twice, even by two callers at once, it runs once.
+    ///
+    /// Not cancel-safe: when the future is dropped the run may or may not exist, and [`find`](Self::find) tells.
+    ///
+    /// # Errors
+    ///
+    /// A permanent error says that nothing runs and nothing would; a passing one says nothing about whether it
+    /// runs, and the caller must ask [`find`](Self::find) before it counts on either.
+    async fn submit(&self, key: &RunKey, run: &RunSpec) -> Result<RunHandle, LaunchError>;
+
+    /// The run of `key`, if there is one: what is asked after a crash between submitting and recording.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot tell.
+    async fn find(&self, key: &RunKey) -> Result<Option<RunHandle>, LaunchError>;
+
+    /// How the run is. Once it has answered `Ended` or `Vanished`, nothing of the run is left alive, and it
+    /// answers so ever after.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot tell; this is evidence of nothing, as [`RunStatus::Unreachable`] is.
+    async fn poll(&self, run: &RunHandle) -> Result<RunStatus, LaunchError>;
+
+    /// Asks the run to end. Only [`poll`](Self::poll) says that it is over. Asking again, or of a run that has
+    /// ended, is no error.
+    ///
+    /// # Errors
+    ///
+    /// When the run could not be asked.
+    async fn stop(&self, run: &RunHandle, how: Stop) -> Result<(), LaunchError>;
+}
+
+/// What a launcher can do: the honest differences between them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capabilities {
+    /// Its runs go on when this process ends.
+    pub survives_restart: bool,
+    /// Any host can ask for a run that another one started.
+    pub any_host: bool,
+    /// It has the output of a run.
+    pub logs: bool,
+    /// A run can save, let go of the machine and go on later.
+    pub yields: bool,
+    /// A run can span several nodes.
+    pub multi_node: bool,
+    /// It takes GPUs by lease.
+    pub gpu_leases: bool,
+}
+
+/// The identity of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RunKey {
+    /// The job.
+    pub job: JobId,
+    /// Its attempt, from 1.
+    pub attempt: u32,
+}
+
+/// `<job>-<attempt>`: also the name of its directory.
+impl fmt::Display for RunKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.job, self.attempt)
+    }
+}
+
+/// Everything that a launcher needs to start a run.
+#[derive(Clone)]
+pub struct RunSpec {
+    /// The job, with recipe, change and configuration.
+    pub job: Arc<Job>,
+    /// The command. No shell sees it.
+    pub argv: Vec<String>,
+    /// The whole environment of the run: nothing is inherited. May hold secrets, so it is neither stored nor
+    /// shown.
+    pub env: BTreeMap<String, String>,
+    /// The directory of this attempt.
+    pub run_dir: PathBuf,
+    /// Where the command starts.
+    pub working_dir: PathBuf,
+    /// Where it writes its result.
+    pub output_dir: PathBuf,
+    /// How long it may take.
+    pub timeout: Option<Duration>,
+    /// How long it may take to end once it is asked to.
+    pub grace: Duration,
+}
+
+/// Without the values of the environment.
+impl fmt::Debug for RunSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunSpec")
+            .field("job", &self.job.id)
+            .field("argv", &self.argv)
+            .field("env", &self.env.keys().collect::<Vec<_>>())
+            .field("run_dir", &self.run_dir)
+            .field("working_dir", &self.working_dir)
+            .field("output_dir", &self.output_dir)
+            .field("timeout", &self.timeout)
+            .field("grace", &self.grace)
+            .finish()
+    }
+}
+
+/// What a launcher needs to find a run again; stored with the job.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunHandle {
+    /// The launcher's name.
+    pub launcher: Arc<str>,
+    /// The host that it runs on, where only that host can answer for it.
+    pub host: Option<Arc<str>>,
+    /// The version of `data`.
+    pub version: u16,
+    /// The launcher's own.
+    pub data: serde_json::Value,
+}
+
+/// How a run is.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum RunStatus {
+    /// It has not begun.
+    Pending(Reason),
+    /// It runs.
+    Running(Progress),
+    /// It has ended, and nothing of it is left.
+    Ended(Exit),
+    /// It is gone without a word, and nothing of it is left. This is evidence.
+    Vanished,
+    /// It cannot be asked. This is not evidence.
+    Unreachable {
+        /// Since when.
+        since: Timestamp,
+    },
+}
+
+/// How far a run is, as far as it tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Steps done.
+    pub step: Option<u64>,
+    /// Steps in all.
+    pub max_steps: Option<u64>,
+    /// The training loss.
+    pub loss: Option<f64>,
+    /// Seconds to go.
+    pub eta_s: Option<u64>,
+}
+
+impl Progress {
+    /// Whether all steps are done; `None` where the run does not count.
+    #[must_use]
+    pub fn is_done(&self) -> Option<bool> {
+        Some(self.step? >= self.max_steps?)
+    }
+}
+
+/// How a run is asked to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stop {
+    /// Save, and go on later.
+    Yield,
+    /// End; after this long it is killed.
+    Grace(Duration),
+    /// End at once.
+    Kill,
+}
+
+opaque_problem! {
+    /// A launcher could not do what was asked.
+    LaunchError
+}
+
+/// A launcher from a callback, for those who only want to be called: each run is one call of `start`, and it has
+/// ended when the call returns. Wrap it yourself if runs must survive a restart.
+///
+/// The launcher remembers its runs in this process only, and says so in its [`Capabilities`]: after a restart a
+/// run that had begun is [`Vanished`](RunStatus::Vanished).
+///
+/// # Examples
+///
+/// ```
+/// use swifthook_core::{Exit, launch_fn};
+///
+/// let launcher = launch_fn("mine", |key, run| async move {
+///     println!("{key}: train {} at {}", run.job.change.recipe, run.job.change.head);
+///     Exit { code: Some(0), ..Exit::default() }
+/// });
+/// # let _ = launcher;
+/// ```
+pub fn launch_fn<F, Fut>(name: &str, start: F) -> LaunchFn<F>
+where
+    F: Fn(RunKey, RunSpec) -> Fut + Send + Sync,
+    Fut: Future<Output = Exit> + Send + 'static,
+{
+    LaunchFn { name: name.into(), start, runs: Default::default() }
+}
+
+mod callback;
+pub use callback::LaunchFn;

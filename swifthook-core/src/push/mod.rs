@@ -1,0 +1,64 @@
+//! A push, read from a verified body: only what decides and what explains.
+//!
+//! [`Push`] owns what it has, so it fits an extractor, a spawned task and a queue. The paths that it lists are
+//! spans into the body's [`Bytes`](bytes::Bytes): nothing is copied for a path that needs no decoding.
+
+mod changes;
+mod paths;
+
+pub use changes::{ChangeSet, Gap};
+pub use paths::{Change, Paths, PathsBuilder};
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::git::{CommitSha, RefName};
+use crate::id::RepoName;
+use crate::time::Timestamp;
+
+/// A push of a repository that the configuration knows, by a hook that may speak for it.
+///
+/// See <https://docs.github.com/en/webhooks/webhook-events-and-payloads#push> for the payload. Nothing in it is
+/// believed for where to fetch from or whom to answer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Push {
+    /// The repository, by its configured name.
+    pub repository: RepoName,
+    /// What was moved.
+    pub ref_name: RefName,
+    /// Where the ref was before; `None` if it is new.
+    pub before: Option<CommitSha>,
+    /// The commit that the ref is at now: `head_commit.id` where there is one, since for an annotated tag `after`
+    /// is the tag object. `None` if the ref was deleted.
+    pub head: Option<CommitSha>,
+    /// Whether the head commit asks to be skipped (`[skip ci]` and its kin, or the trailer `skip-checks: true`).
+    pub skip_marker: bool,
+    /// The login of the account that pushed.
+    pub sender: Option<Arc<str>>,
+    /// `repository.pushed_at`, to the second: the one time in a payload that is signed.
+    pub pushed_at: Option<Timestamp>,
+    /// Which files changed, as far as the payload tells.
+    pub changes: ChangeSet,
+    /// How we came to know of it.
+    pub source: Source,
+}
+
+/// How a push came to be known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// GitHub delivered it.
+    Hook {
+        /// The hook's configured name.
+        hook: Arc<str>,
+        /// `X-GitHub-Delivery`: unsigned, repeated by a redelivery, shared by hooks of one event.
+        guid: Arc<str>,
+    },
+    /// Comparing branch tips found it.
+    Reconcile,
+    /// A poll of the repository found it.
+    Pull,
+    /// A person asked for it.
+    Person,
+}

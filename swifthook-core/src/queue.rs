@@ -1,0 +1,273 @@
+//! The queue: where jobs wait, and where every change of their state is made.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::git::RefName;
+use crate::id::{DeliveryId, JobId, RepoName};
+use crate::intake::{ConfigDigest, Intake, RecipeVerdict};
+use crate::job::{Command, Event, Illegal, Job, Stage, StopKind};
+use crate::launcher::{Progress, RunHandle};
+use crate::problem::Problem;
+use crate::push::{Paths, Source};
+use crate::time::Timestamp;
+
+/// A durable queue of jobs that several workers share.
+///
+/// Each method is one transaction. All of them call [`State::apply`](crate::State::apply) for every change, so no
+/// backend has rules of its own. Dropping a future undoes nothing: the transaction may have happened or not.
+#[async_trait]
+pub trait JobQueue: Intake {
+    /// The next job for `worker`, under a lease of its own: an orphaned run first, then work whose time has come,
+    /// by priority and age, of a group in which nothing is active or claimed.
+    ///
+    /// Answers [`Claimed`] for jobs with a run to adopt (their lease ran out, or their worker released them), for
+    /// queued ones (the runner asks its [`Admission`](crate::Admission) and applies `Start`, `NotBefore`, `Hold`
+    /// or `NoLonger`), and for held ones that need a diff (these take no slot: `worker.slots_free` may be 0).
+    /// A job that lost its workers too often is quarantined here and not handed out.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot answer.
+    async fn claim(&self, worker: &Worker) -> Result<Option<Claimed>, QueueError>;
+
+    /// Makes a worker's `event` happen: the only way in which a worker changes a job.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError::StaleLease`] when another worker has the job by now: this one must let go of it and touch
+    /// nothing more. [`QueueError::Illegal`] when the event does not fit.
+    async fn apply(&self, lease: &Lease, event: Event) -> Result<Job, QueueError>;
+
+    /// Makes a person's command happen: the only way in which a person changes a job. `Retry` of a job at its end
+    /// answers the new job, `run + 1`.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError::NotFound`], or [`QueueError::Illegal`] when the command does not fit.
+    async fn command(&self, job: JobId, what: Command, who: &Actor) -> Result<Job, QueueError>;
+
+    /// Prolongs leases and tells what became of them, in their order. Also stores the progress of their runs.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot answer; the leases run on until their time is up.
+    async fn renew(&self, leases: &[(Lease, Option<Progress>)]) -> Result<Vec<Renewal>, QueueError>;
+
+    /// Does what time alone brings about. Safe to call from anywhere, at any time.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot answer.
+    async fn sweep(&self) -> Result<Swept, QueueError>;
+}
+
+/// What people look at. Reading never waits for writing.
+#[async_trait]
+pub trait History: Send + Sync {
+    /// One job.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot answer.
+    async fn job(&self, id: JobId) -> Result<Option<Job>, QueueError>;
+
+    /// Jobs, newest first.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot answer.
+    async fn jobs(&self, filter: &JobFilter) -> Result<Vec<Job>, QueueError>;
+
+    /// What happened to a job, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot answer.
+    async fn timeline(&self, id: JobId) -> Result<Vec<TimelineEntry>, QueueError>;
+
+    /// Deliveries, newest first, at most `limit`, from the one before `before` on.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot answer.
+    async fn deliveries(&self, before: Option<DeliveryId>, limit: usize)
+    -> Result<Vec<Delivery>, QueueError>;
+
+    /// One delivery.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot answer.
+    async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, QueueError>;
+}
+
+/// Who claims.
+#[derive(Clone, Debug)]
+pub struct Worker {
+    /// Its name, unique among those that share the queue.
+    pub name: Arc<str>,
+    /// Its host: orphans whose run only that host can answer for are handed to workers there.
+    pub host: Arc<str>,
+    /// Its labels.
+    pub labels: Vec<Arc<str>>,
+    /// Runs that it has room for. At 0 only orphans and diffs are handed out.
+    pub slots_free: usize,
+    /// How long a lease lasts unless it is renewed.
+    pub lease: Duration,
+}
+
+/// A worker's right to a job, for a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Lease {
+    /// The job.
+    pub job: JobId,
+    /// Moves with each change of worker, and fences what workers write.
+    pub epoch: u64,
+    /// The attempt at the time of the claim.
+    pub attempt: u32,
+}
+
+/// A job that was handed out.
+#[derive(Clone, Debug)]
+pub struct Claimed {
+    /// The right to it.
+    pub lease: Lease,
+    /// The job.
+    pub job: Job,
+    /// Its run, if one was recorded: look at it first, never submit.
+    pub run: Option<RunHandle>,
+}
+
+/// What became of a lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renewal {
+    /// It goes on.
+    Renewed,
+    /// It goes on, and the run is to end.
+    StopWanted(StopKind),
+    /// It is gone: another worker has the job, or the job has come to its end. Touch nothing of it any more.
+    Lost,
+}
+
+/// Who asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actor(pub Arc<str>);
+
+/// What a sweep did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Leases that had run out.
+    pub expired: u64,
+    /// Rows that were removed for their age.
+    pub removed: u64,
+}
+
+/// Which jobs are asked for.
+#[derive(Clone, Debug, Default)]
+pub struct JobFilter {
+    /// In one of these stages; empty for all.
+    pub stages: Vec<Stage>,
+    /// Of this recipe.
+    pub recipe: Option<String>,
+    /// Of this repository.
+    pub repository: Option<String>,
+    /// Older than this one: where the page before ended.
+    pub before: Option<JobId>,
+    /// At most so many; 0 for 50.
+    pub limit: usize,
+}
+
+/// A change of a job's state, with who and why.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TimelineEntry {
+    /// When.
+    pub at: Timestamp,
+    /// Who: a worker's or a person's name, `intake` or `queue`.
+    pub who: Arc<str>,
+    /// What: `enqueued`, `claimed`, `started`, `submitted`, ….
+    pub what: Arc<str>,
+    /// The stage afterwards.
+    pub stage: Stage,
+    /// Why, where there is something to say.
+    pub why: Option<String>,
+}
+
+/// A delivery as it is kept: what decided, and what explains.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Delivery {
+    /// Its id.
+    pub id: DeliveryId,
+    /// When it was received.
+    pub received_at: Timestamp,
+    /// How it came to be known.
+    pub source: Source,
+    /// The repository.
+    pub repository: RepoName,
+    /// The ref.
+    pub ref_name: RefName,
+    /// Where the ref was before.
+    pub before: Option<crate::CommitSha>,
+    /// Where it is now.
+    pub head: Option<crate::CommitSha>,
+    /// Who pushed.
+    pub sender: Option<Arc<str>>,
+    /// What each recipe said.
+    pub verdicts: Vec<RecipeVerdict>,
+    /// The changed paths, at most [`Delivery::MAX_PATHS`].
+    pub paths: Paths,
+    /// How many there were.
+    pub path_count: u64,
+    /// The configuration that decided.
+    pub config: ConfigDigest,
+    /// The jobs that it led to, known ones too.
+    pub jobs: Vec<JobId>,
+}
+
+impl Delivery {
+    /// How many paths are kept.
+    pub const MAX_PATHS: usize = 4_096;
+}
+
+/// A queue could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum QueueError {
+    /// Another worker has the job by now.
+    #[error("another worker has job {job} by now")]
+    StaleLease {
+        /// The job.
+        job: JobId,
+    },
+    /// No such job.
+    #[error("there is no job {0}")]
+    NotFound(JobId),
+    /// The event does not fit the job's stage.
+    #[error(transparent)]
+    Illegal(#[from] Illegal),
+    /// The store itself.
+    #[error("the store does not answer")]
+    Store {
+        /// What it said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+        /// Whether it would say so again.
+        is_permanent: bool,
+    },
+}
+
+impl QueueError {
+    /// A failure of the store that may pass.
+    pub fn store(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Store { source: source.into(), is_permanent: false }
+    }
+}
+
+impl Problem for QueueError {
+    fn is_permanent(&self) -> bool {
+        !matches!(self, Self::Store { is_permanent: false, .. })
+    }
+}

@@ -1,0 +1,56 @@
+//! The workspace: where a run finds the pushed commit.
+
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+
+use crate::git::{CommitSha, RefName};
+use crate::id::RepoName;
+use crate::problem::opaque_problem;
+use crate::push::ChangeSet;
+
+/// Makes working trees of exactly one commit, and asks git what changed. Where to fetch from is its own
+/// configuration; a payload is never asked.
+#[async_trait]
+pub trait Workspace: Send + Sync {
+    /// A fresh working tree of `commit` at `directory`, which does not exist yet or holds what an earlier try
+    /// left.
+    ///
+    /// # Errors
+    ///
+    /// Permanent where the commit cannot be had (the repository is not configured, the commit is gone).
+    async fn checkout(
+        &self,
+        repository: &RepoName,
+        ref_name: &RefName,
+        commit: &CommitSha,
+        directory: &Path,
+    ) -> Result<PathBuf, WorkspaceError>;
+
+    /// The files that differ between `before` and `head`; without `before`, or where the server no longer has it,
+    /// between the merge base with the default branch and `head` (on the default branch itself, the empty tree).
+    /// Always complete.
+    ///
+    /// # Errors
+    ///
+    /// When git cannot tell.
+    async fn diff(
+        &self,
+        repository: &RepoName,
+        ref_name: &RefName,
+        before: Option<&CommitSha>,
+        head: &CommitSha,
+    ) -> Result<ChangeSet, WorkspaceError>;
+
+    /// Removes a working tree. What is not there is no error.
+    ///
+    /// # Errors
+    ///
+    /// When it could not be removed.
+    async fn discard(&self, repository: &RepoName, directory: &Path) -> Result<(), WorkspaceError>;
+}
+
+opaque_problem! {
+    /// Git could not do what was asked.
+    WorkspaceError
+}
