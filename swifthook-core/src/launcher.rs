@@ -42,6 +42,19 @@ pub trait TrainingLauncher: Send + Sync {
     /// When it cannot tell.
     async fn find(&self, key: &RunKey) -> Result<Option<RunHandle>, LaunchError>;
 
+    /// The run of `key`, if there is one; if there is none, there never will be: a submission that is still on its
+    /// way is refused for good. Asked when a job ends before anybody knows of its run, so that a worker that was
+    /// asleep in between cannot start it afterwards.
+    ///
+    /// The default only looks, as [`find`](Self::find) does: right for a launcher whose runs end with the worker.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot tell.
+    async fn forbid(&self, key: &RunKey) -> Result<Option<RunHandle>, LaunchError> {
+        self.find(key).await
+    }
+
     /// How the run is. Once it has answered `Ended` or `Vanished`, nothing of the run is left alive, and it
     /// answers so ever after.
     ///
@@ -57,6 +70,16 @@ pub trait TrainingLauncher: Send + Sync {
     ///
     /// When the run could not be asked.
     async fn stop(&self, run: &RunHandle, how: Stop) -> Result<(), LaunchError>;
+
+    /// How far the run has come. Asked once more when it has ended, since the last poll is older than its last step.
+    /// The default says nothing, as of a run that does not count its steps.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot tell.
+    async fn progress(&self, _run: &RunHandle) -> Result<Progress, LaunchError> {
+        Ok(Progress::default())
+    }
 }
 
 /// What a launcher can do: the honest differences between them.
