@@ -1,0 +1,3 @@
+//! The swifthook server.
+
+pub mod toy;
