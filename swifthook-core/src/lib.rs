@@ -12,11 +12,13 @@ mod problem;
 mod push;
 mod queue;
 mod recipe;
+#[cfg(test)]
+mod testing;
 mod time;
 mod workspace;
 
 pub use admission::{Admission, Admit, Always, Fleet, Wait};
-pub use condition::{Condition, InvalidPattern, PathFilter, Truth};
+pub use condition::{Condition, InvalidPattern, PathFilter, Rule, Truth};
 pub use git::{CommitSha, NotACommit, NotARef, RefName};
 pub use id::{DeliveryId, InvalidRepoName, JobId, NotAnId, RepoName};
 pub use intake::{Admitted, ConfigDigest, Decided, Intake, IntakeError, Receipt, RecipeVerdict, StoredJob};
@@ -35,6 +37,6 @@ pub use queue::{
     Actor, Claimed, Delivery, History, JobFilter, JobQueue, Lease, QueueError, Renewal, Swept, TimelineEntry,
     Worker,
 };
-pub use recipe::{Argument, Argv, Field, Recipe, Template, UnknownField};
+pub use recipe::{Argument, Argv, Each, Field, Recipe, RecipeProblem, Template, UnknownField};
 pub use time::Timestamp;
 pub use workspace::{Workspace, WorkspaceError};

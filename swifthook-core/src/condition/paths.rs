@@ -1,62 +1,157 @@
-use globset::{GlobBuilder, GlobMatcher};
+use super::globs::Globs;
+use super::{Condition, InvalidPattern, Rule, Truth};
+use crate::policy::Reason;
+use crate::push::{ChangeSet, Gap, Paths, Push};
 
-/// An ordered list of globs over paths; the last one that matches a path decides, and a leading `!` takes back.
+/// Holds where a changed path matches [the patterns](super#patterns); a removed file is a changed one. No patterns
+/// at all hold for every push, also for one that changes nothing.
 ///
-/// The dialect inside a pattern is globset's (`{a,b}`, `[!x]`, `?` is one character), where GitHub's filters have
-/// `?` and `+` as quantifiers. As there, paths are matched from the root (`*.py` does not match `a/b.py`), `*`
-/// stops at `/` and `**` does not.
-#[derive(Clone, Debug)]
-pub struct PathFilter {
-    rules: Vec<Rule>,
+/// It never fails on an incomplete list ([`ChangeSet::Incomplete`]): there it holds if a listed path matches, and
+/// is unknown otherwise. After a forced push the list proves nothing, and it is unknown.
+///
+/// # Errors
+///
+/// When a pattern is no glob, or all of them begin with `!`.
+pub fn paths<S: AsRef<str>>(patterns: impl IntoIterator<Item = S>) -> Result<Rule, InvalidPattern> {
+    PathFilter::new(patterns).map(Rule::from)
 }
 
+/// An ordered list of globs over paths: see [the patterns](super#patterns). The empty list matches every path.
 #[derive(Clone, Debug)]
-struct Rule {
-    takes_back: bool,
-    glob: GlobMatcher,
-}
-
-/// A pattern is no glob.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a pattern: `{pattern}`: {why}")]
-pub struct InvalidPattern {
-    /// The pattern.
-    pub pattern: String,
-    /// What is wrong with it.
-    pub why: String,
-}
+pub struct PathFilter(Globs);
 
 impl PathFilter {
     /// A filter from its patterns, in order.
     ///
     /// # Errors
     ///
-    /// When one of them is no glob.
+    /// When a pattern is no glob, or all of them begin with `!`.
     pub fn new<S: AsRef<str>>(patterns: impl IntoIterator<Item = S>) -> Result<Self, InvalidPattern> {
-        let rules = patterns.into_iter().map(|pattern| Rule::parse(pattern.as_ref()));
-        Ok(Self { rules: rules.collect::<Result<_, _>>()? })
+        Globs::parse(patterns).map(Self)
     }
 
     /// Whether the last pattern that matches `path` does not take it back.
     #[must_use]
     pub fn matches(&self, path: &str) -> bool {
-        let last = self.rules.iter().rev().find(|rule| rule.glob.is_match(path));
-        last.is_some_and(|rule| !rule.takes_back)
+        self.0.is_empty() || self.0.matches(path.as_bytes())
+    }
+
+    fn first_match<'a>(&self, paths: &'a Paths) -> Option<&'a str> {
+        paths.iter().map(|(path, _)| path).find(|path| self.matches(path))
+    }
+
+    fn none_of(&self, paths: &Paths) -> Reason {
+        let mut listed = paths.iter().map(|(path, _)| path);
+        let detail = match (listed.next(), paths.len()) {
+            (None, _) => "no path changed".to_owned(),
+            (Some(only), 1) => format!("`{only}` does not match {}", self.0),
+            (_, count) => format!("none of {count} listed paths matches {}", self.0),
+        };
+        Reason::new("paths", detail)
     }
 }
 
-impl Rule {
-    fn parse(pattern: &str) -> Result<Self, InvalidPattern> {
-        let invalid = |why: String| InvalidPattern { pattern: pattern.to_owned(), why };
-        let (takes_back, text) = match pattern.strip_prefix('!') {
-            Some(rest) => (true, rest),
-            None => (false, pattern),
-        };
-        if text.is_empty() {
-            return Err(invalid("it is empty".to_owned()));
+impl From<PathFilter> for Rule {
+    fn from(filter: PathFilter) -> Self {
+        Self::new(ChangedPath(filter))
+    }
+}
+
+struct ChangedPath(PathFilter);
+
+impl Condition for ChangedPath {
+    fn holds(&self, push: &Push) -> Truth {
+        if self.0.0.is_empty() {
+            return Truth::True;
         }
-        let glob = GlobBuilder::new(text).literal_separator(true).build();
-        let glob = glob.map_err(|error| invalid(error.kind().to_string()))?;
-        Ok(Self { takes_back, glob: glob.compile_matcher() })
+        match &push.changes {
+            ChangeSet::Incomplete(_, Gap::Forced) => Truth::Unknown(Gap::Forced),
+            changes if self.0.first_match(changes.paths()).is_some() => Truth::True,
+            ChangeSet::Incomplete(_, gap) => Truth::Unknown(*gap),
+            ChangeSet::Complete(paths) => Truth::False(self.0.none_of(paths)),
+        }
+    }
+
+    fn why(&self, push: &Push) -> Reason {
+        let detail = match self.0.first_match(push.changes.paths()) {
+            Some(path) => format!("`{path}` matches {}", self.0.0),
+            None => "there are no patterns".to_owned(),
+        };
+        Reason::new("paths", detail)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::condition::not;
+    use crate::push::Change;
+    use crate::testing::{incomplete, present, push};
+
+    fn told(rule: &Rule, push: &Push) -> String {
+        match rule.holds(push) {
+            Truth::True => "true".to_owned(),
+            Truth::False(reason) => reason.to_string(),
+            Truth::Unknown(gap) => format!("{gap:?}"),
+        }
+    }
+
+    #[test]
+    fn the_reason_says_what_was_looked_at() {
+        let rule = paths(["configs/**", "!**/*.md"]).unwrap();
+        for (files, expected) in [
+            (&["configs/a.yaml"][..], "true"),
+            (&["src/x.py", "configs/a/b.yaml"], "true"),
+            (&[], "paths: no path changed"),
+            (&["configs/readme.md"], "paths: `configs/readme.md` does not match configs/**, !**/*.md"),
+            (&["a", "b", "configs"], "paths: none of 3 listed paths matches configs/**, !**/*.md"),
+        ] {
+            assert_eq!(told(&rule, &push("refs/heads/main", files)), expected, "{files:?}");
+        }
+        let on_config = push("refs/heads/main", &["x", "configs/a.yaml"]);
+        assert_eq!(told(&not(rule), &on_config), "paths: `configs/a.yaml` matches configs/**, !**/*.md");
+    }
+
+    #[test]
+    fn a_removed_file_is_a_changed_one() {
+        let removed = Paths::from_iter([("configs/a.yaml", Change::Removed)]);
+        let push = Push { changes: ChangeSet::Complete(removed), ..push("refs/heads/main", &[]) };
+        assert_eq!(told(&paths(["configs/**"]).unwrap(), &push), "true");
+    }
+
+    #[test]
+    fn it_never_fails_on_an_incomplete_list() {
+        let rule = paths(["configs/**"]).unwrap();
+        let (matching, other) =
+            (push("refs/heads/main", &["configs/a"]), push("refs/heads/main", &["src/x"]));
+        for gap in [Gap::NewBranch, Gap::Caps, Gap::NotListed, Gap::Truncated] {
+            assert_eq!(told(&rule, &incomplete(matching.clone(), gap)), "true", "{gap:?}");
+            assert_eq!(told(&rule, &incomplete(other.clone(), gap)), format!("{gap:?}"));
+        }
+        assert_eq!(told(&rule, &incomplete(matching, Gap::Forced)), "Forced", "it proves nothing");
+    }
+
+    #[test]
+    fn no_patterns_hold_for_every_push() {
+        let rule = paths::<&str>([]).unwrap();
+        assert_eq!(told(&rule, &push("refs/heads/main", &[])), "true");
+        assert_eq!(told(&rule, &incomplete(push("refs/heads/main", &[]), Gap::Forced)), "true");
+        assert!(PathFilter::new::<&str>([]).unwrap().first_match(&present(&["x"])).is_some());
+    }
+
+    #[test]
+    fn odd_paths_are_only_paths() {
+        let filter = PathFilter::new(["configs/**", "*.py", "**/*.{json,yml}"]).unwrap();
+        for (path, is_match) in [
+            ("configs/a b,c\n\"d\"\\ü😀.yaml", true),
+            ("x.py", true),
+            ("a/b.py", false),
+            ("-x.py", true),
+            ("deep/er/t\nrain.json", true),
+            ("configs", false),
+            ("", false),
+        ] {
+            assert_eq!(filter.matches(path), is_match, "{path:?}");
+        }
     }
 }

@@ -1,12 +1,16 @@
 //! A recipe: which pushes of a repository train, and what is then to run.
 
+mod decide;
+mod each;
+mod problem;
 mod template;
 
+pub use each::Each;
+pub use problem::RecipeProblem;
 pub use template::{Argument, Argv, Field, Template, UnknownField};
 
 use std::sync::Arc;
 
-use crate::condition::PathFilter;
 use crate::id::RepoName;
 use crate::job::{Debounce, Retry, Superseding};
 use crate::policy::TriggerPolicy;
@@ -21,7 +25,7 @@ pub struct Recipe {
     /// Which of them train.
     pub policy: Arc<dyn TriggerPolicy>,
     /// One job per changed file that matches, instead of one per push.
-    pub each: Option<PathFilter>,
+    pub each: Option<Each>,
     /// Whether pushes of a merge queue (`gh-readonly-queue/…`) are looked at.
     pub merge_queue: bool,
     /// Whether a skip marker in the head commit's message is honoured.

@@ -1,0 +1,225 @@
+use std::sync::Arc;
+
+use super::{Each, Recipe};
+use crate::condition::{is_merge_queue, marked, queued};
+use crate::intake::RecipeVerdict;
+use crate::job::JobSpec;
+use crate::policy::{HoldReason, Reason, Verdict};
+use crate::push::Push;
+use crate::time::Timestamp;
+
+impl Recipe {
+    /// How many jobs one push may make; with more it is held.
+    pub const MAX_JOBS: usize = 256;
+
+    /// What becomes of a push of this recipe's repository: asked at intake, and once more when a diff is known.
+    ///
+    /// A deleted ref, a merge queue's branch and a marked commit are skipped in this order, before the policy is
+    /// asked. Where that launches and the recipe has `each`, it is one job per file that matches: a push with no
+    /// such file is skipped (`paths`), one whose list may be short is held for a diff, one with more than
+    /// [`Recipe::MAX_JOBS`] is held.
+    #[must_use]
+    pub fn decide(&self, push: &Push, now: Timestamp) -> RecipeVerdict {
+        let (verdict, jobs) = match (self.judge(push, now), &self.each) {
+            (verdict @ Verdict::Skip(_), _) => (verdict, Vec::new()),
+            (launch @ Verdict::Launch { .. }, Some(each)) => self.for_each(each, launch, push),
+            (verdict, _) => (verdict, vec![self.job(push, None)]),
+        };
+        RecipeVerdict { recipe: self.name.clone(), verdict, jobs }
+    }
+
+    fn judge(&self, push: &Push, now: Timestamp) -> Verdict {
+        if push.head.is_none() {
+            return Verdict::Skip(Reason::new("deleted", format!("`{}` was deleted", push.ref_name)));
+        }
+        if !self.merge_queue && is_merge_queue(push) {
+            return Verdict::Skip(queued(push));
+        }
+        if self.honours_skip_markers && push.skip_marker {
+            return Verdict::Skip(marked());
+        }
+        self.policy.decide(push, now)
+    }
+
+    fn for_each(&self, each: &Each, launch: Verdict, push: &Push) -> (Verdict, Vec<JobSpec>) {
+        let hold = |reason| (Verdict::Hold(reason), vec![self.job(push, None)]);
+        match each.matching(&push.changes) {
+            Err(gap) => hold(HoldReason::NeedsDiff(gap)),
+            Ok(files) if files.is_empty() => (Verdict::Skip(no_file()), Vec::new()),
+            Ok(files) if files.len() > Self::MAX_JOBS => hold(HoldReason::TooManyJobs(files.len())),
+            Ok(files) => (launch, files.into_iter().map(|file| self.job(push, Some(file))).collect()),
+        }
+    }
+
+    fn job(&self, push: &Push, config: Option<&str>) -> JobSpec {
+        let fill = |template: &super::Template| template.fill(&self.name, push, config);
+        JobSpec {
+            recipe: self.name.clone(),
+            config: config.map(Arc::from),
+            group: match &self.group {
+                Some(template) => fill(template).to_string().into(),
+                None => self.own_group(push, config).into(),
+            },
+            priority: self.priority,
+            launcher: self.launcher.clone(),
+            labels: self.labels.clone(),
+            command: self.command.iter().map(fill).collect(),
+            superseded: self.superseded,
+            debounce: self.debounce,
+            retry: self.retry.clone(),
+        }
+    }
+
+    /// Repository, ref, recipe and path. Neither of the first two can have a colon in it, and
+    /// [`Recipe::problems`] keeps it out of the third, so no two tuples give one text.
+    fn own_group(&self, push: &Push, config: Option<&str>) -> String {
+        let path = config.unwrap_or_default();
+        format!("{}:{}:{}:{path}", push.repository, push.ref_name, self.name)
+    }
+}
+
+fn no_file() -> Reason {
+    Reason::new("paths", "no changed file that still exists matches `each`")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::condition::{all, branches, paths};
+    use crate::id::RepoName;
+    use crate::policy::TriggerPolicy;
+    use crate::push::{Change, ChangeSet, Gap, Paths};
+    use crate::recipe::Template;
+    use crate::testing::{incomplete, push};
+
+    const NOW: Timestamp = Timestamp(1_795_514_400_000);
+
+    fn recipe(policy: impl TriggerPolicy + 'static) -> Recipe {
+        Recipe::new("train", RepoName::new("acme/models").unwrap(), policy)
+    }
+
+    fn on_main() -> Recipe {
+        recipe(branches(["main"]).unwrap())
+    }
+
+    fn each_config() -> Recipe {
+        let each = Each {
+            paths: Some(crate::condition::PathFilter::new(["**", "!**/*_off.yaml"]).unwrap()),
+            ..Each::new(["configs/sft_*.yaml"]).unwrap()
+        };
+        Recipe {
+            each: Some(each),
+            command: vec![Template::parse("train").unwrap(), Template::parse("--config={path}").unwrap()],
+            ..on_main()
+        }
+    }
+
+    /// `word reason [config …]`.
+    fn told(recipe: &Recipe, push: &Push) -> String {
+        let RecipeVerdict { verdict, jobs, .. } = recipe.decide(push, NOW);
+        let configs: Vec<_> = jobs.iter().map(|job| job.config.as_deref().unwrap_or("-")).collect();
+        let reason = verdict.reason().map(|reason| reason.word).unwrap_or_default();
+        format!("{} {reason} {configs:?}", verdict.word())
+    }
+
+    /// Fails the test if it is asked.
+    struct NeverAsked;
+
+    impl TriggerPolicy for NeverAsked {
+        fn decide(&self, push: &Push, _now: Timestamp) -> Verdict {
+            panic!("asked about {push:?}")
+        }
+    }
+
+    #[test]
+    fn what_comes_before_the_policy_is_told_in_order_and_the_policy_not_asked() {
+        let mut everything = push("refs/heads/gh-readonly-queue/main/pr-7-ff", &[]);
+        everything.skip_marker = true;
+        let kept = everything.clone();
+        everything.head = None;
+        assert_eq!(told(&recipe(NeverAsked), &everything), "skip deleted []");
+        assert_eq!(told(&recipe(NeverAsked), &kept), "skip merge_queue []");
+        let with_queue = Recipe { merge_queue: true, ..recipe(NeverAsked) };
+        assert_eq!(told(&with_queue, &kept), "skip skip_marker []");
+    }
+
+    #[test]
+    fn merge_queues_and_markers_can_be_let_through() {
+        let mut push = push("refs/heads/gh-readonly-queue/main/pr-7-ff", &[]);
+        push.skip_marker = true;
+        let recipe = Recipe {
+            merge_queue: true,
+            honours_skip_markers: false,
+            ..recipe(branches(["gh-readonly-queue/main/*"]).unwrap())
+        };
+        assert_eq!(told(&recipe, &push), r#"launch  ["-"]"#);
+    }
+
+    #[test]
+    fn a_skip_makes_no_job_a_launch_and_a_hold_one() {
+        let recipe = recipe(all([branches(["main"]).unwrap(), paths(["configs/**"]).unwrap()]));
+        let on = |full_ref, files: &[&str]| push(full_ref, files);
+        assert_eq!(told(&recipe, &on("refs/heads/dev", &["configs/a"])), "skip branch []");
+        assert_eq!(told(&recipe, &on("refs/heads/main", &["src/x"])), "skip paths []");
+        assert_eq!(told(&recipe, &on("refs/heads/main", &["configs/a"])), r#"launch  ["-"]"#);
+        let new = incomplete(on("refs/heads/main", &["src/x"]), Gap::NewBranch);
+        assert_eq!(told(&recipe, &new), r#"hold needs_diff ["-"]"#);
+    }
+
+    #[test]
+    fn each_file_that_matches_and_still_exists_gets_a_job_of_its_own() {
+        let recipe = each_config();
+        let files = ["configs/sft_b.yaml", "src/x.py", "configs/sft_a.yaml", "configs/deep/sft_c.yaml"];
+        let verdict = recipe.decide(&push("refs/heads/main", &files), NOW);
+        let jobs: Vec<_> = verdict.jobs.iter().map(|job| (job.config.as_deref(), &*job.group)).collect();
+        assert_eq!(
+            jobs,
+            [
+                (Some("configs/sft_b.yaml"), "acme/models:refs/heads/main:train:configs/sft_b.yaml"),
+                (Some("configs/sft_a.yaml"), "acme/models:refs/heads/main:train:configs/sft_a.yaml"),
+            ]
+        );
+        assert_eq!(verdict.jobs[1].command[1].to_string(), "--config=configs/sft_a.yaml");
+        let none = "skip paths []";
+        assert_eq!(told(&recipe, &push("refs/heads/main", &["src/x.py", "configs/sft_off.yaml"])), none);
+    }
+
+    #[test]
+    fn the_last_entry_of_a_file_says_whether_it_exists() {
+        let changes = Paths::from_iter([
+            ("configs/sft_gone.yaml", Change::Present),
+            ("configs/sft_back.yaml", Change::Removed),
+            ("configs/sft_gone.yaml", Change::Removed),
+            ("configs/sft_back.yaml", Change::Present),
+        ]);
+        let push = Push { changes: ChangeSet::Complete(changes), ..push("refs/heads/main", &[]) };
+        assert_eq!(told(&each_config(), &push), r#"launch  ["configs/sft_back.yaml"]"#);
+    }
+
+    #[test]
+    fn each_needs_the_whole_list() {
+        for gap in [Gap::Forced, Gap::NewBranch, Gap::Caps, Gap::NotListed, Gap::Truncated] {
+            let push = incomplete(push("refs/heads/main", &["configs/sft_a.yaml"]), gap);
+            assert_eq!(told(&each_config(), &push), r#"hold needs_diff ["-"]"#, "{gap:?}");
+        }
+        let elsewhere = incomplete(push("refs/heads/dev", &[]), Gap::Forced);
+        assert_eq!(told(&each_config(), &elsewhere), "skip branch []", "the policy comes first");
+    }
+
+    #[test]
+    fn a_push_of_too_many_files_is_held_and_not_refused() {
+        let files: Vec<_> = (0..=Recipe::MAX_JOBS).map(|i| format!("configs/sft_{i}.yaml")).collect();
+        let files: Vec<_> = files.iter().map(String::as_str).collect();
+        let most = push("refs/heads/main", &files[1..]);
+        assert_eq!(each_config().decide(&most, NOW).jobs.len(), Recipe::MAX_JOBS);
+        let verdict = each_config().decide(&push("refs/heads/main", &files), NOW);
+        assert_eq!(verdict.verdict, Verdict::Hold(HoldReason::TooManyJobs(257)));
+        assert_eq!(verdict.jobs.len(), 1);
+    }
+
+    #[test]
+    fn a_group_of_ones_own_is_filled_in() {
+        let recipe = Recipe { group: Some(Template::parse("gpu-{branch}").unwrap()), ..on_main() };
+        assert_eq!(&*recipe.decide(&push("refs/heads/main", &[]), NOW).jobs[0].group, "gpu-main");
+    }
+}
