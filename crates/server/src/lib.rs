@@ -1,3 +1,4 @@
 //! The swifthook server.
 
+pub mod send;
 pub mod toy;
