@@ -136,13 +136,26 @@ impl Argument {
     }
 }
 
+impl fmt::Display for Template {
+    /// Its text, with fields by their names; for people.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|part| part.fmt(f))
+    }
+}
+
 impl fmt::Display for Argument {
     /// What is known of it, with open fields by their names; for people.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|part| match part {
-            Part::Text(text) => f.write_str(text),
-            Part::Field(field) => write!(f, "{{{}}}", field.name()),
-        })
+        self.0.iter().try_for_each(|part| part.fmt(f))
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Field(field) => write!(f, "{{{}}}", field.name()),
+        }
     }
 }
 
