@@ -1,4 +1,6 @@
-//! The swifthook server.
+//! The ready-made swifthook server: a push to GitHub becomes a model-training run.
 
+pub mod cli;
+pub mod config;
 pub mod send;
 pub mod toy;

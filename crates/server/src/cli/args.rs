@@ -1,0 +1,45 @@
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use super::check;
+
+/// A push to GitHub becomes a model-training run.
+#[derive(Debug, Parser)]
+#[command(name = "swifthook", version, max_term_width = 100)]
+pub struct Arguments {
+    #[command(flatten)]
+    common: CommonArguments,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every command takes.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CommonArguments {
+    /// The configuration.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        default_value = "swifthook.toml",
+        env = "SWIFTHOOK_CONFIG"
+    )]
+    pub config: PathBuf,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Tell everything that is wrong with the configuration, or what it would do.
+    Check,
+}
+
+/// Does what the command line says. Exit codes: 0 done, 1 failed, 2 misuse or a wrong configuration.
+pub fn run(arguments: Arguments) -> ExitCode {
+    let Arguments { common, command } = arguments;
+    match command {
+        Command::Check => check::run(&common),
+    }
+}

@@ -1,0 +1,66 @@
+//! `swifthook check`.
+
+use std::fmt::Write;
+use std::io;
+use std::process::ExitCode;
+
+use super::CommonArguments;
+use super::environment::variable;
+use crate::config::{Config, Refs};
+
+pub(super) fn run(common: &CommonArguments) -> ExitCode {
+    match Config::load(&common.config, &variable) {
+        Ok(config) => match io::Write::write_all(&mut io::stdout(), summary(&config).as_bytes()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        },
+        Err(mistakes) => {
+            eprintln!("{mistakes}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// What the configuration would do, for people.
+fn summary(config: &Config) -> String {
+    let mut text = format!("{}: nothing wrong\n", config.file.display());
+    for hook in &config.hooks {
+        let secrets = match hook.secrets.len() {
+            1 => "1 secret".to_owned(),
+            count => format!("{count} secrets"),
+        };
+        let _ = writeln!(
+            text,
+            "\nhook {}: POST http://{}{}, {secrets}, for {}",
+            hook.name,
+            config.server.listen,
+            hook.path,
+            hook.repositories.join(", ")
+        );
+    }
+    for repository in &config.repositories {
+        let _ = writeln!(text, "\nrepository {}: from {}", repository.name, repository.clone_url);
+        for recipe in config.recipes.iter().filter(|recipe| recipe.repository == repository.name) {
+            let _ = writeln!(text, "  recipe {}", recipe.name);
+            let trigger = &recipe.trigger;
+            let (kind, patterns) = match &trigger.refs {
+                Refs::Branches(patterns) => ("branch", patterns),
+                Refs::Tags(patterns) => ("tag", patterns),
+            };
+            let _ = writeln!(text, "    when a push moves a {kind} {}", patterns.join(", "));
+            if !trigger.paths.is_empty() {
+                let _ = writeln!(text, "    and changes {}", trigger.paths.join(", "));
+            }
+            if !trigger.senders.is_empty() {
+                let _ = writeln!(text, "    and comes from {}", trigger.senders.join(", "));
+            }
+            let runs = match &trigger.each {
+                Some(each) => format!("for each changed {each}"),
+                None => "once".to_owned(),
+            };
+            let command: Vec<_> = recipe.run.command.iter().map(ToString::to_string).collect();
+            let _ = writeln!(text, "    {runs}: {} (launcher {})", command.join(" "), recipe.run.launcher);
+        }
+    }
+    text
+}

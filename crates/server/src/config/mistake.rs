@@ -1,0 +1,61 @@
+use std::fmt;
+use std::path::PathBuf;
+
+/// Something wrong in a configuration: where, what, and what would be right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// Where it is; `None` where it concerns the file as a whole.
+    pub place: Option<Place>,
+    /// What is wrong.
+    pub what: String,
+    /// What would be right, where that can be said.
+    pub instead: Option<String>,
+}
+
+/// A position in a file, both counted from 1; columns are characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The line.
+    pub line: usize,
+    /// The column.
+    pub column: usize,
+}
+
+/// Everything that is wrong with a configuration, in the order of the file.
+///
+/// A line of the file is never quoted whole: it may hold a secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Mistakes {
+    /// The file.
+    pub file: PathBuf,
+    /// The mistakes; never empty.
+    pub list: Vec<Mistake>,
+}
+
+impl Place {
+    /// The position of a byte of `text`.
+    pub(super) fn of(text: &str, byte: usize) -> Self {
+        let before = text.get(..byte).unwrap_or(text);
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        Self { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1 }
+    }
+}
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for mistake in &self.list {
+            write!(f, "{}", self.file.display())?;
+            if let Some(Place { line, column }) = mistake.place {
+                write!(f, ":{line}:{column}")?;
+            }
+            writeln!(f, ": {}", mistake.what)?;
+            if let Some(instead) = &mistake.instead {
+                writeln!(f, "    {instead}")?;
+            }
+        }
+        match self.list.len() {
+            1 => write!(f, "1 mistake"),
+            count => write!(f, "{count} mistakes"),
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! The configuration, `swifthook.toml`.
+//!
+//! A configuration is read as a whole: [`Config::load`] gives either one in which nothing is wrong, or every mistake
+//! with its line and column. What is reserved for later is a mistake too, and never ignored.
+
+mod digest;
+mod hook;
+mod load;
+mod mistake;
+mod model;
+mod queueing;
+mod reader;
+mod recipe;
+mod run;
+mod secret;
+mod sections;
+mod trigger;
+mod units;
+
+pub use mistake::{Mistake, Mistakes, Place};
+pub use model::{
+    Config, Hook, Queueing, Recipe, Refs, Repository, Run, Server, Store, Trigger, Value, Worker,
+};
+pub use secret::{Missing, Outside};

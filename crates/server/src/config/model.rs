@@ -1,0 +1,184 @@
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use swifthook_core::{ConfigDigest, Debounce, RepoName, Retry, Superseding, Template};
+
+use super::secret::Outside;
+
+/// A configuration in which nothing is wrong.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file that it stands in.
+    pub file: PathBuf,
+    /// The SHA-256 of its normalised text: comments, order and spacing make no difference.
+    pub digest: ConfigDigest,
+    /// `[server]`.
+    pub server: Server,
+    /// `[store]`.
+    pub store: Store,
+    /// `[worker]`.
+    pub worker: Worker,
+    /// `[[hook]]`; at least one.
+    pub hooks: Vec<Hook>,
+    /// `[[repository]]`; at least one.
+    pub repositories: Vec<Repository>,
+    /// `[[recipe]]`; at least one.
+    pub recipes: Vec<Recipe>,
+}
+
+/// `[server]`.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Hooks, `/healthz` and `/readyz` only.
+    pub listen: SocketAddr,
+    /// API and metrics.
+    pub admin_listen: SocketAddr,
+    /// Where the admin token stands; `None` for one in the state directory, made at first start.
+    pub admin_token: Option<Outside>,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// `[store]`.
+#[derive(Clone, Debug)]
+pub struct Store {
+    /// The SQLite file.
+    pub database: PathBuf,
+    /// Runs, logs, git mirrors.
+    pub state_dir: PathBuf,
+}
+
+/// `[worker]`.
+#[derive(Clone, Debug)]
+pub struct Worker {
+    /// How many runs may be under way at once.
+    pub slots: usize,
+    /// Its labels.
+    pub labels: Vec<Arc<str>>,
+}
+
+/// `[[hook]]`.
+#[derive(Clone, Debug)]
+pub struct Hook {
+    /// Its name.
+    pub name: String,
+    /// Its path on the server.
+    pub path: String,
+    /// One to four.
+    pub secrets: Vec<Outside>,
+    /// Whose pushes it may announce: names with `*`.
+    pub repositories: Vec<String>,
+    /// From where; empty for anywhere.
+    pub allow_from: Vec<IpNet>,
+    /// The largest body, in bytes.
+    pub max_body: usize,
+    /// An older push is held.
+    pub max_age: Option<Duration>,
+    /// How long a redelivery may train again what failed.
+    pub redelivery: Duration,
+}
+
+/// `[[repository]]`.
+#[derive(Clone, Debug)]
+pub struct Repository {
+    /// Its name: `owner/name`.
+    pub name: RepoName,
+    /// Where it is cloned from.
+    pub clone_url: String,
+}
+
+/// `[[recipe]]`.
+#[derive(Clone, Debug)]
+pub struct Recipe {
+    /// Its name.
+    pub name: Arc<str>,
+    /// The repository whose pushes it looks at.
+    pub repository: RepoName,
+    /// Which of them train.
+    pub trigger: Trigger,
+    /// What then runs.
+    pub run: Run,
+    /// When, in which order, and how often.
+    pub queueing: Queueing,
+}
+
+/// Which pushes train.
+#[derive(Clone, Debug)]
+pub struct Trigger {
+    /// Which refs.
+    pub refs: Refs,
+    /// Which changed paths; empty for all.
+    pub paths: Vec<String>,
+    /// One job per changed file that matches.
+    pub each: Option<String>,
+    /// Whose pushes; empty for anyone's.
+    pub senders: Vec<String>,
+    /// Whether pushes of a merge queue are looked at.
+    pub merge_queue: bool,
+}
+
+/// What runs, and with what around it.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// The command.
+    pub command: Vec<Template>,
+    /// A Python environment whose programs come first.
+    pub venv: Option<PathBuf>,
+    /// What is set for a run.
+    pub env: BTreeMap<String, Value>,
+    /// What is handed on from the server's environment.
+    pub pass_env: Vec<String>,
+    /// The name of the launcher.
+    pub launcher: Arc<str>,
+    /// The longest that a run may take.
+    pub timeout: Option<Duration>,
+}
+
+/// How jobs wait for each other and for time.
+#[derive(Clone, Debug)]
+pub struct Queueing {
+    /// Labels that a worker must have.
+    pub labels: Vec<Arc<str>>,
+    /// Higher goes first.
+    pub priority: i32,
+    /// The group of its jobs.
+    pub group: Option<Template>,
+    /// What becomes of older jobs of the group.
+    pub superseded: Superseding,
+    /// How long to wait for further pushes.
+    pub debounce: Option<Debounce>,
+    /// What is done about failures of the machine.
+    pub retry: Retry,
+}
+
+/// Which refs a recipe looks at.
+#[derive(Clone, Debug)]
+pub enum Refs {
+    /// Branches.
+    Branches(Vec<String>),
+    /// Tags.
+    Tags(Vec<String>),
+}
+
+/// A value of `env`.
+#[derive(Clone)]
+pub enum Value {
+    /// As it stands in the configuration.
+    Text(String),
+    /// Read at each start of a run.
+    Outside(Outside),
+}
+
+/// The names only: what runs are given is nobody's business.
+impl std::fmt::Debug for Value {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Text(_) => f.write_str("…"),
+            Self::Outside(place) => place.fmt(f),
+        }
+    }
+}

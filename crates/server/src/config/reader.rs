@@ -1,0 +1,321 @@
+//! Reads a TOML document and collects what is wrong with it, instead of stopping at the first mistake.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt::Display;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::mistake::{Mistake, Place};
+
+/// The mistakes found so far in one text.
+pub(super) struct Report<'t> {
+    text: &'t str,
+    found: RefCell<Vec<Mistake>>,
+}
+
+impl<'t> Report<'t> {
+    pub(super) fn new(text: &'t str) -> Self {
+        Self { text, found: RefCell::default() }
+    }
+
+    pub(super) fn wrong(&self, at: Option<usize>, wrong: Wrong) {
+        let place = at.map(|byte| Place::of(self.text, byte));
+        self.found.borrow_mut().push(Mistake { place, what: wrong.what, instead: wrong.instead });
+    }
+
+    /// Whether nothing is wrong so far.
+    pub(super) fn is_clean(&self) -> bool {
+        self.found.borrow().is_empty()
+    }
+
+    /// What was found, in the order of the text.
+    pub(super) fn into_mistakes(self) -> Vec<Mistake> {
+        let mut found = self.found.into_inner();
+        found.sort_by_key(|mistake| mistake.place.unwrap_or(Place { line: usize::MAX, column: 0 }));
+        found.dedup();
+        found
+    }
+}
+
+/// A mistake without its place.
+#[derive(Debug)]
+pub(super) struct Wrong {
+    what: String,
+    instead: Option<String>,
+}
+
+impl Wrong {
+    pub(super) fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into(), instead: None }
+    }
+
+    pub(super) fn instead(self, instead: impl Into<String>) -> Self {
+        Self { instead: Some(instead.into()), ..self }
+    }
+
+    /// Of something that the format reserves for later.
+    pub(super) fn not_yet(what: impl Display) -> Self {
+        Self::new(format!("{what} is not supported yet"))
+    }
+}
+
+impl<E: std::error::Error> From<E> for Wrong {
+    fn from(error: E) -> Self {
+        Self::new(error.to_string())
+    }
+}
+
+/// A value with its place.
+#[derive(Clone)]
+pub(super) struct Node<'a> {
+    report: &'a Report<'a>,
+    name: String,
+    value: &'a DeValue<'a>,
+    at: usize,
+}
+
+impl<'a> Node<'a> {
+    pub(super) fn wrong(&self, wrong: Wrong) {
+        self.report.wrong(Some(self.at), wrong);
+    }
+
+    /// A mistake elsewhere than at the value: at its key.
+    pub(super) fn wrong_at(&self, at: usize, wrong: Wrong) {
+        self.report.wrong(Some(at), wrong);
+    }
+
+    pub(super) fn is_list(&self) -> bool {
+        self.value.is_array()
+    }
+
+    pub(super) fn text(&self) -> Option<&'a str> {
+        self.typed("a string", self.value.as_str())
+    }
+
+    pub(super) fn flag(&self) -> Option<bool> {
+        self.typed("true or false", self.value.as_bool())
+    }
+
+    /// A whole number that fits into `T`.
+    pub(super) fn number<T: TryFrom<i64>>(&self) -> Option<T> {
+        let digits = self.typed("a whole number", self.value.as_integer())?;
+        let number =
+            i64::from_str_radix(digits.as_str(), digits.radix()).ok().and_then(|n| T::try_from(n).ok());
+        if number.is_none() {
+            self.wrong(Wrong::new(format!("`{}` is out of range: {digits}", self.name)));
+        }
+        number
+    }
+
+    pub(super) fn items(&self) -> Vec<Self> {
+        let Some(list) = self.typed("a list", self.value.as_array()) else { return Vec::new() };
+        list.iter()
+            .map(|item| Self { value: item.get_ref(), at: item.span().start, ..self.clone() })
+            .collect()
+    }
+
+    pub(super) fn fields(&self, place: impl Into<String>) -> Option<Fields<'a>> {
+        let table = self.typed("a table", self.value.as_table())?;
+        Some(Fields::new(self.report, place, table, self.at))
+    }
+
+    /// A text that `read` understands.
+    pub(super) fn read<T, E: Into<Wrong>>(&self, read: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
+        read(self.text()?).map_err(|wrong| self.wrong(wrong.into())).ok()
+    }
+
+    /// Each item of a list as `read` understands it.
+    pub(super) fn read_items<T, E: Into<Wrong>>(&self, read: impl Fn(&str) -> Result<T, E>) -> Vec<T> {
+        self.items().iter().filter_map(|item| item.read(&read)).collect()
+    }
+
+    fn typed<T>(&self, expected: &str, value: Option<T>) -> Option<T> {
+        if value.is_none() {
+            let found = match self.value {
+                DeValue::String(_) => "a string",
+                DeValue::Integer(_) => "a whole number",
+                DeValue::Float(_) => "a number with a fraction",
+                DeValue::Boolean(_) => "true or false",
+                DeValue::Datetime(_) => "a date",
+                DeValue::Array(_) => "a list",
+                DeValue::Table(_) => "a table",
+            };
+            self.wrong(Wrong::new(format!("`{}` has to be {expected}, and is {found}", self.name)));
+        }
+        value
+    }
+}
+
+/// A table of which every key has to be asked for, or is a mistake.
+pub(super) struct Fields<'a> {
+    report: &'a Report<'a>,
+    /// How messages call it: `[[recipe]]`.
+    place: String,
+    table: &'a DeTable<'a>,
+    at: usize,
+    asked: RefCell<Vec<&'static str>>,
+}
+
+impl<'a> Fields<'a> {
+    pub(super) fn new(
+        report: &'a Report<'a>,
+        place: impl Into<String>,
+        table: &'a DeTable<'a>,
+        at: usize,
+    ) -> Self {
+        Self { report, place: place.into(), table, at, asked: RefCell::default() }
+    }
+
+    /// The value of a key, if it is there.
+    pub(super) fn get(&self, key: &'static str) -> Option<Node<'a>> {
+        self.asked.borrow_mut().push(key);
+        let value = self.table.get(key)?;
+        Some(Node {
+            report: self.report,
+            name: key.to_owned(),
+            value: value.get_ref(),
+            at: value.span().start,
+        })
+    }
+
+    /// Whether the key is there, whatever it holds.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    /// The value of a key that has to be there.
+    pub(super) fn need(&self, key: &'static str, example: &str) -> Option<Node<'a>> {
+        let node = self.get(key);
+        if node.is_none() {
+            self.wrong(
+                Wrong::new(format!("{} has no `{key}`", self.place))
+                    .instead(format!("for example {example}")),
+            );
+        }
+        node
+    }
+
+    /// The value of a key as `read` understands it, or a default.
+    pub(super) fn or<T>(&self, key: &'static str, default: T, read: impl FnOnce(Node<'a>) -> Option<T>) -> T {
+        self.get(key).and_then(read).unwrap_or(default)
+    }
+
+    /// The tables of a `[[key]]`.
+    pub(super) fn tables(&self, key: &'static str) -> Vec<Self> {
+        let nodes = self.get(key).map(|node| node.items()).unwrap_or_default();
+        nodes.iter().filter_map(|node| node.fields(format!("[[{key}]]"))).collect()
+    }
+
+    /// The table of a `[key]`.
+    pub(super) fn table(&self, key: &'static str) -> Option<Self> {
+        self.get(key)?.fields(format!("[{key}]"))
+    }
+
+    /// Every key with its value: for tables whose keys are the user's.
+    pub(super) fn entries(&self) -> Vec<(&'a str, usize, Node<'a>)> {
+        let entry = |(key, value): (&'a Spanned<_>, &'a Spanned<DeValue<'a>>)| {
+            let name: &std::borrow::Cow<'a, str> = key.get_ref();
+            let node = Node {
+                report: self.report,
+                name: name.to_string(),
+                value: value.get_ref(),
+                at: value.span().start,
+            };
+            (&**name, key.span().start, node)
+        };
+        self.table.iter().map(entry).collect()
+    }
+
+    /// Refuses keys that the format reserves for later.
+    pub(super) fn not_yet(&self, keys: &[&'static str]) {
+        for key in keys {
+            self.asked.borrow_mut().push(key);
+            if let Some(at) = self.key_at(key) {
+                self.report.wrong(Some(at), Wrong::not_yet(format!("`{key}` in {}", self.place)));
+            }
+        }
+    }
+
+    /// A mistake of the table as a whole.
+    pub(super) fn wrong(&self, wrong: Wrong) {
+        self.report.wrong(Some(self.at), wrong);
+    }
+
+    /// A mistake that has no place.
+    pub(super) fn wrong_in_general(&self, wrong: Wrong) {
+        self.report.wrong(None, wrong);
+    }
+
+    /// Refuses the keys that nobody asked for.
+    pub(super) fn finish(self) {
+        let asked = self.asked.borrow();
+        for (key, _) in self.table.iter() {
+            let name: &str = key.get_ref();
+            if asked.contains(&name) {
+                continue;
+            }
+            let wrong = Wrong::new(format!("unknown key `{name}` in {}", self.place));
+            let wrong = match closest(name, &asked) {
+                Some(near) => wrong.instead(format!("did you mean `{near}`?")),
+                None => wrong.instead(format!("there are {}", listed(&asked))),
+            };
+            self.report.wrong(Some(key.span().start), wrong);
+        }
+    }
+
+    fn key_at(&self, key: &str) -> Option<usize> {
+        self.table.get_key_value(key).map(|(key, _)| key.span().start)
+    }
+}
+
+/// Names that have to be unique.
+pub(super) struct Unique {
+    what: &'static str,
+    lines: HashMap<String, usize>,
+}
+
+impl Unique {
+    pub(super) fn new(what: &'static str) -> Self {
+        Self { what, lines: HashMap::new() }
+    }
+
+    /// Refuses a name that was there before. Names that differ only in upper and lower case are one.
+    pub(super) fn check(&mut self, node: &Node<'_>, name: &str) {
+        let line = Place::of(node.report.text, node.at).line;
+        if let Some(first) = self.lines.insert(name.to_ascii_lowercase(), line) {
+            node.wrong(Wrong::new(format!(
+                "there are two {} `{name}`; the first is in line {first}",
+                self.what
+            )));
+        }
+    }
+
+    pub(super) fn contains(&self, name: &str) -> bool {
+        self.lines.contains_key(&name.to_ascii_lowercase())
+    }
+
+    pub(super) fn names(&self) -> Vec<&str> {
+        let mut names: Vec<_> = self.lines.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        names
+    }
+}
+
+/// The name that somebody may have meant.
+pub(super) fn closest<'n>(word: &str, names: &[&'n str]) -> Option<&'n str> {
+    let scored = names.iter().map(|name| (strsim::jaro_winkler(word, name), *name));
+    let best = scored.max_by(|one, other| one.0.total_cmp(&other.0))?;
+    (best.0 > 0.84).then_some(best.1)
+}
+
+/// `a`, `b` and `c`.
+pub(super) fn listed(names: &[&str]) -> String {
+    let quoted: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+    match quoted.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        Some((only, _)) => only.clone(),
+        None => "none".to_owned(),
+    }
+}

@@ -1,0 +1,75 @@
+//! Values that stand outside the configuration: `env:NAME` and `file:PATH`.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::reader::Wrong;
+
+/// Where a secret value stands. What it holds is read when it is needed, and never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Outside {
+    /// A variable of the server's environment.
+    Variable(String),
+    /// A file; one newline at its end is not part of the value.
+    File(PathBuf),
+}
+
+impl Outside {
+    /// Reads a reference; files are relative to `folder`.
+    pub(super) fn parse(text: &str, folder: &Path) -> Option<Self> {
+        match (text.strip_prefix("env:"), text.strip_prefix("file:")) {
+            (Some(name), _) => Some(Self::Variable(name.to_owned())),
+            (_, Some(path)) => Some(Self::File(folder.join(path))),
+            _ => None,
+        }
+    }
+
+    /// The value.
+    ///
+    /// # Errors
+    ///
+    /// When the variable is not set, or the file cannot be read or is not UTF-8.
+    pub fn value(&self, variable: &dyn Fn(&str) -> Option<String>) -> Result<String, Missing> {
+        let missing = |why: String| Missing { place: self.to_string(), why };
+        match self {
+            Self::Variable(name) => variable(name).ok_or_else(|| missing("it is not set".to_owned())),
+            Self::File(path) => {
+                let text = std::fs::read_to_string(path).map_err(|error| missing(error.to_string()))?;
+                let text = text.strip_suffix('\n').unwrap_or(&text);
+                Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
+            }
+        }
+    }
+}
+
+/// The reference, never the value.
+impl fmt::Display for Outside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Variable(name) => write!(f, "env:{name}"),
+            Self::File(path) => write!(f, "file:{}", path.display()),
+        }
+    }
+}
+
+impl fmt::Debug for Outside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A value outside the configuration is not there.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{place}` cannot be read: {why}")]
+pub struct Missing {
+    place: String,
+    why: String,
+}
+
+/// A secret's reference. The text itself is refused, and not quoted: it may be the secret.
+pub(super) fn reference(text: &str, folder: &Path) -> Result<Outside, Wrong> {
+    Outside::parse(text, folder).ok_or_else(|| {
+        Wrong::new("a secret does not stand in the configuration itself: configurations are shared and kept")
+            .instead("write `env:NAME` or `file:PATH`")
+    })
+}

@@ -1,0 +1,187 @@
+//! What a person reads who has made a mistake in the configuration.
+
+use std::path::Path;
+
+use swifthook::config::{Config, Mistakes};
+
+fn parse(text: &str) -> Result<Config, Mistakes> {
+    let variable = |name: &str| match name {
+        "GITHUB_WEBHOOK_SECRET" => Some("correct horse battery staple 2026".to_owned()),
+        "SHORT" => Some("short".to_owned()),
+        "HF_TOKEN" => Some("hf_abc".to_owned()),
+        _ => None,
+    };
+    Config::parse(text, Path::new("swifthook.toml"), Path::new("/srv"), &variable)
+}
+
+fn mistakes(text: &str) -> String {
+    parse(text).expect_err("something is wrong in it").to_string()
+}
+
+/// A good configuration with more lines in its recipe.
+fn with(lines: &str) -> String {
+    format!("{GOOD}{lines}\n")
+}
+
+const GOOD: &str = r#"
+[[hook]]
+secrets = ["env:GITHUB_WEBHOOK_SECRET"]
+
+[[repository]]
+name = "acme/models"
+clone_url = "https://github.com/acme/models.git"
+
+[[recipe]]
+name = "sft"
+repository = "acme/models"
+branches = ["main"]
+trust = "code"
+run = { command = ["python", "train.py"] }
+"#;
+
+#[test]
+fn a_small_configuration_has_every_default() {
+    let config = parse(GOOD).unwrap();
+    assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
+    assert_eq!(config.server.admin_listen.to_string(), "127.0.0.1:8081");
+    assert_eq!(config.store.database, Path::new("/srv/swifthook.db"));
+    assert_eq!(config.store.state_dir, Path::new("/srv/swifthook-state"));
+    assert_eq!((config.worker.slots, config.hooks[0].max_body), (1, 25 << 20));
+    assert_eq!(config.hooks[0].repositories, ["acme/models"]);
+    assert_eq!(&*config.recipes[0].run.launcher, "local");
+}
+
+#[test]
+fn the_digest_is_of_what_is_said_and_not_of_how() {
+    let digest = parse(GOOD).unwrap().digest;
+    let respelled = GOOD.replace(" = ", "=").replace("[[recipe]]", "# the one recipe\n[[recipe]]");
+    assert_eq!(parse(&respelled).unwrap().digest, digest);
+    assert_ne!(parse(&GOOD.replace("train.py", "other.py")).unwrap().digest, digest);
+}
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    let text = mistakes(
+        r#"
+[server]
+listn = "127.0.0.1:8080"
+
+[[hook]]
+secrets = ["hunter2 in plain text", "env:SHORT", "env:MISSING"]
+max_age = "seven"
+
+[[repository]]
+name = "acme/models"
+clone_url = "ext::sh -c whoami"
+
+[[repository]]
+name = "acme/other"
+clone_url = "https://github.com/acme/other"
+
+[[repository]]
+name = "Acme/Other"
+clone_url = "https://user:password@github.com/acme/other"
+
+[[recipe]]
+name = "sft"
+repository = "acme/model"
+brnches = ["main"]
+paths = ["configs/[.yaml"]
+run = { command = ["python", "{path}", "{nope}"], foo = 1 }
+"#,
+    );
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn what_is_reserved_is_refused_and_never_ignored() {
+    let text = mistakes(&with(
+        r#"
+gpus = { count = 1 }
+nodes = 2
+lfs = true
+submodules = ["github.com"]
+models = ["Qwen/*"]
+data = ["/data/**"]
+approval = { when = "always" }
+budget = { gpu_hours = 10 }
+watchdog = "10m"
+isolation = "namespace"
+environment = { image = "x@sha256:0" }
+[[recipe.then]]
+run = { command = ["x"] }
+[intake]
+amqp = "amqp://127.0.0.1:5672"
+[store]
+url = "postgres://user:hidden@db/swifthook"
+[[launcher]]
+name = "a100"
+kind = "slurm"
+partition = "gpu"
+[[notify]]
+url = "env:X"
+[registry]
+[[deployment]]
+[[gateway]]
+[retention]
+[limits]
+"#,
+    ));
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn values_that_say_what_happens_anyway_are_fine() {
+    let same = with("nodes = 1\nlfs = false\nsubmodules = []\nmodels = []\napproval = { when = \"never\" }");
+    parse(&same).unwrap();
+}
+
+#[test]
+fn each_wrong_value_says_what_would_be_right() {
+    let text = mistakes(&with(
+        r#"
+each = "!configs/*.yaml"
+paths = ["!**/*.md"]
+tags = ["refs/tags/v*"]
+senders = ["not a login"]
+env = { A = "env:GITHUB_WEBHOOK_SECRET", B = 1, "C=D" = "x", SWIFTHOOK_JOB = "x", E = "env:HF_TOKEN" }
+pass_env = ["HF_HOME", "GITHUB_WEBHOOK_SECRET"]
+launcher = "locl"
+labels = ["gpu"]
+priority = 99999999999
+group = "{repository}/{path}/{job}"
+superseded = "cancel-quued"
+debounce = { quiet = "5m", at_most = "30s" }
+timeout = "0s"
+retry = { attempts = 0, backoff = "3d", exit_codes = [0, 256] }
+merge_queue = "yes"
+"#,
+    ));
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn a_configuration_that_is_not_toml_says_where() {
+    let text = mistakes("[server\nlisten = \"x\"\n");
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn an_empty_configuration_says_what_is_needed() {
+    let text = mistakes("");
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn a_secret_in_the_configuration_itself_is_refused_and_not_repeated() {
+    let secret = "hunter2-hunter2-hunter2";
+    for wrong in [
+        GOOD.replace("env:GITHUB_WEBHOOK_SECRET", secret),
+        format!("[server]\nadmin_token = \"{secret}\"\n{GOOD}"),
+        GOOD.replace("https://github.com", &format!("https://user:{secret}@github.com")),
+        format!("[store]\nurl = \"mysql://user:{secret}@db\"\n{GOOD}"),
+    ] {
+        let text = mistakes(&wrong);
+        assert!(!text.contains(secret), "{text}");
+    }
+}
