@@ -3,7 +3,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use super::check;
+use super::send::{self, SendArguments};
+use super::{check, toy_trainer};
+use crate::toy::TrainerArgs;
 
 /// A push to GitHub becomes a model-training run.
 #[derive(Debug, Parser)]
@@ -34,6 +36,11 @@ pub struct CommonArguments {
 pub enum Command {
     /// Tell everything that is wrong with the configuration, or what it would do.
     Check,
+    /// Sign a payload and post it to a hook, as GitHub does.
+    Send(SendArguments),
+    /// Train the toy model that the demo trains.
+    #[command(hide = true)]
+    ToyTrainer(TrainerArgs),
 }
 
 /// Does what the command line says. Exit codes: 0 done, 1 failed, 2 misuse or a wrong configuration.
@@ -41,5 +48,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
     let Arguments { common, command } = arguments;
     match command {
         Command::Check => check::run(&common),
+        Command::Send(arguments) => send::run(&common, &arguments),
+        Command::ToyTrainer(arguments) => toy_trainer::run(&arguments),
     }
 }

@@ -16,7 +16,7 @@ pub enum Outside {
 
 impl Outside {
     /// Reads a reference; files are relative to `folder`.
-    pub(super) fn parse(text: &str, folder: &Path) -> Option<Self> {
+    pub(crate) fn parse(text: &str, folder: &Path) -> Option<Self> {
         match (text.strip_prefix("env:"), text.strip_prefix("file:")) {
             (Some(name), _) => Some(Self::Variable(name.to_owned())),
             (_, Some(path)) => Some(Self::File(folder.join(path))),

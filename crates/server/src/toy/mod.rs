@@ -7,12 +7,10 @@
 //! with `enable_jit_checkpoint`; `--resume-from-checkpoint` goes on from there to the very same result.
 
 mod checkpoint;
-mod command;
 mod log;
 mod model;
 mod settings;
 mod trainer;
 
-pub use command::run;
 pub use settings::{InvalidSettings, Settings};
 pub use trainer::{Ending, TrainError, TrainerArgs, train};
