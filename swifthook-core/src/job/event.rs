@@ -206,6 +206,14 @@ pub enum StopKind {
     Yield,
 }
 
+impl StopKind {
+    /// Whether the job is not wanted any more, however its run ends.
+    #[must_use]
+    pub(super) fn is_for_good(self) -> bool {
+        matches!(self, Self::Cancel | Self::Supersede)
+    }
+}
+
 /// How a run ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exit {

@@ -7,3 +7,6 @@ mod state;
 pub use event::{Command, Diffed, Event, Exit, Illegal, StopKind};
 pub use spec::{Change, Debounce, Job, JobSpec, Retry, Superseding};
 pub use state::{Evidence, Stage, State};
+
+#[cfg(test)]
+mod tests;

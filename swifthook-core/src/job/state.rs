@@ -197,7 +197,7 @@ impl State {
         match self.stage {
             Stage::Held => self.apply_held(event),
             Stage::Queued => self.apply_queued(event),
-            Stage::Running => self.apply_running(event),
+            Stage::Running => self.apply_running(event, retry),
             Stage::Finishing => self.apply_finishing(event, retry),
             _ => Ok(self),
         }
@@ -215,16 +215,20 @@ impl State {
         self.stage == Stage::Held && matches!(self.hold, Some(HoldReason::NeedsDiff(_)))
     }
 
+    /// A person's word can supply neither a diff nor the paths of the jobs that were too many.
+    fn is_approvable(&self) -> bool {
+        !matches!(self.hold, Some(HoldReason::NeedsDiff(_) | HoldReason::TooManyJobs(_)))
+    }
+
     fn apply_held(self, event: Event) -> Result<Self, Illegal> {
         match event {
             Event::Claim { .. } | Event::Takeover { .. } if self.needs_diff() => Ok(self.with_new_worker()),
             Event::Release if self.needs_diff() => Ok(Self { is_released: true, ..self }),
             Event::Diffed { answer, at } if self.needs_diff() => Ok(self.diffed(answer, at)),
-            // A diff is a fact, and no person can supply it.
-            Event::Command { what: Command::Approve, .. } if !self.needs_diff() => {
+            Event::Command { what: Command::Approve, .. } if self.is_approvable() => {
                 Ok(self.into_queued(None, None))
             }
-            Event::CauseGone if !self.needs_diff() => Ok(self.into_queued(None, None)),
+            Event::CauseGone if self.is_approvable() => Ok(self.into_queued(None, None)),
             Event::Command { what: Command::Reject, at } => Ok(self.into_final(
                 Stage::Cancelled,
                 Some(Reason::new("rejected", "a person rejected it")),
@@ -280,30 +284,25 @@ impl State {
         }
     }
 
-    fn apply_running(self, event: Event) -> Result<Self, Illegal> {
+    fn apply_running(self, event: Event, retry: &Retry) -> Result<Self, Illegal> {
         match event {
-            Event::Submitted(handle) if self.handle.is_none() => Ok(Self { handle: Some(handle), ..self }),
-            Event::Submitted(ref handle) if self.handle.as_ref() == Some(handle) => Ok(self),
             Event::Refused { is_permanent: true, message, at, .. } if self.handle.is_none() => {
                 Ok(self.into_final(Stage::Failed, Some(Reason::new("refused", message)), at))
             }
             // The attempt never came about, so neither it nor the crash that it might have been counts.
             Event::Refused { message, until, .. } if self.handle.is_none() => {
-                let (attempt, crashes) = (self.attempt - 1, self.crashes.saturating_sub(1));
+                let (attempt, crashes) = (self.attempt.saturating_sub(1), self.crashes.saturating_sub(1));
                 let reason = Some(Reason::new(Wait::Backoff.word(), message));
                 let queued = self.into_queued(Some(until), Some(Wait::Backoff));
                 Ok(Self { attempt, crashes, reason, ..queued })
             }
-            other => self.apply_active(other),
+            other => self.apply_active(other, retry),
         }
     }
 
     fn apply_finishing(self, event: Event, retry: &Retry) -> Result<Self, Illegal> {
         match event {
-            // A submission that was under way when the stop came.
-            Event::Submitted(handle) if self.handle.is_none() && self.evidence.is_none() => {
-                Ok(Self { handle: Some(handle), ..self })
-            }
+            // The submission was under way when the stop came.
             Event::Refused { .. } if self.handle.is_none() && self.evidence.is_none() => {
                 Ok(self.with_evidence(Evidence::Vanished))
             }
@@ -311,21 +310,31 @@ impl State {
                 Some(evidence) => Ok(self.collected(evidence, steps_done, retry, retry_at, at)),
                 None => Err(self.illegal(&event)),
             },
-            other => self.apply_active(other),
+            other => self.apply_active(other, retry),
         }
     }
 
     /// What happens alike to a job that runs and to one that is being stopped.
-    fn apply_active(self, event: Event) -> Result<Self, Illegal> {
+    fn apply_active(self, event: Event, retry: &Retry) -> Result<Self, Illegal> {
         match event {
+            Event::Submitted(ref handle) if self.handle.as_ref() == Some(handle) => Ok(self),
+            Event::Submitted(handle) if self.handle.is_none() && self.evidence.is_none() => {
+                Ok(Self { handle: Some(handle), ..self })
+            }
+            // Its end is known, and what is heard of the run since is no news: a crash counts as one for all that.
+            Event::Seen | Event::Unreachable { .. } | Event::Ended(_) | Event::Vanished
+                if self.evidence.is_some() =>
+            {
+                Ok(self)
+            }
             Event::Seen => Ok(Self { crashes: 0, unreachable_since: None, ..self }),
             Event::Unreachable { since } => {
                 let unreachable_since = Some(self.unreachable_since.unwrap_or(since));
                 Ok(Self { unreachable_since, ..self })
             }
-            Event::StopWanted(kind) => Ok(self.stopping(kind)),
-            Event::Supersede { .. } => Ok(self.stopping(StopKind::Supersede)),
-            Event::Command { what: Command::Cancel, .. } => Ok(self.stopping(StopKind::Cancel)),
+            Event::StopWanted(kind) => Ok(self.stopping(kind, retry)),
+            Event::Supersede { .. } => Ok(self.stopping(StopKind::Supersede, retry)),
+            Event::Command { what: Command::Cancel, .. } => Ok(self.stopping(StopKind::Cancel, retry)),
             Event::Ended(exit) => Ok(Self { crashes: 0, ..self }.with_evidence(Evidence::Exited(exit))),
             Event::Vanished => Ok(self.with_evidence(Evidence::Vanished)),
             Event::Takeover { at } => Ok(self.taken_over(at)),
@@ -342,7 +351,12 @@ impl State {
 
     fn diffed(self, answer: Diffed, at: Timestamp) -> Self {
         match answer {
-            Diffed::Launch(not_before) => self.into_queued(not_before, None),
+            Diffed::Launch(not_before) => self.into_queued(not_before, not_before.map(|_| Wait::Time)),
+            // A policy that is not content with a diff would be asked for ever.
+            Diffed::Hold(reason @ HoldReason::NeedsDiff(_)) => {
+                let message = format!("the diff is known, and the policy says: {}", reason.reason());
+                self.into_held(reason).diff_failed(message, None, at)
+            }
             Diffed::Hold(reason) => self.into_held(reason),
             Diffed::Skip(why) => {
                 let why = Reason::new("skipped_after_diff", why.to_string());
@@ -355,19 +369,20 @@ impl State {
                 );
                 self.into_final(Stage::Cancelled, Some(why), at)
             }
-            Diffed::Failed { message, until } => {
-                let failed = Self { diff_failures: self.diff_failures + 1, not_before: Some(until), ..self };
-                if failed.diff_failures < MAX_DIFF_FAILURES {
-                    return failed;
-                }
-                failed.into_final(Stage::Failed, Some(Reason::new("diff", message)), at)
-            }
+            Diffed::Failed { message, until } => self.diff_failed(message, Some(until), at),
         }
     }
 
-    fn stopping(self, kind: StopKind) -> Self {
-        // Its end is known already: the stop comes too late to be the cause of it.
-        if self.evidence.is_some() {
+    fn diff_failed(self, message: String, until: Option<Timestamp>, at: Timestamp) -> Self {
+        let failed = Self { diff_failures: self.diff_failures + 1, not_before: until, ..self };
+        if failed.diff_failures < MAX_DIFF_FAILURES {
+            return failed;
+        }
+        failed.into_final(Stage::Failed, Some(Reason::new("diff", message)), at)
+    }
+
+    fn stopping(self, kind: StopKind, retry: &Retry) -> Self {
+        if self.evidence.is_some() && !(kind.is_for_good() && self.would_go_on(retry)) {
             return self;
         }
         let stop = match (self.stop, kind) {
@@ -377,10 +392,19 @@ impl State {
         Self { stage: Stage::Finishing, stop: Some(stop), ..self }
     }
 
-    fn with_evidence(self, evidence: Evidence) -> Self {
-        if self.evidence.is_some() {
-            return self;
+    /// Whether it would be queued again, given how its run is known to have ended.
+    fn would_go_on(&self, retry: &Retry) -> bool {
+        match (&self.evidence, self.stop) {
+            (Some(_), Some(stop)) => stop == StopKind::Yield,
+            (Some(Evidence::Exited(exit)), None) if exit.is_success() || !exit.is_machine_failure(retry) => {
+                false
+            }
+            (Some(_), None) => self.retries + 1 < retry.attempts,
+            (None, _) => false,
         }
+    }
+
+    fn with_evidence(self, evidence: Evidence) -> Self {
         let by_itself = match &evidence {
             Evidence::Exited(exit) => exit.stopped,
             Evidence::Vanished => None,
@@ -424,8 +448,8 @@ impl State {
             }
         };
         let this = Self { exit: Some(exit.clone()), ..self };
-        // A trainer that does not count its steps and exits with 0 is done, unless it was our signal that ended it.
-        if exit.is_success() && steps_done.unwrap_or(exit.stopped.is_none()) {
+        // A trainer that does not count its steps and exits with 0 is done, unless it was asked to end.
+        if exit.is_success() && steps_done.unwrap_or(this.stop.is_none()) {
             return this.into_final(Stage::Succeeded, None, at);
         }
         if this.is_poison {
@@ -490,7 +514,7 @@ impl State {
     }
 
     fn into_quarantined(self, at: Timestamp) -> Self {
-        let why = Reason::new("crashes", format!("its workers were lost {} times in a row", self.crashes));
+        let why = Reason::new("crashes", format!("{MAX_CRASHES} workers in a row were lost with it"));
         self.into_final(Stage::Quarantined, Some(why), at)
     }
 

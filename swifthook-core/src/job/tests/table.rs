@@ -1,0 +1,362 @@
+//! Every row of the table of states, and every combination that is not in it.
+
+use super::*;
+
+/// `stage(why) attempt/epoch/crashes/retries` and what else is set.
+fn told(state: &State) -> String {
+    let why = state.reason.as_ref().map(|reason| format!("({})", reason.word)).unwrap_or_default();
+    let counts = [u64::from(state.attempt), state.epoch, state.crashes.into(), state.retries.into()];
+    let counts = counts.map(|count| count.to_string()).join("/");
+    let mut words = vec![format!("{}{why} {counts}", state.stage)];
+    words.extend(state.stop.map(|stop| format!("stop={stop:?}")));
+    words.extend(state.waits_for.map(|wait| format!("waits_for={}", wait.word())));
+    words.extend(state.not_before.map(|time| format!("not_before={}", time.0)));
+    for (is_set, word) in [
+        (state.handle.is_some(), "handle"),
+        (state.evidence.is_some(), "evidence"),
+        (state.unreachable_since.is_some(), "unreachable"),
+        (state.is_released, "released"),
+        (state.is_poison, "poison"),
+    ] {
+        words.extend(is_set.then(|| word.to_owned()));
+    }
+    words.join(" ")
+}
+
+#[track_caller]
+fn becomes(state: State, event: Event, expected: &str) {
+    let retry = Retry { exit_codes: vec![75], ..Retry::default() };
+    let from = told(&state);
+    let event_words = event.words();
+    assert_eq!(told(&state.apply(event, &retry).unwrap()), expected, "from `{from}`: {event_words}");
+}
+
+#[test]
+fn new_jobs() {
+    assert_eq!(told(&queued()), "queued 0/0/0/0");
+    let debounced = State::queued(Some(LATER), Some(Wait::Debounce));
+    assert_eq!(told(&debounced), "queued 0/0/0/0 waits_for=debounce not_before=60000");
+    assert_eq!(told(&needs_diff()), "held(needs_diff) 0/0/0/0");
+    assert_eq!(told(&State::born_superseded(AT)), "superseded(superseded) 0/0/0/0");
+}
+
+#[test]
+fn a_job_that_needs_a_diff() {
+    let claimed = || after(needs_diff(), [claim()]);
+    becomes(needs_diff(), claim(), "held(needs_diff) 0/1/0/0");
+    becomes(claimed(), takeover(), "held(needs_diff) 0/2/0/0");
+    becomes(claimed(), diffed(Diffed::Launch(None)), "queued 0/1/0/0");
+    let launch_later = diffed(Diffed::Launch(Some(LATER)));
+    becomes(claimed(), launch_later, "queued 0/1/0/0 waits_for=time not_before=60000");
+    becomes(claimed(), diffed(Diffed::Hold(HoldReason::Approval)), "held(approval) 0/1/0/0");
+    becomes(claimed(), diffed(Diffed::Expand(vec![])), "cancelled(expanded) 0/1/0/0");
+    let skip = diffed(Diffed::Skip(Reason::new("paths", "none matches")));
+    becomes(claimed(), skip, "cancelled(skipped_after_diff) 0/1/0/0");
+    becomes(claimed(), diff_failed(), "held(needs_diff) 0/1/0/0 not_before=60000");
+    let nine_times = || after(claimed(), vec![diff_failed(); 9]);
+    becomes(nine_times(), diff_failed(), "failed(diff) 0/1/0/0");
+}
+
+#[test]
+fn a_policy_that_no_diff_contents_is_not_asked_for_ever() {
+    let never_content = diffed(Diffed::Hold(HoldReason::NeedsDiff(Gap::NotListed)));
+    becomes(needs_diff(), never_content.clone(), "held(needs_diff) 0/0/0/0");
+    becomes(after(needs_diff(), vec![never_content.clone(); 9]), never_content, "failed(diff) 0/0/0/0");
+}
+
+#[test]
+fn a_held_job() {
+    let held = || State::held(HoldReason::Approval);
+    becomes(held(), command(Command::Approve), "queued 0/0/0/0");
+    becomes(State::held(HoldReason::RecipeGone), Event::CauseGone, "queued 0/0/0/0");
+    becomes(held(), command(Command::Reject), "cancelled(rejected) 0/0/0/0");
+    becomes(held(), command(Command::Cancel), "cancelled(cancelled) 0/0/0/0");
+    becomes(held(), Event::Expire { at: AT }, "cancelled(expired) 0/0/0/0");
+    becomes(held(), supersede(), "superseded(superseded) 0/0/0/0");
+    becomes(needs_diff(), command(Command::Cancel), "cancelled(cancelled) 0/0/0/0");
+    becomes(needs_diff(), supersede(), "superseded(superseded) 0/0/0/0");
+}
+
+#[test]
+fn no_person_can_stand_in_for_a_list_of_files() {
+    for hold in [HoldReason::NeedsDiff(Gap::Caps), HoldReason::TooManyJobs(300)] {
+        let error = State::held(hold).apply(command(Command::Approve), &Retry::default()).unwrap_err();
+        assert_eq!(error.to_string(), "a job that is held cannot be approved");
+    }
+}
+
+#[test]
+fn a_queued_job() {
+    becomes(queued(), claim(), "queued 0/1/0/0");
+    becomes(queued(), supersede(), "superseded(superseded) 0/0/0/0");
+    becomes(queued(), command(Command::Cancel), "cancelled(cancelled) 0/0/0/0");
+    let claimed = || after(queued(), [claim()]);
+    becomes(claimed(), not_before(), "queued(window) 0/1/0/0 waits_for=window not_before=60000");
+    becomes(claimed(), no_longer(), "cancelled(schedule) 0/1/0/0");
+    becomes(claimed(), Event::Hold(HoldReason::RecipeGone), "held(recipe_gone) 0/1/0/0");
+    becomes(claimed(), Event::Hold(HoldReason::Budget), "held(budget) 0/1/0/0");
+    becomes(claimed(), Event::Release, "queued 0/1/0/0 released");
+    becomes(claimed(), start(), "running 1/1/1/0");
+    becomes(after(claimed(), [not_before()]), start(), "running 1/1/1/0");
+}
+
+#[test]
+fn a_starting_job() {
+    becomes(starting(), submitted(), "running 1/1/1/0 handle");
+    becomes(after(starting(), [submitted()]), submitted(), "running 1/1/1/0 handle");
+    becomes(starting(), refused(true), "failed(refused) 1/1/1/0");
+    let again = "queued(backoff) 0/1/0/0 waits_for=backoff not_before=60000";
+    becomes(starting(), refused(false), again);
+    becomes(starting(), Event::Seen, "running 1/1/0/0");
+    becomes(starting(), unreachable(), "running 1/1/1/0 unreachable");
+}
+
+#[test]
+fn a_running_job() {
+    becomes(running(), Event::Seen, "running 1/1/0/0 handle");
+    becomes(running(), unreachable(), "running 1/1/0/0 handle unreachable");
+    becomes(running(), exited(0), "finishing 1/1/0/0 handle evidence");
+    becomes(running(), Event::Vanished, "finishing 1/1/0/0 handle evidence");
+    for (event, stop) in [
+        (Event::StopWanted(StopKind::Timeout), "Timeout"),
+        (Event::StopWanted(StopKind::Yield), "Yield"),
+        (supersede(), "Supersede"),
+        (command(Command::Cancel), "Cancel"),
+    ] {
+        becomes(running(), event, &format!("finishing 1/1/0/0 stop={stop} handle"));
+    }
+    let stopped_by_itself = stopped(1, StopKind::Timeout);
+    becomes(running(), stopped_by_itself, "finishing 1/1/0/0 stop=Timeout handle evidence");
+}
+
+#[test]
+fn a_change_of_worker() {
+    becomes(running(), takeover(), "running 1/2/1/0 handle");
+    becomes(running(), Event::Release, "running 1/1/0/0 handle released");
+    becomes(after(running(), [Event::Release]), takeover(), "running 1/2/0/0 handle");
+    becomes(after(running(), [unreachable()]), takeover(), "running 1/2/0/0 handle unreachable");
+    becomes(stopping(StopKind::Cancel), takeover(), "finishing 1/2/1/0 stop=Cancel handle");
+    becomes(stopping(StopKind::Cancel), Event::Release, "finishing 1/1/0/0 stop=Cancel handle released");
+    becomes(collecting(exited(0)), takeover(), "finishing 1/2/1/0 handle evidence");
+}
+
+#[test]
+fn a_job_that_lost_three_workers_is_quarantined_and_its_run_stopped_first() {
+    becomes(after(starting(), [submitted(), takeover()]), takeover(), "running 1/3/3/0 handle");
+    becomes(lost_three_times(), takeover(), "finishing 1/4/3/0 handle poison");
+    let poison = || after(lost_three_times(), [takeover()]);
+    becomes(poison(), Event::Seen, "finishing 1/4/0/0 handle poison");
+    becomes(poison(), signalled(15), "finishing 1/4/0/0 handle evidence poison");
+    let stopped = after(poison(), [signalled(15)]);
+    becomes(stopped, collected(None), "quarantined(crashes) 1/4/0/0 handle evidence poison");
+    let done = after(poison(), [exited(0)]);
+    becomes(done, collected(Some(true)), "succeeded 1/4/0/0 handle evidence poison");
+
+    let out_of_reach = after(lost_three_times(), [unreachable()]);
+    becomes(out_of_reach, takeover(), "running 1/4/3/0 handle unreachable");
+
+    let lost_while_collecting = after(collecting(exited(0)), [takeover(), takeover(), takeover()]);
+    becomes(lost_while_collecting, takeover(), "quarantined(crashes) 1/5/3/0 handle evidence poison");
+
+    let vanished = after(lost_three_times(), [Event::Vanished, collected(None)]);
+    assert_eq!(told(&vanished), "queued(backoff) 1/3/3/1 waits_for=backoff not_before=60000");
+    becomes(vanished, claim(), "quarantined(crashes) 1/4/3/1");
+}
+
+#[test]
+fn hearing_again_of_a_run_that_has_ended_does_not_take_a_crash_back() {
+    let collecting = || after(collecting(exited(0)), [takeover()]);
+    for news in [Event::Seen, unreachable(), exited(1), Event::Vanished] {
+        becomes(collecting(), news, "finishing 1/2/1/0 handle evidence");
+    }
+}
+
+#[test]
+fn an_unreachable_job() {
+    let lost = || after(running(), [unreachable()]);
+    becomes(lost(), Event::Seen, "running 1/1/0/0 handle");
+    becomes(lost(), command(Command::Abandon), "failed(abandoned) 1/1/0/0 handle unreachable");
+    becomes(lost(), exited(0), "finishing 1/1/0/0 handle evidence");
+    let since = after(lost(), [Event::Unreachable { since: LATER }]).unreachable_since;
+    assert_eq!(since, Some(AT), "the first loss of sight counts");
+    let stopping = after(stopping(StopKind::Cancel), [unreachable()]);
+    let abandoned = "failed(abandoned) 1/1/0/0 stop=Cancel handle unreachable";
+    becomes(stopping, command(Command::Abandon), abandoned);
+}
+
+#[test]
+fn a_job_that_is_being_stopped() {
+    let stopping = stopping;
+    for first in [StopKind::Cancel, StopKind::Supersede, StopKind::Timeout, StopKind::Yield] {
+        for second in [StopKind::Cancel, StopKind::Supersede, StopKind::Timeout, StopKind::Yield] {
+            let kept = match (first, second) {
+                (StopKind::Yield, StopKind::Cancel) => StopKind::Cancel,
+                _ => first,
+            };
+            let expected = format!("finishing 1/1/0/0 stop={kept:?} handle");
+            becomes(stopping(first), Event::StopWanted(second), &expected);
+        }
+    }
+    becomes(stopping(StopKind::Cancel), exited(1), "finishing 1/1/0/0 stop=Cancel handle evidence");
+    becomes(stopping(StopKind::Cancel), Event::Vanished, "finishing 1/1/0/0 stop=Cancel handle evidence");
+}
+
+#[test]
+fn a_job_that_is_stopped_before_its_submission_is_known() {
+    let stopping = || after(starting(), [command(Command::Cancel)]);
+    becomes(stopping(), submitted(), "finishing 1/1/1/0 stop=Cancel handle");
+    becomes(stopping(), refused(false), "finishing 1/1/1/0 stop=Cancel evidence");
+    let gone = after(stopping(), [refused(true)]);
+    becomes(gone, collected(None), "cancelled(cancelled) 1/1/1/0 stop=Cancel evidence");
+}
+
+#[test]
+fn a_run_that_did_all_its_steps_succeeded_even_if_a_stop_came_too_late() {
+    becomes(collecting(exited(0)), collected(Some(true)), "succeeded 1/1/0/0 handle evidence");
+    becomes(collecting(exited(0)), collected(None), "succeeded 1/1/0/0 handle evidence");
+    for stop in [StopKind::Cancel, StopKind::Supersede, StopKind::Timeout, StopKind::Yield] {
+        let stopped = after(stopping(stop), [exited(0)]);
+        let succeeded = format!("succeeded 1/1/0/0 stop={stop:?} handle evidence");
+        becomes(stopped, collected(Some(true)), &succeeded);
+    }
+    let early = "succeeded(stopped_early) 1/1/0/0 handle evidence";
+    becomes(collecting(exited(0)), collected(Some(false)), early);
+}
+
+#[test]
+fn a_run_that_was_stopped_ends_as_the_stop_says() {
+    for (stop, expected) in [
+        (StopKind::Cancel, "cancelled(cancelled) 1/1/0/0 stop=Cancel handle evidence"),
+        (StopKind::Supersede, "superseded(superseded) 1/1/0/0 stop=Supersede handle evidence"),
+        (StopKind::Timeout, "failed(timeout) 1/1/0/0 stop=Timeout handle evidence"),
+        (StopKind::Yield, "queued 1/1/0/0"),
+    ] {
+        for end in [exited(0), exited(1), exited(143), signalled(9), Event::Vanished] {
+            becomes(after(stopping(stop), [end.clone()]), collected(Some(false)), expected);
+            // It was asked to end, and nobody knows how far it came.
+            becomes(after(stopping(stop), [end]), collected(None), expected);
+        }
+    }
+}
+
+#[test]
+fn the_machines_failures_are_retried_and_the_trainings_are_not() {
+    let ended = |end: Event| collecting(end);
+    for end in [Event::Vanished, signalled(9), exited(137), exited(143), exited(247), exited(241), exited(75)]
+    {
+        let again = "queued(backoff) 1/1/0/1 waits_for=backoff not_before=60000";
+        becomes(ended(end.clone()), collected(Some(false)), again);
+        let last = State { retries: 2, ..ended(end) };
+        becomes(last, collected(Some(false)), "failed(machine) 1/1/0/3 handle evidence");
+    }
+    for code in [1, 2, 127, -1] {
+        becomes(ended(exited(code)), collected(None), "failed(training) 1/1/0/0 handle evidence");
+    }
+}
+
+#[test]
+fn a_job_that_would_be_retried_is_not_once_nobody_wants_it_any_more() {
+    let vanished = || collecting(Event::Vanished);
+    let cancelled = after(vanished(), [command(Command::Cancel)]);
+    becomes(cancelled, collected(None), "cancelled(cancelled) 1/1/0/0 stop=Cancel handle evidence");
+    let superseded = after(vanished(), [supersede()]);
+    becomes(superseded, collected(None), "superseded(superseded) 1/1/0/0 stop=Supersede handle evidence");
+    let yielding = after(stopping(StopKind::Yield), [exited(0), command(Command::Cancel)]);
+    becomes(yielding, collected(None), "cancelled(cancelled) 1/1/0/0 stop=Cancel handle evidence");
+
+    let failed = after(collecting(exited(1)), [command(Command::Cancel)]);
+    becomes(failed, collected(None), "failed(training) 1/1/0/0 handle evidence");
+    for too_late in [StopKind::Timeout, StopKind::Yield] {
+        becomes(vanished(), Event::StopWanted(too_late), "finishing 1/1/0/0 handle evidence");
+    }
+}
+
+#[test]
+fn a_job_resumes_as_a_new_attempt() {
+    let resumed = after(stopping(StopKind::Yield), [exited(0), collected(Some(false)), claim()]);
+    becomes(resumed, start(), "running 2/2/1/0");
+}
+
+/// Every event that there is, by name.
+fn every_event() -> Vec<(&'static str, Event)> {
+    vec![
+        ("claim", claim()),
+        ("start", start()),
+        ("not_before", not_before()),
+        ("hold", Event::Hold(HoldReason::Budget)),
+        ("no_longer", no_longer()),
+        ("diffed", diffed(Diffed::Launch(None))),
+        ("submitted", submitted()),
+        ("submitted_other", Event::Submitted(handle(2))),
+        ("refused", refused(false)),
+        ("refused_for_good", refused(true)),
+        ("seen", Event::Seen),
+        ("unreachable", unreachable()),
+        ("stop_wanted", Event::StopWanted(StopKind::Timeout)),
+        ("ended", exited(0)),
+        ("vanished", Event::Vanished),
+        ("collected", collected(None)),
+        ("takeover", takeover()),
+        ("release", Event::Release),
+        ("cause_gone", Event::CauseGone),
+        ("expire", Event::Expire { at: AT }),
+        ("supersede", supersede()),
+        ("approve", command(Command::Approve)),
+        ("reject", command(Command::Reject)),
+        ("cancel", command(Command::Cancel)),
+        ("retry", command(Command::Retry)),
+        ("abandon", command(Command::Abandon)),
+    ]
+}
+
+#[test]
+fn whatever_is_not_in_the_table_is_illegal() {
+    let active = "seen unreachable stop_wanted ended vanished takeover release supersede cancel";
+    let unsubmitted = "submitted submitted_other refused refused_for_good";
+    let lost = |state| after(state, [unreachable()]);
+    let waiting = "supersede cancel";
+    let answered = "cause_gone approve reject expire";
+    for (state, legal) in [
+        (needs_diff(), ["claim takeover release diffed reject expire", waiting, ""]),
+        (State::held(HoldReason::Approval), [answered, waiting, ""]),
+        (State::held(HoldReason::TooManyJobs(300)), ["reject expire", waiting, ""]),
+        (queued(), ["claim takeover release start not_before hold no_longer", waiting, ""]),
+        (starting(), [active, unsubmitted, ""]),
+        (running(), [active, "submitted", ""]),
+        (lost(running()), [active, "submitted", "abandon"]),
+        (after(starting(), [supersede()]), [active, unsubmitted, ""]),
+        (stopping(StopKind::Yield), [active, "submitted", ""]),
+        (lost(stopping(StopKind::Yield)), [active, "submitted", "abandon"]),
+        (collecting(Event::Vanished), [active, "submitted", "collected"]),
+        (after(starting(), [Event::Vanished]), [active, "collected", ""]),
+    ] {
+        let legal: Vec<_> = legal.iter().flat_map(|words| words.split_whitespace()).collect();
+        for (name, event) in every_event() {
+            let answer = state.clone().apply(event.clone(), &Retry::default());
+            let from = told(&state);
+            assert_eq!(answer.is_ok(), legal.contains(&name), "from `{from}`: {name}");
+            if let Err(error) = answer {
+                assert_eq!(error, Illegal { stage: state.stage, event: event.words() });
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_leads_out_of_a_final_stage() {
+    let finals = [
+        after(collecting(exited(0)), [collected(None)]),
+        after(collecting(exited(1)), [collected(None)]),
+        after(queued(), [command(Command::Cancel)]),
+        State::born_superseded(AT),
+        after(lost_three_times(), [Event::Vanished, collected(None), claim()]),
+    ];
+    let stages: Vec<_> = finals.iter().map(|state| state.stage).collect();
+    assert_eq!(stages, Stage::ALL[4..], "one of each");
+    for state in finals {
+        for (name, event) in every_event() {
+            let stays = state.clone().apply(event, &Retry::default());
+            assert_eq!(stays.as_ref(), Ok(&state), "{}: {name}", state.stage);
+        }
+    }
+}
