@@ -1,1 +1,20 @@
-//! Job queues for swifthook: in memory and on SQLite.
+//! Job queues for swifthook.
+//!
+//! A queue takes decided pushes, keeps their jobs, hands them to workers and records what becomes of them. The
+//! rules (which change is known, which job gives way to which, who may claim what) stand once, in `rules`, over a
+//! small trait of what they need of a store; a backend is an implementation of that trait, so that two backends
+//! cannot come to differ in what they promise.
+//!
+//! | queue | for |
+//! | --- | --- |
+//! | [`MemoryQueue`] | tests, and embedders whose jobs may die with the process |
+
+mod chain;
+mod clock;
+mod ids;
+mod memory;
+mod rules;
+mod store;
+
+pub use clock::{Clock, system_clock};
+pub use memory::MemoryQueue;

@@ -1,0 +1,156 @@
+use std::sync::{Mutex, MutexGuard};
+
+use async_trait::async_trait;
+use swifthook_core::{
+    Actor, Claimed, Command, Decided, Delivery, DeliveryId, Event, History, Intake, IntakeError, Job,
+    JobFilter, JobId, JobQueue, Lease, Progress, QueueError, Receipt, Renewal, Swept, TimelineEntry, Worker,
+};
+use tokio::sync::watch;
+
+use super::world::World;
+use crate::clock::{Clock, system_clock};
+use crate::ids::Ids;
+use crate::rules::{Rules, Submission, with_beginning, with_specs};
+use crate::store::Entry;
+
+/// A queue in memory. It keeps the promises of every queue except that to survive its process, and it forgets
+/// nothing: a store for tests, demonstrations and embedders whose jobs are few.
+pub struct MemoryQueue {
+    world: Mutex<World>,
+    ids: Ids,
+    clock: Clock,
+    news: watch::Sender<u64>,
+}
+
+impl MemoryQueue {
+    /// An empty queue.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_clock(system_clock())
+    }
+
+    /// An empty queue with a clock of the caller's.
+    #[must_use]
+    pub fn with_clock(clock: Clock) -> Self {
+        Self { world: Mutex::default(), ids: Ids::after(0), clock, news: watch::Sender::default() }
+    }
+
+    /// Changes whenever there is something for a worker to look at: a hint, with polling behind it.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.news.subscribe()
+    }
+
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().expect("nothing panics under this lock")
+    }
+
+    /// One transaction.
+    fn transact<T>(&self, what: impl FnOnce(&mut Rules<'_, World>) -> T) -> T {
+        let mut world = self.world();
+        let mut rules = Rules::new(&mut *world, &self.ids, (self.clock)());
+        let answer = what(&mut rules);
+        let has_news = rules.has_news;
+        drop(world);
+        if has_news {
+            self.news.send_modify(|count| *count += 1);
+        }
+        answer
+    }
+}
+
+impl Default for MemoryQueue {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[async_trait]
+impl Intake for MemoryQueue {
+    async fn accept(&self, decided: &Decided) -> Result<Receipt, IntakeError> {
+        let submission = Submission::new(decided, self.ids.delivery((self.clock)()))?;
+        self.transact(|rules| rules.accept(submission))
+            .map_err(|error| IntakeError::passing("the push could not be stored").because(error))
+    }
+}
+
+#[async_trait]
+impl JobQueue for MemoryQueue {
+    async fn claim(&self, worker: &Worker) -> Result<Option<Claimed>, QueueError> {
+        self.transact(|rules| rules.claim(worker))
+    }
+
+    async fn apply(&self, lease: &Lease, event: Event) -> Result<Job, QueueError> {
+        self.transact(|rules| rules.apply(lease, event))
+    }
+
+    async fn command(&self, job: JobId, what: Command, who: &Actor) -> Result<Job, QueueError> {
+        self.transact(|rules| rules.command(job, what, who))
+    }
+
+    async fn renew(&self, leases: &[(Lease, Option<Progress>)]) -> Result<Vec<Renewal>, QueueError> {
+        self.transact(|rules| leases.iter().map(|(lease, progress)| rules.renew(lease, *progress)).collect())
+    }
+
+    async fn sweep(&self) -> Result<Swept, QueueError> {
+        self.transact(|rules| rules.sweep())
+    }
+}
+
+#[async_trait]
+impl History for MemoryQueue {
+    async fn job(&self, id: JobId) -> Result<Option<Job>, QueueError> {
+        Ok(self.world().jobs.get(&id).map(|entry| entry.job.clone()))
+    }
+
+    async fn jobs(&self, filter: &JobFilter) -> Result<Vec<Job>, QueueError> {
+        let world = self.world();
+        let older =
+            world.jobs.iter().rev().filter(|(id, _)| filter.before.is_none_or(|before| **id < before));
+        let wanted = older.map(|(_, Entry { job, .. })| job).filter(|job| is_wanted(job, filter));
+        Ok(wanted.take(limit(filter)).cloned().collect())
+    }
+
+    async fn timeline(&self, id: JobId) -> Result<Vec<TimelineEntry>, QueueError> {
+        let world = self.world();
+        let Some(Entry { job, .. }) = world.jobs.get(&id) else { return Ok(Vec::new()) };
+        Ok(with_beginning(job, world.lines.get(&id).cloned().unwrap_or_default()))
+    }
+
+    async fn deliveries(
+        &self,
+        before: Option<DeliveryId>,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, QueueError> {
+        let world = self.world();
+        let older = world.deliveries.iter().rev().filter(|(id, _)| before.is_none_or(|before| **id < before));
+        Ok(older.take(limit).map(|(_, delivery)| world.dressed(delivery)).collect())
+    }
+
+    async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, QueueError> {
+        let world = self.world();
+        Ok(world.deliveries.get(&id).map(|delivery| world.dressed(delivery)))
+    }
+}
+
+impl World {
+    fn dressed(&self, delivery: &Delivery) -> Delivery {
+        let jobs = delivery.jobs.iter().filter_map(|id| self.jobs.get(id));
+        let jobs: Vec<_> = jobs.map(|entry| entry.job.clone()).collect();
+        with_specs(delivery.clone(), &jobs)
+    }
+}
+
+fn is_wanted(job: &Job, filter: &JobFilter) -> bool {
+    let is = |wanted: &Option<String>, text: &str| wanted.as_ref().is_none_or(|wanted| wanted == text);
+    (filter.stages.is_empty() || filter.stages.contains(&job.state.stage))
+        && is(&filter.recipe, &job.change.recipe)
+        && is(&filter.repository, job.change.repository.as_str())
+}
+
+fn limit(filter: &JobFilter) -> usize {
+    if filter.limit == 0 { DEFAULT_LIMIT } else { filter.limit }
+}
+
+/// How many jobs are listed unless it is said.
+const DEFAULT_LIMIT: usize = 50;

@@ -1,0 +1,174 @@
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use swifthook_core::{
+    Change, Delivery, DeliveryId, Job, JobId, Progress, QueueError, Stage, TimelineEntry, Timestamp,
+};
+
+use crate::chain::Chains;
+use crate::store::{Entry, Latest, Owner, Rival, Store, is_rival};
+
+/// Everything that a queue in memory knows.
+#[derive(Default)]
+pub(super) struct World {
+    pub(super) jobs: BTreeMap<JobId, Entry>,
+    pub(super) lines: HashMap<JobId, Vec<TimelineEntry>>,
+    pub(super) deliveries: BTreeMap<DeliveryId, Delivery>,
+    changes: HashMap<Change, Latest>,
+    chains: Chains,
+    /// Jobs that have not ended, by stage, in the order in which they are claimed.
+    open: HashMap<Stage, BTreeSet<(Reverse<i32>, JobId)>>,
+    /// Jobs that count in a contest, by group.
+    rivals: HashMap<Arc<str>, BTreeSet<JobId>>,
+}
+
+impl World {
+    fn open(&self, stage: Stage) -> impl Iterator<Item = &Entry> {
+        self.open.get(&stage).into_iter().flatten().map(|(_, id)| &self.jobs[id])
+    }
+
+    fn index(&mut self, job: &Job) {
+        let place = (Reverse(job.spec.priority), job.id);
+        if !job.state.stage.is_final() {
+            self.open.entry(job.state.stage).or_default().insert(place);
+        }
+        if is_rival(job) {
+            self.rivals.entry(job.spec.group.clone()).or_default().insert(job.id);
+        }
+    }
+
+    fn unindex(&mut self, id: JobId) {
+        let job = &self.jobs[&id].job;
+        let place = (Reverse(job.spec.priority), job.id);
+        if let Some(open) = self.open.get_mut(&job.state.stage) {
+            open.remove(&place);
+        }
+        if let Some(rivals) = self.rivals.get_mut(&job.spec.group) {
+            rivals.remove(&id);
+            if rivals.is_empty() {
+                self.rivals.remove(&job.spec.group);
+            }
+        }
+    }
+
+    fn is_group_free(&self, group: &str, now: Timestamp) -> bool {
+        let members = self.rivals.get(group).into_iter().flatten().map(|id| &self.jobs[id]);
+        !members.into_iter().any(|entry| match entry.job.state.stage {
+            Stage::Queued => is_owned(entry, now),
+            stage => stage.is_active(),
+        })
+    }
+
+    fn existing(&mut self, id: JobId) -> Result<&mut Entry, QueueError> {
+        self.jobs.get_mut(&id).ok_or(QueueError::NotFound(id))
+    }
+}
+
+impl Store for World {
+    fn latest(&mut self, change: &Change) -> Result<Option<Latest>, QueueError> {
+        Ok(self.changes.get(&key(change)).copied())
+    }
+
+    fn set_latest(&mut self, change: &Change, latest: Latest) -> Result<(), QueueError> {
+        self.changes.insert(key(change), latest);
+        Ok(())
+    }
+
+    fn entry(&mut self, id: JobId) -> Result<Option<Entry>, QueueError> {
+        Ok(self.jobs.get(&id).cloned())
+    }
+
+    fn insert(&mut self, job: &Job) -> Result<(), QueueError> {
+        self.index(job);
+        self.jobs.insert(job.id, Entry { job: job.clone(), owner: None });
+        Ok(())
+    }
+
+    fn update(&mut self, job: &Job) -> Result<(), QueueError> {
+        self.unindex(job.id);
+        self.index(job);
+        self.existing(job.id)?.job = job.clone();
+        Ok(())
+    }
+
+    fn set_progress(&mut self, id: JobId, progress: Progress) -> Result<(), QueueError> {
+        self.existing(id)?.job.progress = Some(progress);
+        Ok(())
+    }
+
+    fn set_owner(&mut self, id: JobId, owner: Option<&Owner>) -> Result<(), QueueError> {
+        self.existing(id)?.owner = owner.cloned();
+        Ok(())
+    }
+
+    fn note(&mut self, id: JobId, entry: TimelineEntry) -> Result<(), QueueError> {
+        self.lines.entry(id).or_default().push(entry);
+        Ok(())
+    }
+
+    fn record(&mut self, delivery: &Delivery) -> Result<(), QueueError> {
+        self.deliveries.insert(delivery.id, delivery.clone());
+        Ok(())
+    }
+
+    fn chains(&mut self) -> &mut Chains {
+        &mut self.chains
+    }
+
+    fn rivals(
+        &mut self,
+        group: &str,
+        _pushed_at: Option<Timestamp>,
+        _is_chained: bool,
+    ) -> Result<Vec<Rival>, QueueError> {
+        let members = self.rivals.get(group).into_iter().flatten();
+        Ok(members.map(|id| Rival::from(&self.jobs[id].job)).collect())
+    }
+
+    fn orphan(&mut self, now: Timestamp, host: &str) -> Result<Option<Entry>, QueueError> {
+        let active = self.open(Stage::Running).chain(self.open(Stage::Finishing));
+        let orphans = active.filter(|entry| {
+            let run = entry.job.state.handle.as_ref();
+            let its_host = run.and_then(|run| run.host.as_deref());
+            !is_owned(entry, now) && its_host.is_none_or(|its_host| its_host == host)
+        });
+        Ok(orphans.min_by_key(|entry| entry.job.id).cloned())
+    }
+
+    fn due(&mut self, now: Timestamp, labels: &[Arc<str>]) -> Result<Option<Entry>, QueueError> {
+        let due = self.open(Stage::Queued).find(|entry| {
+            let spec = &entry.job.spec;
+            is_due(entry, now)
+                && spec.labels.iter().all(|label| labels.contains(label))
+                && self.is_group_free(&spec.group, now)
+        });
+        Ok(due.cloned())
+    }
+
+    fn undiffed(&mut self, now: Timestamp) -> Result<Option<Entry>, QueueError> {
+        let waiting = self.open(Stage::Held);
+        let mut undiffed = waiting.filter(|entry| entry.job.state.needs_diff() && is_due(entry, now));
+        Ok(undiffed.next().cloned())
+    }
+
+    fn overdue(&mut self, now: Timestamp) -> Result<Vec<Entry>, QueueError> {
+        let open =
+            Stage::ALL.into_iter().filter(|stage| !stage.is_final()).flat_map(|stage| self.open(stage));
+        let is_overdue = |owner: &Owner| owner.is_lost(now) && !owner.is_overdue;
+        Ok(open.filter(|entry| entry.owner.as_ref().is_some_and(is_overdue)).cloned().collect())
+    }
+}
+
+fn is_owned(entry: &Entry, now: Timestamp) -> bool {
+    entry.owner.as_ref().is_some_and(|owner| !owner.is_lost(now))
+}
+
+fn is_due(entry: &Entry, now: Timestamp) -> bool {
+    !is_owned(entry, now) && entry.job.state.not_before.is_none_or(|at| at <= now)
+}
+
+/// A change whatever its run: what is known of it is kept with its last training.
+fn key(change: &Change) -> Change {
+    Change { run: 0, ..change.clone() }
+}

@@ -1,0 +1,35 @@
+use std::sync::Arc;
+
+use swifthook_core::{QueueError, Receipt};
+
+use super::enqueue::Origin;
+use super::{Rules, Submission, timeline};
+use crate::store::Store;
+
+impl<S: Store> Rules<'_, S> {
+    /// Records a receipt and enqueues what is new of it.
+    pub(crate) fn accept(&mut self, submission: Submission) -> Result<Receipt, QueueError> {
+        let Submission { mut delivery, offers, pushed_at, is_redeliverable } = submission;
+        let who: Arc<str> = timeline::INTAKE.into();
+        let mut jobs = Vec::with_capacity(offers.len());
+        if let Some(head) = delivery.head.clone() {
+            let place = (delivery.repository.clone(), delivery.ref_name.clone());
+            self.store.chains().record(&place, delivery.before.as_ref(), &head);
+            let origin = Origin {
+                repository: place.0,
+                ref_name: place.1,
+                before: delivery.before.clone(),
+                head,
+                sender: delivery.sender.clone(),
+                pushed_at,
+                source: delivery.source.clone(),
+            };
+            for (spec, birth) in offers {
+                jobs.push(self.admit(&origin, spec, birth, is_redeliverable, &who)?);
+            }
+        }
+        delivery.jobs = jobs.iter().map(|job| job.id).collect();
+        self.store.record(&delivery)?;
+        Ok(Receipt::Stored { delivery: delivery.id, jobs })
+    }
+}

@@ -1,0 +1,220 @@
+use std::sync::Arc;
+
+use swifthook_core::{
+    Admitted, Change, CommitSha, Debounce, HoldReason, Job, JobId, JobSpec, QueueError, RefName, RepoName,
+    Source, Stage, State, StoredJob, TimelineEntry, Timestamp, Wait,
+};
+
+use super::{Rules, timeline};
+use crate::store::{Latest, Rival, Store};
+
+/// What all jobs of one push have in common.
+#[derive(Clone, Debug)]
+pub(super) struct Origin {
+    pub(super) repository: RepoName,
+    pub(super) ref_name: RefName,
+    pub(super) before: Option<CommitSha>,
+    pub(super) head: CommitSha,
+    pub(super) sender: Option<Arc<str>>,
+    pub(super) pushed_at: Option<Timestamp>,
+    pub(super) source: Source,
+}
+
+/// How a job begins.
+#[derive(Clone, Debug)]
+pub(crate) enum Birth {
+    /// Queued, at the earliest then.
+    Launch { not_before: Option<Timestamp> },
+    /// Held.
+    Hold(HoldReason),
+}
+
+/// Which training of its change a job is to be.
+pub(super) struct Training {
+    pub(super) run: u32,
+    pub(super) redeliveries: u32,
+    pub(super) rerun_of: Option<JobId>,
+    /// Whether it is born superseded when a newer change of its group is known.
+    pub(super) may_be_late: bool,
+}
+
+impl Training {
+    pub(super) const FIRST: Self = Self { run: 0, redeliveries: 0, rerun_of: None, may_be_late: true };
+}
+
+impl<S: Store> Rules<'_, S> {
+    /// One training per change: enqueues what is not known, and names the job of what is.
+    pub(super) fn admit(
+        &mut self,
+        origin: &Origin,
+        spec: JobSpec,
+        birth: Birth,
+        is_redeliverable: bool,
+        who: &Arc<str>,
+    ) -> Result<StoredJob, QueueError> {
+        let Some(latest) = self.store.latest(&origin.change(&spec, 0))? else {
+            let job = self.enqueue(origin, spec, birth, Training::FIRST, who)?;
+            return Ok(stored(&job, Admitted::New));
+        };
+        let known = self.store.entry(latest.job)?.ok_or_else(|| lost(latest.job))?.job;
+        if !is_redeliverable || !is_rerun(&known, &origin.source, latest) {
+            return Ok(stored(&known, Admitted::Duplicate));
+        }
+        let training = Training {
+            run: latest.run + 1,
+            redeliveries: latest.redeliveries + 1,
+            rerun_of: Some(known.id),
+            may_be_late: true,
+        };
+        let job = self.enqueue(origin, spec, birth, training, who)?;
+        Ok(stored(&job, Admitted::Rerun { of: known.id }))
+    }
+
+    /// Makes the job of a training. Older ones of its group give way to it, unless it is held or late itself.
+    pub(super) fn enqueue(
+        &mut self,
+        origin: &Origin,
+        spec: JobSpec,
+        birth: Birth,
+        training: Training,
+        who: &Arc<str>,
+    ) -> Result<Job, QueueError> {
+        let contest = self.contest(&origin.rival(), &spec)?;
+        let newer = contest.newer.filter(|_| training.may_be_late);
+        let (state, older) = match (newer, birth) {
+            (Some(_), _) => (State::born_superseded(self.now), vec![]),
+            (None, Birth::Hold(reason)) => (self.held(&spec, reason), vec![]),
+            (None, Birth::Launch { not_before }) => {
+                (self.queued(&spec, not_before, &contest.older), contest.older)
+            }
+        };
+        let job = Job {
+            id: self.ids.job(self.now),
+            change: origin.change(&spec, training.run),
+            before: origin.before.clone(),
+            sender: origin.sender.clone(),
+            pushed_at: origin.pushed_at,
+            source: origin.source.clone(),
+            spec,
+            state,
+            created_at: self.now,
+            rerun_of: training.rerun_of,
+            superseded_by: newer,
+            progress: None,
+        };
+        self.store.insert(&job)?;
+        let Training { run, redeliveries, .. } = training;
+        self.store.set_latest(&job.change, Latest { job: job.id, run, redeliveries })?;
+        self.note_beginning(&job, who)?;
+        self.give_way(&older, &job, who)?;
+        self.has_news |= job.state.stage == Stage::Queued || job.state.needs_diff();
+        Ok(job)
+    }
+
+    fn held(&self, spec: &JobSpec, reason: HoldReason) -> State {
+        State { debounce_since: spec.debounce.map(|_| self.now), ..State::held(reason) }
+    }
+
+    fn queued(&self, spec: &JobSpec, not_before: Option<Timestamp>, older: &[Rival]) -> State {
+        let waiting = older.iter().filter(|rival| !rival.stage.is_active());
+        let inherited = waiting.filter_map(|rival| rival.debounce_since).min();
+        let since = self.now.min(inherited.unwrap_or(self.now));
+        let (not_before, waits_for) = first_start(not_before, spec.debounce, since, self.now);
+        State { debounce_since: spec.debounce.map(|_| since), ..State::queued(not_before, waits_for) }
+    }
+
+    /// A job that intake queued says all of its beginning itself.
+    fn note_beginning(&mut self, job: &Job, who: &Arc<str>) -> Result<(), QueueError> {
+        if &**who == timeline::INTAKE && job.state.stage == Stage::Queued {
+            return Ok(());
+        }
+        let line = TimelineEntry {
+            at: self.now,
+            who: who.clone(),
+            what: timeline::ENQUEUED.into(),
+            stage: job.state.stage,
+            why: job.state.reason.as_ref().map(ToString::to_string),
+        };
+        self.store.note(job.id, line)
+    }
+}
+
+impl Origin {
+    pub(super) fn of(job: &Job) -> Self {
+        Self {
+            repository: job.change.repository.clone(),
+            ref_name: job.change.ref_name.clone(),
+            before: job.before.clone(),
+            head: job.change.head.clone(),
+            sender: job.sender.clone(),
+            pushed_at: job.pushed_at,
+            source: job.source.clone(),
+        }
+    }
+
+    fn change(&self, spec: &JobSpec, run: u32) -> Change {
+        Change {
+            repository: self.repository.clone(),
+            ref_name: self.ref_name.clone(),
+            head: self.head.clone(),
+            recipe: spec.recipe.clone(),
+            config: spec.config.clone().unwrap_or_default(),
+            run,
+        }
+    }
+
+    /// As a rival that does not exist yet.
+    fn rival(&self) -> Rival {
+        Rival {
+            id: JobId([0; 16]),
+            place: (self.repository.clone(), self.ref_name.clone()),
+            before: self.before.clone(),
+            head: self.head.clone(),
+            pushed_at: self.pushed_at,
+            stage: Stage::Queued,
+            debounce_since: None,
+        }
+    }
+}
+
+/// When a job may start at the earliest, and what it waits for until then.
+pub(super) fn first_start(
+    policy: Option<Timestamp>,
+    debounce: Option<Debounce>,
+    since: Timestamp,
+    arrived: Timestamp,
+) -> (Option<Timestamp>, Option<Wait>) {
+    match (policy, debounce.map(|debounce| debounce.not_before(since, arrived))) {
+        (policy, Some(quiet)) if policy < Some(quiet) => (Some(quiet), Some(Wait::Debounce)),
+        (policy, _) => (policy, policy.map(|_| Wait::Time)),
+    }
+}
+
+/// A person's redelivery of what failed: the same hook and GUID as the receipt that made the job. The GUID is
+/// unsigned, so without the rest of the rule it would decide nothing.
+fn is_rerun(known: &Job, source: &Source, latest: Latest) -> bool {
+    matches!(source, Source::Hook { .. })
+        && known.source == *source
+        && known.state.stage == Stage::Failed
+        && latest.redeliveries < MAX_REDELIVERIES
+}
+
+fn stored(job: &Job, admitted: Admitted) -> StoredJob {
+    StoredJob {
+        recipe: job.spec.recipe.clone(),
+        config: job.spec.config.clone(),
+        id: job.id,
+        stage: job.state.stage,
+        admitted,
+    }
+}
+
+fn lost(job: JobId) -> QueueError {
+    QueueError::Store {
+        source: format!("the change of job {job} is known, but not the job").into(),
+        is_permanent: true,
+    }
+}
+
+/// How many trainings of a change may come about by redelivery.
+const MAX_REDELIVERIES: u32 = 3;

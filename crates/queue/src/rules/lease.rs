@@ -1,0 +1,101 @@
+use std::sync::Arc;
+
+use swifthook_core::{
+    Actor, Command, Event, Illegal, Job, JobId, Lease, Progress, QueueError, Renewal, Swept,
+};
+
+use super::Rules;
+use super::enqueue::{Birth, Origin, Training};
+use crate::store::{Entry, Latest, Owner, Store};
+
+impl<S: Store> Rules<'_, S> {
+    /// Makes a worker's event happen, if the job is still its own.
+    pub(crate) fn apply(&mut self, lease: &Lease, event: Event) -> Result<Job, QueueError> {
+        let entry = self.known(lease.job)?;
+        let state = &entry.job.state;
+        if state.epoch != lease.epoch {
+            return Err(QueueError::StaleLease { job: lease.job });
+        }
+        if state.stage.is_final() {
+            return Ok(entry.job);
+        }
+        let Some(owner) = &entry.owner else { return Err(QueueError::StaleLease { job: lease.job }) };
+        if matches!(event, Event::Claim { .. } | Event::Takeover { .. } | Event::Command { .. }) {
+            return Err(Illegal { stage: state.stage, event: event.words() }.into());
+        }
+        let who = owner.worker.clone();
+        Ok(self.happen(entry, event, &who)?.job)
+    }
+
+    /// Makes a person's command happen.
+    pub(crate) fn command(&mut self, id: JobId, what: Command, who: &Actor) -> Result<Job, QueueError> {
+        let entry = self.known(id)?;
+        match what {
+            Command::Retry => self.retry(entry.job, &who.0),
+            what => Ok(self.happen(entry, Event::Command { what, at: self.now }, &who.0)?.job),
+        }
+    }
+
+    /// Prolongs the leases that are still their workers' own.
+    pub(crate) fn renew(&mut self, lease: &Lease, progress: Option<Progress>) -> Result<Renewal, QueueError> {
+        let Some(Entry { job, owner: Some(owner) }) = self.store.entry(lease.job)? else {
+            return Ok(Renewal::Lost);
+        };
+        if job.state.epoch != lease.epoch {
+            return Ok(Renewal::Lost);
+        }
+        let owner = Owner { until: self.now.after(owner.lasts), is_overdue: false, ..owner };
+        self.store.set_owner(job.id, Some(&owner))?;
+        if let Some(progress) = progress.filter(|progress| job.progress.as_ref() != Some(progress)) {
+            self.store.set_progress(job.id, progress)?;
+        }
+        Ok(match job.state.stop.filter(|_| job.state.evidence.is_none()) {
+            Some(kind) => Renewal::StopWanted(kind),
+            None => Renewal::Renewed,
+        })
+    }
+
+    /// Says in the timelines whose leases have run out. The leases themselves stay: a worker that comes back
+    /// before anybody else has taken its job goes on with it.
+    pub(crate) fn sweep(&mut self) -> Result<Swept, QueueError> {
+        let overdue = self.store.overdue(self.now)?;
+        let expired = overdue.len() as u64;
+        for Entry { job, owner } in overdue {
+            let Some(owner) = owner else { continue };
+            let why = format!("nothing was heard of {} for {} s", owner.worker, owner.lasts.as_secs());
+            self.remark(&job, "queue", "lease_expired", why)?;
+            self.store.set_owner(job.id, Some(&Owner { is_overdue: true, ..owner }))?;
+            self.has_news = true;
+        }
+        Ok(Swept { expired, removed: 0 })
+    }
+
+    /// A new training of a finished job's change. A person wants this very commit, so it is not too late for it.
+    fn retry(&mut self, job: Job, who: &Arc<str>) -> Result<Job, QueueError> {
+        let latest = self.latest_of(&job)?;
+        let stage = match latest.job == job.id {
+            true => job.state.stage,
+            false => self.known(latest.job)?.job.state.stage,
+        };
+        if !stage.is_final() {
+            return Err(Illegal { stage, event: Command::Retry.words() }.into());
+        }
+        let training = Training {
+            run: latest.run + 1,
+            redeliveries: latest.redeliveries,
+            rerun_of: Some(job.id),
+            may_be_late: false,
+        };
+        let birth = Birth::Launch { not_before: None };
+        self.enqueue(&Origin::of(&job), job.spec, birth, training, who)
+    }
+
+    fn latest_of(&mut self, job: &Job) -> Result<Latest, QueueError> {
+        let known = self.store.latest(&job.change)?;
+        Ok(known.unwrap_or(Latest { job: job.id, run: job.change.run, redeliveries: 0 }))
+    }
+
+    fn known(&mut self, id: JobId) -> Result<Entry, QueueError> {
+        self.store.entry(id)?.ok_or(QueueError::NotFound(id))
+    }
+}

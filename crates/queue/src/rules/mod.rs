@@ -1,0 +1,14 @@
+//! What a queue promises, written once for every backend: each method of [`Rules`] is one transaction.
+
+mod accept;
+mod claim;
+mod contest;
+mod enqueue;
+mod happen;
+mod lease;
+mod submission;
+mod timeline;
+
+pub(crate) use happen::Rules;
+pub(crate) use submission::{Submission, with_specs};
+pub(crate) use timeline::with_beginning;

@@ -1,0 +1,73 @@
+use swifthook_core::{
+    Decided, Delivery, DeliveryId, IntakeError, Job, JobSpec, Paths, RecipeVerdict, Timestamp, Verdict,
+};
+
+use super::enqueue::Birth;
+
+/// A decided push as it is handed to a store: nothing of it holds on to the body that it was read from.
+#[derive(Clone, Debug)]
+pub(crate) struct Submission {
+    /// The receipt. Its verdicts are without their jobs, which are kept once, as jobs.
+    pub(crate) delivery: Delivery,
+    /// The jobs to be.
+    pub(crate) offers: Vec<(JobSpec, Birth)>,
+    pub(crate) pushed_at: Option<Timestamp>,
+    pub(crate) is_redeliverable: bool,
+}
+
+impl Submission {
+    pub(crate) fn new(decided: &Decided, id: DeliveryId) -> Result<Self, IntakeError> {
+        let push = &decided.push;
+        if push.head.is_none() && decided.makes_jobs() {
+            return Err(IntakeError::permanent("a ref that was deleted has no commit to train"));
+        }
+        let paths = push.changes.paths();
+        let delivery = Delivery {
+            id,
+            received_at: decided.received_at,
+            source: push.source.clone(),
+            repository: push.repository.clone(),
+            ref_name: push.ref_name.clone(),
+            before: push.before.clone(),
+            head: push.head.clone(),
+            sender: push.sender.clone(),
+            verdicts: decided.verdicts.iter().map(without_jobs).collect(),
+            paths: paths.iter().take(Delivery::MAX_PATHS).collect::<Paths>(),
+            path_count: paths.len() as u64,
+            config: decided.config,
+            jobs: Vec::new(),
+        };
+        Ok(Self {
+            delivery,
+            offers: decided.verdicts.iter().flat_map(offers).collect(),
+            pushed_at: push.pushed_at,
+            is_redeliverable: decided.is_redeliverable,
+        })
+    }
+}
+
+/// Gives a delivery's verdicts back the jobs that they led to, as they are kept with these jobs.
+pub(crate) fn with_specs(mut delivery: Delivery, jobs: &[Job]) -> Delivery {
+    for verdict in &mut delivery.verdicts {
+        let of_recipe = jobs.iter().filter(|job| job.spec.recipe == verdict.recipe);
+        verdict.jobs = of_recipe.map(|job| job.spec.clone()).collect();
+    }
+    delivery
+}
+
+fn without_jobs(verdict: &RecipeVerdict) -> RecipeVerdict {
+    RecipeVerdict { recipe: verdict.recipe.clone(), verdict: verdict.verdict.clone(), jobs: Vec::new() }
+}
+
+fn offers(verdict: &RecipeVerdict) -> impl Iterator<Item = (JobSpec, Birth)> + '_ {
+    verdict.jobs.iter().filter_map(|spec| Some((spec.clone(), birth(&verdict.verdict)?)))
+}
+
+fn birth(verdict: &Verdict) -> Option<Birth> {
+    match verdict {
+        Verdict::Launch { not_before } => Some(Birth::Launch { not_before: *not_before }),
+        Verdict::Hold(reason) => Some(Birth::Hold(reason.clone())),
+        // A skip makes no jobs; a verdict that this version does not know makes none either.
+        _ => None,
+    }
+}

@@ -1,0 +1,116 @@
+//! What the rules need of a store, within one transaction.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use swifthook_core::{
+    Change, CommitSha, Delivery, Job, JobId, Progress, QueueError, Stage, TimelineEntry, Timestamp,
+};
+
+use crate::chain::{Chains, Place};
+
+/// One transaction of a store. The rules refuse before they write, so an error other than
+/// [`QueueError::Store`] has changed nothing.
+pub(crate) trait Store {
+    /// The last training of a change, whatever `change.run` says.
+    fn latest(&mut self, change: &Change) -> Result<Option<Latest>, QueueError>;
+    fn set_latest(&mut self, change: &Change, latest: Latest) -> Result<(), QueueError>;
+
+    fn entry(&mut self, id: JobId) -> Result<Option<Entry>, QueueError>;
+    fn insert(&mut self, job: &Job) -> Result<(), QueueError>;
+    /// Writes what changes in a job's life: its state, what took its place, its progress.
+    fn update(&mut self, job: &Job) -> Result<(), QueueError>;
+    fn set_progress(&mut self, id: JobId, progress: Progress) -> Result<(), QueueError>;
+    fn set_owner(&mut self, id: JobId, owner: Option<&Owner>) -> Result<(), QueueError>;
+    fn note(&mut self, id: JobId, entry: TimelineEntry) -> Result<(), QueueError>;
+    fn record(&mut self, delivery: &Delivery) -> Result<(), QueueError>;
+
+    /// How refs moved, by the receipts.
+    fn chains(&mut self) -> &mut Chains;
+    /// Jobs of a group that have not ended, or have run: at least those that a change pushed at `pushed_at` could
+    /// be newer or older than. Where the time cannot tell only the chain can, so these may be left out unless
+    /// `is_chained`.
+    fn rivals(
+        &mut self,
+        group: &str,
+        pushed_at: Option<Timestamp>,
+        is_chained: bool,
+    ) -> Result<Vec<Rival>, QueueError>;
+
+    /// The oldest active job without a living lease that a worker on `host` can answer for.
+    fn orphan(&mut self, now: Timestamp, host: &str) -> Result<Option<Entry>, QueueError>;
+    /// The first queued job, by priority and age, whose time has come, that needs no other label than `labels`,
+    /// and in whose group nothing is active or claimed.
+    fn due(&mut self, now: Timestamp, labels: &[Arc<str>]) -> Result<Option<Entry>, QueueError>;
+    /// The oldest job that waits for a diff, nobody's and due.
+    fn undiffed(&mut self, now: Timestamp) -> Result<Option<Entry>, QueueError>;
+    /// Jobs whose lease has run out and that nobody has said so of yet.
+    fn overdue(&mut self, now: Timestamp) -> Result<Vec<Entry>, QueueError>;
+}
+
+/// A job, and whose it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub(crate) job: Job,
+    pub(crate) owner: Option<Owner>,
+}
+
+/// The worker that has a job.
+#[derive(Clone, Debug)]
+pub(crate) struct Owner {
+    pub(crate) worker: Arc<str>,
+    pub(crate) until: Timestamp,
+    pub(crate) lasts: Duration,
+    /// Whether the timeline says that its time ran out.
+    pub(crate) is_overdue: bool,
+}
+
+/// The last training of a change.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Latest {
+    pub(crate) job: JobId,
+    pub(crate) run: u32,
+    /// How many trainings of the change came about by a redelivery.
+    pub(crate) redeliveries: u32,
+}
+
+/// What decides between two jobs of a group.
+#[derive(Clone, Debug)]
+pub(crate) struct Rival {
+    pub(crate) id: JobId,
+    pub(crate) place: Place,
+    pub(crate) before: Option<CommitSha>,
+    pub(crate) head: CommitSha,
+    pub(crate) pushed_at: Option<Timestamp>,
+    pub(crate) stage: Stage,
+    pub(crate) debounce_since: Option<Timestamp>,
+}
+
+impl Owner {
+    pub(crate) fn is_lost(&self, now: Timestamp) -> bool {
+        self.until <= now
+    }
+}
+
+impl From<&Job> for Rival {
+    fn from(job: &Job) -> Self {
+        Self {
+            id: job.id,
+            place: (job.change.repository.clone(), job.change.ref_name.clone()),
+            before: job.before.clone(),
+            head: job.change.head.clone(),
+            pushed_at: job.pushed_at,
+            stage: job.state.stage,
+            debounce_since: job.state.debounce_since,
+        }
+    }
+}
+
+/// Whether a job is one of those that others of its group are compared with: it has not ended, or it has run to an
+/// end of its own.
+pub(crate) fn is_rival(job: &Job) -> bool {
+    match job.state.stage {
+        Stage::Cancelled | Stage::Superseded => false,
+        stage => !stage.is_final() || job.state.attempt > 0,
+    }
+}
