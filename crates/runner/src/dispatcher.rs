@@ -1,0 +1,362 @@
+//! Owns what the runner knows: its jobs, their leases, and what is due. Whatever waits is a task of its own.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use swifthook_core::{Claimed, Event, Job, Lease, Progress, QueueError, Renewal};
+use tokio::sync::{Notify, watch};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+use tracing::Instrument;
+
+use crate::guard::{caught, caught_now};
+use crate::observer::Moment;
+use crate::orders::Orders;
+use crate::pace::Backoff;
+use crate::runner::Status;
+use crate::task::{End, Shared, Task};
+
+pub(crate) struct Dispatcher {
+    shared: Arc<Shared>,
+    wake: Arc<Notify>,
+    status: watch::Sender<Status>,
+    jobs: HashMap<Lease, Entry>,
+    tasks: JoinSet<Done>,
+    claim: Timer,
+    renew: Timer,
+    sweep: Timer,
+    claim_backoff: Backoff,
+}
+
+/// A job that has a task.
+struct Entry {
+    job: Job,
+    orders: watch::Sender<Orders>,
+    progress: watch::Receiver<Option<Progress>>,
+    takes_slot: bool,
+    task: AbortHandle,
+}
+
+/// Something that is done again and again, one at a time.
+struct Timer {
+    due: Instant,
+    asked_at: Instant,
+    is_under_way: bool,
+    /// The pause after a hint, which may have come too late for the answer that is under way. Hints come in floods.
+    hint_pause: Duration,
+    is_hinted: bool,
+}
+
+/// What a task comes back with.
+enum Done {
+    Claimed(Result<Option<Box<Claimed>>, QueueError>),
+    Renewed(Vec<Lease>, Result<Vec<Renewal>, QueueError>),
+    Swept,
+    Job(Lease, End),
+    Released,
+}
+
+impl Dispatcher {
+    pub(crate) fn new(shared: Arc<Shared>, wake: Arc<Notify>, status: watch::Sender<Status>) -> Self {
+        Self {
+            shared,
+            wake,
+            status,
+            jobs: HashMap::new(),
+            tasks: JoinSet::new(),
+            claim: Timer::new(CLAIM_PAUSE),
+            renew: Timer::new(RENEW_PAUSE),
+            sweep: Timer::new(Duration::ZERO),
+            claim_backoff: Backoff::of_the_store(),
+        }
+    }
+
+    pub(crate) async fn run(mut self, shutdown: impl Future<Output = ()>) {
+        let mut shutdown = pin!(shutdown);
+        let wake = self.wake.clone();
+        loop {
+            self.begin_what_is_due();
+            self.publish(true);
+            let due = self.next_due();
+            tokio::select! {
+                biased;
+                () = &mut shutdown => break,
+                Some(done) = self.tasks.join_next() => self.take(done),
+                () = wake.notified() => self.hinted(),
+                () = sleep_until(due) => {}
+            }
+        }
+        self.leave().await;
+        self.publish(false);
+    }
+
+    fn begin_what_is_due(&mut self) {
+        let now = Instant::now();
+        if self.claim.begin(now) {
+            let (shared, slots_free) = (self.shared.clone(), self.slots_free());
+            self.tasks.spawn(async move {
+                let worker = shared.options.worker(slots_free);
+                let claimed = in_time(shared.options.lease, shared.store.claim(&worker)).await;
+                Done::Claimed(claimed.map(|claimed| claimed.map(Box::new)))
+            });
+        }
+        if !self.jobs.is_empty() && self.renew.begin(now) {
+            let shared = self.shared.clone();
+            let leases: Vec<_> =
+                self.jobs.iter().map(|(lease, entry)| (*lease, *entry.progress.borrow())).collect();
+            self.tasks.spawn(async move {
+                let answer = in_time(shared.options.lease, shared.store.renew(&leases)).await;
+                Done::Renewed(leases.into_iter().map(|(lease, _)| lease).collect(), answer)
+            });
+        }
+        if self.sweep.begin(now) {
+            let shared = self.shared.clone();
+            self.tasks.spawn(async move {
+                if let Ok(swept) = in_time(shared.options.sweep, shared.store.sweep()).await {
+                    tracing::debug!(?swept);
+                }
+                Done::Swept
+            });
+        }
+    }
+
+    fn next_due(&self) -> Instant {
+        let renew = (!self.jobs.is_empty()).then_some(&self.renew);
+        [Some(&self.claim), renew, Some(&self.sweep)]
+            .into_iter()
+            .flatten()
+            .filter(|timer| !timer.is_under_way)
+            .map(|timer| timer.due)
+            .min()
+            // Everything is under way, and one of the answers comes first.
+            .unwrap_or_else(|| Instant::now() + self.shared.options.sweep)
+    }
+
+    fn hinted(&mut self) {
+        self.claim.hint();
+        self.renew.hint();
+    }
+
+    fn take(&mut self, done: Result<Done, JoinError>) {
+        match done {
+            Ok(Done::Claimed(answer)) => self.claimed(answer),
+            Ok(Done::Renewed(leases, answer)) => self.renewed(&leases, answer),
+            Ok(Done::Swept) => self.sweep.end(self.shared.options.sweep),
+            Ok(Done::Job(lease, end)) => self.ended(lease, end),
+            Ok(Done::Released) => {}
+            // Cancelled by us: the job was lost. Nothing else can be, since panics are caught in the task.
+            Err(_) => {}
+        }
+    }
+
+    fn claimed(&mut self, answer: Result<Option<Box<Claimed>>, QueueError>) {
+        match answer {
+            Ok(Some(claimed)) => {
+                self.claim.end(Duration::ZERO);
+                self.begin_job(*claimed);
+            }
+            Ok(None) => self.claim.end(self.shared.options.idle),
+            Err(_) => {
+                self.claim.end(self.claim_backoff.pause());
+                return;
+            }
+        }
+        self.claim_backoff = Backoff::of_the_store();
+    }
+
+    fn begin_job(&mut self, claimed: Claimed) {
+        let (lease, job) = (claimed.lease, claimed.job.clone());
+        let takes_slot = !job.state.needs_diff();
+        // The lease began after the question for it was sent.
+        let valid_until = self.claim.asked_at + self.shared.options.lease;
+        let (orders, told) = watch::channel(Orders { valid_until, stop: job.state.stop, leave: false });
+        let (reports, progress) = watch::channel(None);
+        let task = Task::new(self.shared.clone(), claimed, self.slots_taken(), told, reports);
+        let span =
+            tracing::info_span!("job", id = %job.id, recipe = &*job.spec.recipe, attempt = job.state.attempt);
+        let work = async move {
+            let end = caught(task.run()).await.unwrap_or_else(|panicked| {
+                tracing::error!(%panicked, "the task of a job failed; its lease is left to run out");
+                End::Panicked
+            });
+            Done::Job(lease, end)
+        };
+        let task = self.tasks.spawn(work.instrument(span));
+        if self.jobs.is_empty() && !self.renew.is_under_way {
+            self.renew.end(self.shared.options.lease / 3);
+        }
+        self.jobs.insert(lease, Entry { job, orders, progress, takes_slot, task });
+    }
+
+    fn renewed(&mut self, leases: &[Lease], answer: Result<Vec<Renewal>, QueueError>) {
+        let valid_until = self.renew.asked_at + self.shared.options.lease;
+        let Ok(renewals) = answer else {
+            return self.renew.end(self.shared.options.lease / 10);
+        };
+        self.renew.end(self.shared.options.lease / 3);
+        for (lease, renewal) in leases.iter().zip(renewals) {
+            match renewal {
+                Renewal::Renewed => self.order(lease, |orders| orders.valid_until = valid_until),
+                Renewal::StopWanted(kind) => self.order(lease, |orders| {
+                    (orders.valid_until, orders.stop) = (valid_until, Some(kind));
+                }),
+                Renewal::Lost => self.lose(lease),
+            }
+        }
+    }
+
+    fn order(&self, lease: &Lease, change: impl FnOnce(&mut Orders)) {
+        if let Some(entry) = self.jobs.get(lease) {
+            entry.orders.send_modify(change);
+        }
+    }
+
+    /// Another worker has the job, or it is at its end: its task stops where it stands.
+    fn lose(&mut self, lease: &Lease) {
+        if let Some(entry) = self.jobs.remove(lease) {
+            entry.task.abort();
+            tracing::info!(job = %lease.job, "another worker has the job, or it is at its end");
+            self.tell(&entry.job, &Moment::Lost);
+        }
+    }
+
+    fn ended(&mut self, lease: Lease, end: End) {
+        if end == End::Lost {
+            return self.lose(&lease);
+        }
+        self.jobs.remove(&lease);
+        if end == End::Confused {
+            self.release_later(lease);
+        }
+        // There is room now.
+        self.claim.hint();
+    }
+
+    /// Gives the job back, so that whoever claims it next sees how it really is. Not at once, since that may well be
+    /// this runner, and it may well go wrong again.
+    fn release_later(&mut self, lease: Lease) {
+        let shared = self.shared.clone();
+        self.tasks.spawn(async move {
+            sleep(CONFUSION_PAUSE).await;
+            let _ = shared.store.apply(&lease, Event::Release).await;
+            Done::Released
+        });
+    }
+
+    /// Lets go of everything. Runs go on.
+    async fn leave(&mut self) {
+        let deadline = Instant::now() + self.shared.options.patience;
+        for entry in self.jobs.values() {
+            entry.orders.send_modify(|orders| orders.leave = true);
+        }
+        let mut held = Vec::new();
+        while self.claim.is_under_way || !self.jobs.is_empty() {
+            let Ok(Some(done)) = timeout_at(deadline, self.tasks.join_next()).await else { break };
+            match done {
+                Ok(Done::Claimed(answer)) => {
+                    self.claim.is_under_way = false;
+                    held.extend(answer.ok().flatten().map(|claimed| (claimed.lease, claimed.job)));
+                }
+                Ok(Done::Job(lease, end)) => {
+                    let entry = self.jobs.remove(&lease);
+                    held.extend(entry.filter(|_| end == End::Left).map(|entry| (lease, entry.job)));
+                }
+                _ => {}
+            }
+        }
+        held.extend(self.jobs.drain().map(|(lease, entry)| (lease, entry.job)));
+        self.tasks.abort_all();
+        while self.tasks.join_next().await.is_some() {}
+        self.release(held).await;
+    }
+
+    async fn release(&mut self, held: Vec<(Lease, Job)>) {
+        for (lease, job) in held {
+            let (shared, patience) = (self.shared.clone(), self.shared.options.patience);
+            self.tasks.spawn(async move {
+                match in_time(patience, shared.store.apply(&lease, Event::Release)).await {
+                    Ok(job) => tell(&shared, &job, &Moment::Released),
+                    Err(error) => tracing::warn!(job = %job.id, %error, "not released; its lease runs out"),
+                }
+                Done::Released
+            });
+        }
+        while self.tasks.join_next().await.is_some() {}
+    }
+
+    fn slots_taken(&self) -> usize {
+        self.jobs.values().filter(|entry| entry.takes_slot).count()
+    }
+
+    fn slots_free(&self) -> usize {
+        self.shared.options.slots.saturating_sub(self.slots_taken())
+    }
+
+    fn tell(&self, job: &Job, moment: &Moment) {
+        tell(&self.shared, job, moment);
+    }
+
+    fn publish(&self, is_running: bool) {
+        let status = Status {
+            is_running,
+            runs: self.slots_taken(),
+            slots: self.shared.options.slots,
+            store_is_down: self.shared.store.is_down(),
+        };
+        self.status.send_if_modified(|last| std::mem::replace(last, status) != status);
+    }
+}
+
+impl Timer {
+    fn new(hint_pause: Duration) -> Self {
+        let now = Instant::now();
+        Self { due: now, asked_at: now, is_under_way: false, hint_pause, is_hinted: false }
+    }
+
+    /// Whether it is to be done now; then it is under way.
+    fn begin(&mut self, now: Instant) -> bool {
+        if self.is_under_way || self.due > now {
+            return false;
+        }
+        (self.is_under_way, self.is_hinted, self.asked_at) = (true, false, now);
+        true
+    }
+
+    fn end(&mut self, pause: Duration) {
+        (self.is_under_way, self.due) = (false, Instant::now() + pause);
+        if self.is_hinted {
+            self.hint();
+        }
+    }
+
+    /// Something may be new.
+    fn hint(&mut self) {
+        self.is_hinted = true;
+        if !self.is_under_way {
+            self.due = self.due.min(self.asked_at + self.hint_pause);
+        }
+    }
+}
+
+fn tell(shared: &Shared, job: &Job, moment: &Moment) {
+    if let Err(panicked) = caught_now(|| shared.options.observer.observe(job, moment)) {
+        tracing::error!(%panicked, "the observer failed");
+    }
+}
+
+async fn in_time<T>(
+    limit: Duration,
+    question: impl Future<Output = Result<T, QueueError>>,
+) -> Result<T, QueueError> {
+    timeout(limit, question).await.unwrap_or_else(|late| Err(QueueError::store(late)))
+}
+
+/// The shortest pause between two claims that a hint brings about.
+const CLAIM_PAUSE: Duration = Duration::from_millis(5);
+/// The shortest pause between two renewals that a hint brings about.
+const RENEW_PAUSE: Duration = Duration::from_millis(200);
+/// How long a job rests on which queue and worker disagree.
+const CONFUSION_PAUSE: Duration = Duration::from_secs(1);

@@ -1,0 +1,60 @@
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use swifthook_core::{Claimed, Event, Job, JobQueue, Lease, Progress, QueueError, Renewal, Swept, Worker};
+
+use crate::guard::guarded;
+
+/// The queue, and whether it answers: an outage is logged when it begins and when it is over, and not by each of those
+/// who wait for its end.
+pub(crate) struct Store {
+    queue: Arc<dyn JobQueue>,
+    is_down: AtomicBool,
+}
+
+impl Store {
+    pub(crate) fn new(queue: Arc<dyn JobQueue>) -> Self {
+        Self { queue, is_down: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn is_down(&self) -> bool {
+        self.is_down.load(Ordering::Relaxed)
+    }
+
+    pub(crate) async fn claim(&self, worker: &Worker) -> Result<Option<Claimed>, QueueError> {
+        self.watched(async { self.queue.claim(worker).await }).await
+    }
+
+    pub(crate) async fn apply(&self, lease: &Lease, event: Event) -> Result<Job, QueueError> {
+        self.watched(async { self.queue.apply(lease, event).await }).await
+    }
+
+    pub(crate) async fn renew(
+        &self,
+        leases: &[(Lease, Option<Progress>)],
+    ) -> Result<Vec<Renewal>, QueueError> {
+        self.watched(async { self.queue.renew(leases).await }).await
+    }
+
+    pub(crate) async fn sweep(&self) -> Result<Swept, QueueError> {
+        self.watched(async { self.queue.sweep().await }).await
+    }
+
+    async fn watched<T>(&self, call: impl Future<Output = Result<T, QueueError>>) -> Result<T, QueueError> {
+        let answer = guarded(call).await;
+        match &answer {
+            Err(error @ QueueError::Store { source, .. }) => {
+                if !self.is_down.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(cause = %source, "{error}; runs go on, and it is asked again until it does");
+                }
+            }
+            _ => {
+                if self.is_down.swap(false, Ordering::Relaxed) {
+                    tracing::info!("the store answers again");
+                }
+            }
+        }
+        answer
+    }
+}

@@ -1,0 +1,139 @@
+use std::time::Duration;
+
+use swifthook_core::{Event, LaunchError, Progress, RunHandle, RunStatus, Stop, StopKind};
+use tokio::time::Instant;
+
+use super::launch::told;
+use super::{End, Task};
+use crate::guard::guarded;
+use crate::observer::Moment;
+use crate::orders::until;
+use crate::pace::{Backoff, Pace};
+
+impl Task {
+    /// Polls the run until there is evidence of its end, and asks it to end if that is wanted.
+    pub(super) async fn follow(&mut self, run: &RunHandle) -> Result<(), End> {
+        let options = &self.shared.options;
+        let pace = Pace::new(options.poll_first, options.poll_most);
+        let mut out_of_reach = Backoff::of_a_launcher();
+        let mut stopping = None;
+        while self.job.state.stage.is_active() && self.job.state.evidence.is_none() {
+            if self.is_stop_wanted() {
+                stopping = self.ask_to_end(run, stopping).await?;
+            }
+            let pause = match self.poll(run).await? {
+                Ok(RunStatus::Running(progress)) => {
+                    self.progressed(progress);
+                    self.seen().await?;
+                    pace.pause()
+                }
+                Ok(RunStatus::Pending(_)) => {
+                    self.seen().await?;
+                    pace.pause()
+                }
+                Ok(RunStatus::Ended(exit)) => return self.ended(Event::Ended(exit)).await,
+                Ok(RunStatus::Vanished) => return self.ended(Event::Vanished).await,
+                Ok(RunStatus::Unreachable { since }) => {
+                    self.out_of_reach(since, "its launcher says so").await?;
+                    out_of_reach.pause()
+                }
+                Ok(_) => pace.pause(),
+                Err(error) => {
+                    self.out_of_reach(self.now(), &told(&error)).await?;
+                    out_of_reach.pause()
+                }
+            };
+            if self.job.state.unreachable_since.is_none() {
+                out_of_reach = Backoff::of_a_launcher();
+            }
+            self.pause_unless_stopped(pause).await?;
+        }
+        Ok(())
+    }
+
+    async fn poll(&self, run: &RunHandle) -> Result<Result<RunStatus, LaunchError>, End> {
+        let Some(launcher) = self.launcher() else {
+            return Ok(Err(LaunchError::passing("the configuration has no such launcher")));
+        };
+        self.unless_left(guarded(async { launcher.poll(run).await })).await
+    }
+
+    /// The answer of a call that may be dropped, unless the task is told to leave first.
+    async fn unless_left<T>(&self, call: impl Future<Output = T>) -> Result<T, End> {
+        tokio::select! {
+            biased;
+            () = until(&self.orders, |orders| orders.leave) => Err(End::Left),
+            answer = call => Ok(answer),
+        }
+    }
+
+    /// Writes that the run was seen only where that changes anything: not at each poll.
+    async fn seen(&mut self) -> Result<(), End> {
+        let state = &self.job.state;
+        if (state.crashes > 0 && !state.is_poison) || state.unreachable_since.is_some() {
+            self.apply(Event::Seen).await?;
+        }
+        Ok(())
+    }
+
+    fn progressed(&self, progress: Progress) {
+        let is_news = self.progress.send_if_modified(|last| {
+            let is_news = *last != Some(progress) && progress != Progress::default();
+            if is_news {
+                *last = Some(progress);
+            }
+            is_news
+        });
+        if is_news {
+            self.tell(&Moment::Progressed(progress));
+        }
+    }
+
+    async fn ended(&mut self, evidence: Event) -> Result<(), End> {
+        self.apply(evidence).await?;
+        tracing::info!(evidence = ?self.job.state.evidence, "ended");
+        self.tell(&Moment::Ended);
+        Ok(())
+    }
+
+    /// Asks the run to end, once, and again without mercy when its grace is over. `last` is what it was asked so far.
+    async fn ask_to_end(&self, run: &RunHandle, last: Option<Asked>) -> Result<Option<Asked>, End> {
+        let kind = self.job.state.stop.or(self.orders.borrow().stop);
+        let grace = self.grace();
+        let how = match last {
+            Some(last) if last.at.elapsed() >= grace + KILL_MARGIN => Stop::Kill,
+            Some(last) if last.kind == kind => return Ok(Some(last)),
+            _ if kind == Some(StopKind::Yield) => Stop::Yield,
+            _ => Stop::Grace(grace),
+        };
+        let Some(launcher) = self.launcher() else { return Ok(last) };
+        let answer = self.unless_left(guarded(async { launcher.stop(run, how).await })).await?;
+        match answer {
+            Ok(()) => {
+                tracing::info!(?kind, ?how, "asked to end");
+                self.tell(&Moment::Stopping(kind));
+                Ok(Some(Asked { kind, at: Instant::now() }))
+            }
+            Err(error) => {
+                tracing::warn!(error = told(&error), "it could not be asked to end");
+                Ok(last)
+            }
+        }
+    }
+
+    fn grace(&self) -> Duration {
+        self.terms().ok().flatten().map_or(GRACE, |terms| terms.grace)
+    }
+}
+
+/// What a run was asked, and when.
+#[derive(Clone, Copy)]
+struct Asked {
+    kind: Option<StopKind>,
+    at: Instant,
+}
+
+/// How long a run may take to end whose recipe is gone.
+const GRACE: Duration = Duration::from_secs(30);
+/// How much longer than its grace a run may take before it is killed from here: its launcher does so itself.
+const KILL_MARGIN: Duration = Duration::from_secs(5);

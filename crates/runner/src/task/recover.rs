@@ -1,0 +1,58 @@
+use swifthook_core::{Event, LaunchError, RunHandle, Timestamp};
+
+use super::launch::{Refusal, told};
+use super::{End, Task};
+use crate::guard::guarded;
+use crate::observer::Moment;
+use crate::pace::Backoff;
+
+impl Task {
+    /// Settles whether a begun attempt has a run: somebody was lost between launching and recording, or the launcher
+    /// gave no clear answer, or the job is to end before it was launched. Nothing is submitted before that is known.
+    pub(super) async fn recover(&mut self) -> Result<(), End> {
+        let mut backoff = Backoff::of_a_launcher();
+        loop {
+            match self.look().await {
+                Ok(Some(run)) => {
+                    self.apply(Event::Submitted(run)).await?;
+                    self.tell(&Moment::Submitted);
+                    return Ok(());
+                }
+                Ok(None) if self.is_stop_wanted() => return self.apply(Event::Vanished).await,
+                Ok(None) => {
+                    let lost = || Refusal::for_now("its worker was lost before the launch");
+                    let refusal = self.refusal.take().unwrap_or_else(lost);
+                    return self.refuse(refusal).await;
+                }
+                Err(error) => {
+                    self.out_of_reach(self.now(), &told(&error)).await?;
+                    self.pause_unless_stopped(backoff.pause()).await?;
+                }
+            }
+        }
+    }
+
+    /// The run of this attempt. Where the job is to end it also makes sure that there never will be one: a worker that
+    /// was asleep may still be about to submit it.
+    async fn look(&self) -> Result<Option<RunHandle>, LaunchError> {
+        let launcher =
+            self.launcher().ok_or_else(|| LaunchError::passing("the configuration has no such launcher"))?;
+        let (key, is_refused) =
+            (self.key(), self.refusal.as_ref().is_some_and(|refusal| refusal.is_permanent));
+        if is_refused || self.is_stop_wanted() {
+            return guarded(async { launcher.forbid(&key).await }).await;
+        }
+        guarded(async { launcher.find(&key).await }).await
+    }
+
+    /// Records, once, that nobody can tell how the run is.
+    pub(super) async fn out_of_reach(&mut self, since: Timestamp, why: &str) -> Result<(), End> {
+        if self.job.state.unreachable_since.is_some() {
+            return Ok(());
+        }
+        tracing::warn!(why, "the run cannot be reached; it is waited for");
+        self.apply(Event::Unreachable { since }).await?;
+        self.tell(&Moment::Unreachable);
+        Ok(())
+    }
+}
