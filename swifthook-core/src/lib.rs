@@ -3,6 +3,7 @@
 mod admission;
 pub mod condition;
 mod git;
+mod headers;
 mod id;
 mod intake;
 mod job;
@@ -11,7 +12,11 @@ mod policy;
 mod problem;
 mod push;
 mod queue;
+mod receiver;
 mod recipe;
+mod reply;
+mod secret;
+mod signature;
 #[cfg(test)]
 mod testing;
 mod time;
@@ -32,11 +37,17 @@ pub use launcher::{
 };
 pub use policy::{HoldReason, Reason, TriggerPolicy, Verdict};
 pub use problem::Problem;
-pub use push::{Change as PathChange, ChangeSet, Gap, Paths, Push, Source};
+pub use push::{Change as PathChange, ChangeSet, FormProblem, Gap, Paths, Push, Source};
 pub use queue::{
     Actor, Claimed, Delivery, History, JobFilter, JobQueue, Lease, QueueError, Renewal, Swept, TimelineEntry,
     Worker,
 };
+pub use receiver::{
+    Builder, ConfigError, Current, Hook, Limits, Outcome, PeerAddr, Reading, Receiver, Refusal, Verified,
+};
 pub use recipe::{Argument, Argv, Each, Field, Recipe, RecipeProblem, Template, UnknownField};
-pub use time::Timestamp;
+pub use reply::{ACCEPT_DEADLINE, reply};
+pub use secret::{InvalidSecret, Secret, SecretSet};
+pub use signature::{SignatureProblem, hmac_sha256};
+pub use time::{NotATimestamp, Timestamp};
 pub use workspace::{Workspace, WorkspaceError};

@@ -4,10 +4,16 @@
 //! spans into the body's [`Bytes`](bytes::Bytes): nothing is copied for a path that needs no decoding.
 
 mod changes;
+mod form;
+mod parse;
 mod paths;
+mod skip;
 
 pub use changes::{ChangeSet, Gap};
-pub use paths::{Change, Paths, PathsBuilder};
+pub use form::FormProblem;
+pub(crate) use form::payload as form_payload;
+pub(crate) use parse::{Reported, Unread};
+pub use paths::{Change, Paths};
 
 use std::sync::Arc;
 

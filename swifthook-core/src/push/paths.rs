@@ -80,19 +80,24 @@ impl<S: AsRef<str>> FromIterator<(S, Change)> for Paths {
 
 /// Collects paths while a body is read.
 #[derive(Default)]
-pub struct PathsBuilder {
+pub(crate) struct PathsBuilder {
     decoded: Vec<u8>,
     entries: Vec<Entry>,
 }
 
 impl PathsBuilder {
     /// A path that stands in the body as it is, at `start..end` bytes.
-    pub(crate) fn push_span(&mut self, start: u32, end: u32, change: Change) {
-        self.entries.push(Entry { start, end, is_decoded: false, change });
+    pub(crate) fn push_span(&mut self, start: usize, end: usize, change: Change) {
+        self.entries.push(Entry { start: offset(start), end: offset(end), is_decoded: false, change });
+    }
+
+    /// How many there are so far.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
     }
 
     /// A path of which a copy is kept.
-    pub fn push_decoded(&mut self, path: &str, change: Change) {
+    pub(crate) fn push_decoded(&mut self, path: &str, change: Change) {
         let start = offset(self.decoded.len());
         self.decoded.extend_from_slice(path.as_bytes());
         self.entries.push(Entry { start, end: offset(self.decoded.len()), is_decoded: true, change });

@@ -1,0 +1,124 @@
+//! One pass over a payload, which keeps what decides and what explains and skips the rest.
+//!
+//! What is null or absent in some of GitHub's, Gitea's and Forgejo's payloads may be so; what makes a body a push
+//! must be there. A key that stands twice is refused, since two readers could each believe another one.
+
+mod commits;
+mod fields;
+mod text;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use self::commits::Listed;
+use self::fields::Fields;
+use super::skip::asks_to_skip;
+use super::{ChangeSet, Gap, Push, Source};
+use crate::git::{CommitSha, RefName};
+use crate::id::RepoName;
+use crate::time::Timestamp;
+
+/// A push as its payload reports it, of a repository that has not been looked up yet.
+pub(crate) struct Reported<'a> {
+    /// `repository.full_name`.
+    pub(crate) repository: Cow<'a, str>,
+    ref_name: RefName,
+    before: Option<CommitSha>,
+    head: Option<CommitSha>,
+    skip_marker: bool,
+    sender: Option<Arc<str>>,
+    pushed_at: Option<Timestamp>,
+    listed: Listed,
+    gap: Option<Gap>,
+}
+
+/// A body that is no push.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Unread {
+    /// It is not even JSON.
+    NotJson(String),
+    /// It is JSON of another shape.
+    NotAPush { why: String, is_ping: bool },
+}
+
+impl<'a> Reported<'a> {
+    /// Reads a payload.
+    pub(crate) fn read(text: &'a str) -> Result<Self, Unread> {
+        let fields = Fields::read(text)?;
+        let is_ping = fields.is_ping();
+        Self::new(fields).map_err(|why| Unread::NotAPush { why, is_ping })
+    }
+
+    fn new(fields: Fields<'a>) -> Result<Self, String> {
+        let ref_name = given(fields.ref_name, "ref")?;
+        let ref_name = RefName::parse(&ref_name).map_err(|error| error.to_string())?;
+        let before = commit(&given(fields.before, "before")?)?;
+        let after = commit(&given(fields.after, "after")?)?;
+        let repository = given(fields.repository, "repository")?;
+        let pusher = fields.pusher.ok_or("it has no `pusher`")?;
+
+        let head_commit = fields.head_commit.flatten().unwrap_or_default();
+        let tip = head_commit.id.as_deref().map(commit).transpose()?.flatten();
+        let sender = fields.sender.flatten().and_then(|sender| sender.login);
+        let listed = fields.commits.flatten().unwrap_or_default();
+        let is_new = before.is_none() || fields.created.flatten().unwrap_or(false);
+        let is_deleted = after.is_none() || fields.deleted.flatten().unwrap_or(false);
+        let gap = gap(&listed, fields.forced.flatten().unwrap_or(false), is_new);
+        Ok(Self {
+            repository: repository.full_name.0,
+            ref_name,
+            before,
+            head: if is_deleted { None } else { tip.or(after) },
+            skip_marker: head_commit.message.as_deref().is_some_and(asks_to_skip),
+            sender: sender.or(pusher.and_then(|pusher| pusher.name)).map(|login| (*login).into()),
+            pushed_at: repository.pushed_at.0,
+            listed,
+            gap: if is_deleted { None } else { gap },
+        })
+    }
+
+    /// The push, of the configured repository. `body` is the text that was read.
+    pub(crate) fn push(self, repository: RepoName, source: Source, body: Bytes) -> Push {
+        let paths = self.listed.paths.build(body);
+        Push {
+            repository,
+            ref_name: self.ref_name,
+            before: self.before,
+            head: self.head,
+            skip_marker: self.skip_marker,
+            sender: self.sender,
+            pushed_at: self.pushed_at,
+            changes: match self.gap {
+                None => ChangeSet::Complete(paths),
+                Some(gap) => ChangeSet::Incomplete(paths, gap),
+            },
+            source,
+        }
+    }
+}
+
+/// Why the lists may be short: the reason first that proves least.
+fn gap(listed: &Listed, is_forced: bool, is_new: bool) -> Option<Gap> {
+    if is_forced {
+        Some(Gap::Forced)
+    } else if is_new {
+        Some(Gap::NewBranch)
+    } else if listed.at_a_cap {
+        Some(Gap::Caps)
+    } else if listed.commits == 0 || listed.is_missing {
+        // The ref moved, so a payload without a commit has left some out.
+        Some(Gap::NotListed)
+    } else {
+        None
+    }
+}
+
+fn given<T>(field: Option<Option<T>>, name: &str) -> Result<T, String> {
+    field.flatten().ok_or_else(|| format!("it has no `{name}`"))
+}
+
+fn commit(text: &str) -> Result<Option<CommitSha>, String> {
+    CommitSha::parse(text).map_err(|error| error.to_string())
+}

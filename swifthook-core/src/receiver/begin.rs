@@ -1,0 +1,139 @@
+use std::collections::HashMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::Method;
+use http::request::Parts;
+use ipnet::IpNet;
+
+use super::address;
+use super::budget::Budget;
+use super::judge::Unsigned;
+use super::{Builder, Hook, Limits, Reading, Refusal};
+use crate::headers::{self, EventHint, MediaType};
+use crate::id::RepoName;
+use crate::intake::ConfigDigest;
+use crate::recipe::Recipe;
+use crate::signature::Claimed;
+
+/// An immutable snapshot of hooks and recipes; one `Arc` of it serves all requests. A reload
+/// makes a new one and swaps it in [`Current`](super::Current).
+pub struct Receiver {
+    pub(super) hooks: HashMap<Arc<str>, Arc<Hook>>,
+    pub(super) repositories: HashMap<Box<str>, Repository>,
+    pub(super) limits: Limits,
+    pub(super) trusted_proxies: Vec<IpNet>,
+    pub(super) config: ConfigDigest,
+    pub(super) in_flight: Budget,
+}
+
+/// A repository that the configuration knows, with its recipes in their order.
+pub(super) struct Repository {
+    pub(super) name: RepoName,
+    pub(super) recipes: Vec<Recipe>,
+}
+
+impl Receiver {
+    /// Begins to put a receiver together.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Begins to read a delivery: checks path, method, media type, encoding, announced length, form of the
+    /// signature and address, before a byte of the body is read. The first that is wrong is told.
+    ///
+    /// `path` is the path of the hook, which may differ from that of `head` where a router has taken off a prefix.
+    /// `peer` is the address that the connection comes from; without it a hook with `allow_from` refuses.
+    ///
+    /// # Errors
+    ///
+    /// See [`Refusal`].
+    pub fn begin(
+        self: &Arc<Self>,
+        path: &str,
+        head: &Parts,
+        peer: Option<IpAddr>,
+    ) -> Result<Reading, Refusal> {
+        let hook = self.hooks.get(path).ok_or(Refusal::UnknownPath)?;
+        if head.method != Method::POST {
+            return Err(Refusal::Method);
+        }
+        let media = MediaType::of(&head.headers)?;
+        headers::refuse_encoded(&head.headers)?;
+        let announced = headers::announced_length(&head.headers)?;
+        if announced.is_some_and(|length| length > hook.max_body as u64) {
+            return Err(Refusal::TooLarge { limit: hook.max_body });
+        }
+        let claimed = headers::signature(&head.headers)?;
+        if !self.takes_from(hook, head, peer) {
+            return Err(Refusal::Address);
+        }
+        let (event, guid) = (EventHint::of(&head.headers), headers::guid(&head.headers));
+        let signed = Signed { length: announced, claimed };
+        Ok(Reading::start(self.clone(), hook.clone(), signed, Unsigned { media, event, guid }))
+    }
+
+    /// The limits.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// The digest of the configuration.
+    #[must_use]
+    pub fn config(&self) -> ConfigDigest {
+        self.config
+    }
+
+    /// The hooks, in no order.
+    pub fn hooks(&self) -> impl Iterator<Item = &Arc<Hook>> + '_ {
+        self.hooks.values()
+    }
+
+    /// The recipes of a repository, in their order.
+    #[must_use]
+    pub fn recipes(&self, repository: &RepoName) -> &[Recipe] {
+        self.repository(repository.as_str()).map_or(&[], |known| &known.recipes)
+    }
+
+    /// The configured repository of this name, whatever its case.
+    pub(super) fn repository(&self, name: &str) -> Option<&Repository> {
+        self.repositories.get(name.to_ascii_lowercase().as_str())
+    }
+
+    /// This one in the place of `earlier`.
+    pub(super) fn continuing(self, earlier: &Self) -> Self {
+        Self { in_flight: earlier.in_flight.clone(), ..self }
+    }
+
+    fn takes_from(&self, hook: &Hook, head: &Parts, peer: Option<IpAddr>) -> bool {
+        let client = || address::client(peer?, &head.headers, &self.trusted_proxies);
+        hook.allow_from.is_empty()
+            || client().is_some_and(|client| address::contains(&hook.allow_from, client))
+    }
+}
+
+/// What the bytes of a body are checked against.
+pub(super) struct Signed {
+    pub(super) length: Option<u64>,
+    pub(super) claimed: Claimed,
+}
+
+impl Repository {
+    pub(super) fn new(name: &RepoName) -> Self {
+        Self { name: name.clone(), recipes: Vec::new() }
+    }
+}
+
+impl fmt::Debug for Receiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let repositories = self.repositories.values().map(|repository| &repository.name);
+        f.debug_struct("Receiver")
+            .field("hooks", &self.hooks.keys())
+            .field("repositories", &repositories.collect::<Vec<_>>())
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,65 @@
+use std::time::Duration;
+
+/// What one request and all of them together may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How long a body may take in all.
+    pub body_time: Duration,
+    /// How many bytes a second must come on average, once `grace` is over.
+    pub minimum_rate: u64,
+    /// How long a body may take whatever its rate.
+    pub grace: Duration,
+    /// How many bytes of bodies may be in memory at once. The last quarter is kept for bodies under 1 MiB, so that
+    /// a few large ones do not shut out the many.
+    pub in_flight: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_time: Duration::from_secs(30),
+            minimum_rate: 16 * 1024,
+            grace: Duration::from_secs(5),
+            in_flight: 256 * 1024 * 1024,
+        }
+    }
+}
+
+impl Limits {
+    /// How long after `since_start` the next bytes may come, when `received` have.
+    pub(super) fn patience(&self, received: usize, since_start: Duration) -> Duration {
+        let paid = Duration::from_secs_f64(received as f64 / self.minimum_rate.max(1) as f64);
+        self.body_time.min(self.grace.saturating_add(paid)).saturating_sub(since_start)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_buy_time_up_to_the_time_of_a_whole_body() {
+        let limits = Limits {
+            body_time: Duration::from_secs(30),
+            minimum_rate: 1_000,
+            grace: Duration::from_secs(5),
+            in_flight: 0,
+        };
+        let seconds = Duration::from_secs;
+        for (received, elapsed, patience) in [
+            (0, 0, 5),
+            (0, 5, 0),
+            (0, 9, 0),
+            (1_000, 5, 1),
+            (10_000, 5, 10),
+            (25_000_000, 5, 25),
+            (25_000_000, 30, 0),
+        ] {
+            assert_eq!(
+                limits.patience(received, seconds(elapsed)),
+                seconds(patience),
+                "{received} {elapsed}"
+            );
+        }
+    }
+}

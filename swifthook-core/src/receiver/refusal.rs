@@ -1,0 +1,129 @@
+use std::time::Duration;
+
+use http::StatusCode;
+
+use crate::push::FormProblem;
+use crate::signature::SignatureProblem;
+
+/// Why a request was refused, and with it what is answered. Nothing of a refused request was kept.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// No hook has this path.
+    #[error("no hook has this path")]
+    UnknownPath,
+    /// Deliveries are posted.
+    #[error("a delivery is sent with POST")]
+    Method,
+    /// The body is neither JSON nor a form.
+    #[error("a delivery is application/json or application/x-www-form-urlencoded")]
+    MediaType,
+    /// The body is compressed.
+    #[error("a delivery is sent without a content encoding")]
+    ContentEncoding,
+    /// `Content-Length` is no number, or there are two that differ.
+    #[error("the Content-Length header is malformed")]
+    MalformedLength,
+    /// The body is larger than the hook takes, or larger than it was announced.
+    #[error("the body is larger than {limit} bytes")]
+    TooLarge {
+        /// How many bytes were allowed.
+        limit: usize,
+    },
+    /// The body ended before its announced length.
+    #[error("the body ended after {received} of {announced} bytes")]
+    TooShort {
+        /// What `Content-Length` said.
+        announced: u64,
+        /// What came.
+        received: usize,
+    },
+    /// Reading the body failed.
+    #[error("the body could not be read to its end")]
+    Interrupted,
+    /// The body came too slowly.
+    #[error("the body came too slowly")]
+    TooSlow,
+    /// The signature is missing, malformed or wrong.
+    #[error(transparent)]
+    Signature(#[from] SignatureProblem),
+    /// The hook does not take deliveries from this address.
+    #[error("this hook takes no deliveries from this address")]
+    Address,
+    /// The hook may not speak for the repository of the push.
+    #[error("this hook may not speak for the repository `{0}`")]
+    Repository(String),
+    /// Signed, and empty.
+    #[error("the body is empty")]
+    Empty,
+    /// Signed, and no form with a field `payload`.
+    #[error(transparent)]
+    Form(#[from] FormProblem),
+    /// Signed, and not JSON.
+    #[error("the body is not JSON: {0}")]
+    NotJson(String),
+    /// Signed and called a push, and not one.
+    #[error("the body is not a push: {0}")]
+    NotAPush(String),
+    /// Signed and called a ping, and not one.
+    #[error("the body is not a ping")]
+    NotAPing,
+    /// Too many bytes are being received at once.
+    #[error("too many deliveries are being received at once")]
+    Busy {
+        /// How long to wait.
+        retry_after: Duration,
+    },
+}
+
+impl Refusal {
+    /// The status that it is answered with.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::UnknownPath => StatusCode::NOT_FOUND,
+            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Self::MediaType | Self::ContentEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::Signature(_) => StatusCode::UNAUTHORIZED,
+            Self::Address | Self::Repository(_) => StatusCode::FORBIDDEN,
+            Self::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::MalformedLength
+            | Self::TooShort { .. }
+            | Self::Interrupted
+            | Self::Empty
+            | Self::Form(_)
+            | Self::NotJson(_)
+            | Self::NotAPush(_)
+            | Self::NotAPing => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// Its word for programs and metrics, of a closed set.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::UnknownPath => "unknown-path",
+            Self::Method => "method",
+            Self::MediaType => "media-type",
+            Self::ContentEncoding => "content-encoding",
+            Self::MalformedLength => "malformed-length",
+            Self::TooLarge { .. } => "too-large",
+            Self::TooShort { .. } => "too-short",
+            Self::Interrupted => "interrupted",
+            Self::TooSlow => "too-slow",
+            Self::Signature(SignatureProblem::Missing | SignatureProblem::Sha1Only) => "signature-missing",
+            Self::Signature(SignatureProblem::Wrong) => "signature-wrong",
+            Self::Signature(_) => "signature-malformed",
+            Self::Address => "address",
+            Self::Repository(_) => "repository",
+            Self::Empty => "empty",
+            Self::Form(_) => "form",
+            Self::NotJson(_) => "not-json",
+            Self::NotAPush(_) => "not-a-push",
+            Self::NotAPing => "not-a-ping",
+            Self::Busy { .. } => "busy",
+        }
+    }
+}
