@@ -125,11 +125,11 @@ pub struct RunSpec {
     /// The whole environment of the run: nothing is inherited. May hold secrets, so it is neither stored nor
     /// shown.
     pub env: BTreeMap<String, String>,
-    /// The directory of this attempt.
+    /// The directory of this attempt. The launcher makes it if it is not there yet, for its user alone.
     pub run_dir: PathBuf,
-    /// Where the command starts.
+    /// Where the command starts: a working tree that is there, or else an empty directory that the launcher makes.
     pub working_dir: PathBuf,
-    /// Where it writes its result.
+    /// Where it writes its result. The launcher makes it.
     pub output_dir: PathBuf,
     /// How long it may take.
     pub timeout: Option<Duration>,

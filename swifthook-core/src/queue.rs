@@ -121,7 +121,7 @@ pub struct Worker {
 }
 
 /// A worker's right to a job, for a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lease {
     /// The job.
     pub job: JobId,

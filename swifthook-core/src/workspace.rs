@@ -14,7 +14,7 @@ use crate::push::ChangeSet;
 #[async_trait]
 pub trait Workspace: Send + Sync {
     /// A fresh working tree of `commit` at `directory`, which does not exist yet or holds what an earlier try
-    /// left.
+    /// left. Directories above it that are missing are made, for this user alone.
     ///
     /// # Errors
     ///
