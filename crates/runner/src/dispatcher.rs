@@ -1,6 +1,6 @@
 //! Owns what the runner knows: its jobs, their leases, and what is due. Whatever waits is a task of its own.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub(crate) struct Dispatcher {
     shared: Arc<Shared>,
     wake: Arc<Notify>,
     status: watch::Sender<Status>,
-    jobs: HashMap<Lease, Entry>,
+    jobs: BTreeMap<Lease, Entry>,
     tasks: JoinSet<Done>,
     claim: Timer,
     renew: Timer,
@@ -65,7 +65,7 @@ impl Dispatcher {
             shared,
             wake,
             status,
-            jobs: HashMap::new(),
+            jobs: BTreeMap::new(),
             tasks: JoinSet::new(),
             claim: Timer::new(CLAIM_PAUSE),
             renew: Timer::new(RENEW_PAUSE),
@@ -267,7 +267,7 @@ impl Dispatcher {
                 _ => {}
             }
         }
-        held.extend(self.jobs.drain().map(|(lease, entry)| (lease, entry.job)));
+        held.extend(std::mem::take(&mut self.jobs).into_iter().map(|(lease, entry)| (lease, entry.job)));
         self.tasks.abort_all();
         while self.tasks.join_next().await.is_some() {}
         self.release(held).await;

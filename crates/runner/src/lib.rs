@@ -13,7 +13,9 @@
 //! - A panic of a launcher, workspace, catalog or observer is an error of that call. A panic of the runner's own is the
 //!   loss of that one job.
 //!
-//! It touches no disk itself: directories are made by the workspace and the launcher.
+//! An attempt has the directory `<state_dir>/runs/<job>-<attempt>`, with the working tree in `tree` and the result in
+//! `output`. The workspace and the launcher make it; the runner itself touches no disk. When an attempt is over, its
+//! working tree is removed and the rest stays.
 
 mod catalog;
 mod clock;

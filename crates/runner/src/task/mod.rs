@@ -184,7 +184,11 @@ impl Task {
     /// The wait before try `number + 1` of something, as the recipe has it, spread by the job's own share so that jobs
     /// that failed together do not come back together.
     fn wait(&self, number: u32) -> Duration {
-        let share = f64::from(self.job.id.0[15]) / 255.0;
+        let time = u64::from_be_bytes(self.job.id.0[..8].try_into().expect("an id has 16 bytes"));
+        let share = (time.wrapping_mul(GOLDEN) >> 56) as f64 / 255.0;
         self.job.spec.retry.wait(number, share)
     }
 }
+
+/// 2^64 over the golden ratio: the top bits of a product with it spread numbers that follow one another.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
