@@ -46,7 +46,7 @@ pub use receiver::{
     Builder, ConfigError, Current, Hook, Limits, Outcome, PeerAddr, Reading, Receiver, Refusal, Verified,
 };
 pub use recipe::{Argument, Argv, Each, Field, Recipe, RecipeProblem, Template, UnknownField};
-pub use reply::{ACCEPT_DEADLINE, reply};
+pub use reply::{ACCEPT_DEADLINE, Answered, reply};
 pub use secret::{InvalidSecret, Secret, SecretSet};
 pub use signature::{SignatureProblem, hmac_sha256};
 pub use time::{NotATimestamp, Timestamp};

@@ -1,5 +1,6 @@
 //! The one table of replies: whatever adapter a delivery came by, its answer has the same bytes.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -7,7 +8,7 @@ use http::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Response, StatusCode};
 use serde::Serialize;
 
-use crate::id::{DeliveryId, JobId};
+use crate::id::{DeliveryId, JobId, RepoName};
 use crate::intake::{Admitted, Decided, IntakeError, Receipt, RecipeVerdict, StoredJob};
 use crate::job::Stage;
 use crate::policy::Verdict;
@@ -40,13 +41,31 @@ pub fn reply(
 ) -> Response<Bytes> {
     match (outcome, accepted) {
         (Err(refusal), _) => refuse(refusal),
-        (Ok(Outcome::Pong), _) => told(&Answer::plain("pong", None)),
-        (Ok(Outcome::Ignored(reason)), _) => told(&Answer::plain("ignored", Some(&reason.word))),
-        (Ok(Outcome::Decided(decided)), Some(Ok(receipt))) => told(&Answer::stored(decided, receipt)),
-        (Ok(Outcome::Decided(decided)), None) if !decided.makes_jobs() => told(&Answer::unstored(decided)),
-        (Ok(Outcome::Decided(_)), Some(Err(error))) => not_stored(error.retry_after()),
-        (Ok(Outcome::Decided(_)), None) => not_stored(None),
+        (Ok(Outcome::Pong), _) => told(&Answer::plain("pong", None), None),
+        (Ok(Outcome::Ignored(reason)), _) => told(&Answer::plain("ignored", Some(&reason.word)), None),
+        (Ok(Outcome::Decided(decided)), Some(Ok(receipt))) => {
+            told(&Answer::stored(decided, receipt), Some(decided))
+        }
+        (Ok(Outcome::Decided(decided)), None) if !decided.makes_jobs() => {
+            told(&Answer::unstored(decided), Some(decided))
+        }
+        (Ok(Outcome::Decided(decided)), Some(Err(error))) => not_stored(decided, error.retry_after()),
+        (Ok(Outcome::Decided(decided)), None) => not_stored(decided, None),
     }
+}
+
+/// What a reply says, in words of closed sets: an extension of every response of [`reply`], for logs and metrics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Answered {
+    /// The decision; `refused` and `not_stored` where there is none.
+    pub decision: &'static str,
+    /// Why: the refusal's word, or the reason's of the reply or else of its first verdict.
+    pub reason: Option<Cow<'static, str>>,
+    /// The receipt's id, if there is one.
+    pub delivery: Option<DeliveryId>,
+    /// The repository, once it is known to be configured.
+    pub repository: Option<RepoName>,
 }
 
 #[derive(Serialize)]
@@ -150,12 +169,20 @@ fn is_new(job: &StoredJob) -> bool {
     job.admitted != Admitted::Duplicate
 }
 
-fn told(answer: &Answer<'_>) -> Response<Bytes> {
+fn told(answer: &Answer<'_>, decided: Option<&Decided>) -> Response<Bytes> {
     let status = match answer.decision {
         "queued" | "held" | "accepted" => StatusCode::ACCEPTED,
         _ => StatusCode::OK,
     };
-    response(status, "application/json", answer)
+    let mut response = response(status, "application/json", answer);
+    let first = decided.and_then(|decided| decided.verdicts.first()?.verdict.reason());
+    response.extensions_mut().insert(Answered {
+        decision: answer.decision,
+        reason: answer.reason.map(|word| word.to_owned().into()).or(first.map(|reason| reason.word)),
+        delivery: answer.delivery,
+        repository: decided.map(|decided| decided.push.repository.clone()),
+    });
+    response
 }
 
 fn refuse(refusal: &Refusal) -> Response<Bytes> {
@@ -167,14 +194,26 @@ fn refuse(refusal: &Refusal) -> Response<Bytes> {
         Refusal::Busy { retry_after } => set_retry_after(&mut response, *retry_after),
         _ => {}
     }
+    response.extensions_mut().insert(Answered {
+        decision: "refused",
+        reason: Some(refusal.word().into()),
+        delivery: None,
+        repository: None,
+    });
     response
 }
 
 /// What the store said is for its log: whoever delivers is told only that nothing was promised.
-fn not_stored(retry_after: Option<Duration>) -> Response<Bytes> {
+fn not_stored(decided: &Decided, retry_after: Option<Duration>) -> Response<Bytes> {
     let detail = "the delivery was not stored and nothing was promised; deliver it again";
     let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, "not-stored", detail);
     set_retry_after(&mut response, retry_after.unwrap_or(RETRY));
+    response.extensions_mut().insert(Answered {
+        decision: "not_stored",
+        reason: None,
+        delivery: None,
+        repository: Some(decided.push.repository.clone()),
+    });
     response
 }
 
