@@ -60,8 +60,8 @@ fn patterns(node: &Node<'_>) -> Vec<String> {
 }
 
 fn glob(text: &str) -> Result<String, Wrong> {
-    PathFilter::new([text])?;
     let plain = text.strip_prefix('!').unwrap_or(text);
+    PathFilter::new([plain])?;
     if plain.starts_with('/') || plain.starts_with("refs/") {
         return Err(Wrong::new(format!("a pattern that nothing matches: `{text}`"))
             .instead("paths begin without `/`, branches and tags without `refs/heads/` or `refs/tags/`"));

@@ -1,0 +1,52 @@
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use serde::{Deserialize, Serialize};
+use swifthook_core::DeliveryId;
+
+use super::delivery::DeliveryView;
+use super::problem::Problem;
+use super::router::Api;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Filter {
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Page {
+    deliveries: Vec<DeliveryView>,
+    next: Option<DeliveryId>,
+}
+
+pub(super) async fn list(
+    State(api): State<Api>,
+    filter: Result<Query<Filter>, QueryRejection>,
+) -> Result<Json<Page>, Problem> {
+    let Query(filter) = filter?;
+    let limit = filter.limit.unwrap_or(DEFAULT_PAGE).clamp(1, LARGEST_PAGE);
+    let before = filter.cursor.as_deref().map(cursor).transpose()?;
+    let mut deliveries = api.store.deliveries(before, limit + 1).await?;
+    let is_last = deliveries.len() <= limit;
+    deliveries.truncate(limit);
+    let next = if is_last { None } else { deliveries.last().map(|delivery| delivery.id) };
+    Ok(Json(Page { deliveries: deliveries.iter().map(DeliveryView::from).collect(), next }))
+}
+
+pub(super) async fn show(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+) -> Result<Json<DeliveryView>, Problem> {
+    let missing = || Problem::not_found(format!("there is no delivery `{id}`"));
+    let delivery = api.store.delivery(id.parse().map_err(|_| missing())?).await?;
+    Ok(Json(DeliveryView::with_paths(&delivery.ok_or_else(missing)?)))
+}
+
+fn cursor(text: &str) -> Result<DeliveryId, Problem> {
+    text.parse().map_err(|_| Problem::bad_request("`cursor` is the `next` of the page before"))
+}
+
+const DEFAULT_PAGE: usize = 50;
+const LARGEST_PAGE: usize = 500;

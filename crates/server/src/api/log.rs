@@ -1,0 +1,121 @@
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::path::Path as FilePath;
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde::Deserialize;
+use swifthook_core::RunKey;
+
+use super::jobs;
+use super::problem::Problem;
+use super::router::Api;
+use super::terminal::plain;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Which {
+    /// The last lines; of those that have the word, where one is given.
+    tail: Option<usize>,
+    grep: Option<String>,
+    /// Of an earlier attempt.
+    attempt: Option<u32>,
+}
+
+/// The log of a job's last attempt as plain text.
+pub(super) async fn show(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    which: Result<Query<Which>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let Query(which) = which?;
+    let job = jobs::find(&api, &id).await?;
+    let attempt = which.attempt.unwrap_or(job.state.attempt);
+    let key = RunKey { job: job.id, attempt };
+    let file = api.state_dir.join("runs").join(key.to_string()).join("log");
+    let lines = which.tail.unwrap_or(DEFAULT_LINES).clamp(1, MOST_LINES);
+    let reading = tokio::task::spawn_blocking(move || tail(&file, lines, which.grep.as_deref())).await;
+    let text = match reading.map_err(io::Error::other).flatten() {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(Problem::not_found(format!("attempt {attempt} of this job has no log")));
+        }
+        Err(error) => return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
+    };
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8")),
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    Ok((headers, text).into_response())
+}
+
+/// The last lines of a file, of those that have the word. Memory is bounded, however large the file is.
+fn tail(file: &FilePath, lines: usize, word: Option<&str>) -> io::Result<String> {
+    let mut file = File::open(file)?;
+    // Without a word to look for, only the end matters.
+    if word.is_none() {
+        let length = file.seek(SeekFrom::End(0))?;
+        file.seek(SeekFrom::Start(length.saturating_sub(MOST_BYTES as u64)))?;
+    }
+    let mut reader = BufReader::new(file);
+    let mut kept = VecDeque::new();
+    let mut bytes = 0;
+    let mut line = Vec::new();
+    while read_line(&mut reader, &mut line)? {
+        let text = plain(&line);
+        if word.is_some_and(|word| !text.contains(word)) {
+            continue;
+        }
+        bytes += text.len() + 1;
+        kept.push_back(text);
+        while kept.len() > lines || bytes > MOST_BYTES {
+            bytes -= kept.pop_front().map_or(0, |first: String| first.len() + 1);
+        }
+    }
+    Ok(kept.into_iter().flat_map(|line| [line, "\n".to_owned()]).collect())
+}
+
+/// Reads a line without its end, in pieces where it is very long; whether there was one.
+fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
+    line.clear();
+    let read = reader.by_ref().take(LONGEST_LINE).read_until(b'\n', line)?;
+    if line.last() == Some(&b'\n') {
+        line.pop();
+    }
+    Ok(read > 0)
+}
+
+const DEFAULT_LINES: usize = 1_000;
+const MOST_LINES: usize = 100_000;
+const MOST_BYTES: usize = 8 << 20;
+const LONGEST_LINE: u64 = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lines_with_the_word_are_shown_as_plain_text() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("log");
+        let text: String = (1..=2_000).map(|n| format!("\x1b[1mstep {n}\x1b[0m\n")).collect();
+        std::fs::write(&file, text + "no end").unwrap();
+        assert_eq!(tail(&file, 2, None).unwrap(), "step 2000\nno end\n");
+        assert_eq!(tail(&file, 2, Some("step 1")).unwrap(), "step 1998\nstep 1999\n");
+        assert_eq!(tail(&file, 2, Some("nothing")).unwrap(), "");
+        assert_eq!(tail(&file, 5_000, None).unwrap().lines().count(), 2_001);
+    }
+
+    #[test]
+    fn a_log_without_lines_does_not_fill_the_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("log");
+        std::fs::write(&file, vec![b'x'; 3 * MOST_BYTES]).unwrap();
+        assert!(tail(&file, 10, Some("x")).unwrap().len() <= MOST_BYTES);
+        assert!(tail(&file, 10, None).unwrap().len() <= MOST_BYTES + 1);
+    }
+}

@@ -1,0 +1,22 @@
+//! The admin API: jobs, deliveries and metrics, for whoever shows the admin token.
+//!
+//! It stands on any store that is a [`Backend`]. Everything that it answers is JSON, except logs, metrics and events;
+//! what it refuses is `application/problem+json`.
+
+mod auth;
+mod command;
+mod confirm;
+mod deliveries;
+mod delivery;
+mod events;
+mod job;
+mod jobs;
+mod log;
+mod problem;
+mod router;
+mod terminal;
+
+pub use delivery::{DeliveryView, VerdictView};
+pub use events::{Change, Changes};
+pub use job::{ExitView, JobView, TimelineView};
+pub use router::{Api, Backend};

@@ -1,0 +1,69 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware;
+use axum::routing::{get, post};
+use swifthook_core::{History, JobQueue};
+use tokio_util::sync::CancellationToken;
+
+use super::confirm::Confirmations;
+use super::events::Changes;
+use super::{auth, command, deliveries, events, jobs, log, problem};
+use crate::serve::Token;
+
+/// A store that the API can look into and act on.
+pub trait Backend: JobQueue + History {}
+
+impl<T: JobQueue + History> Backend for T {}
+
+/// What the handlers share.
+#[derive(Clone)]
+pub struct Api {
+    /// The store.
+    pub store: Arc<dyn Backend>,
+    /// What callers have to show.
+    pub token: Token,
+    /// Where runs have their directories.
+    pub state_dir: PathBuf,
+    /// What happens to jobs, for those who watch.
+    pub changes: Changes,
+    /// Ends the streams of events.
+    pub shutdown: CancellationToken,
+    confirmations: Arc<Confirmations>,
+}
+
+impl Api {
+    /// The API of a store.
+    #[must_use]
+    pub fn new(store: Arc<dyn Backend>, token: Token, state_dir: PathBuf) -> Self {
+        Self {
+            store,
+            token,
+            state_dir,
+            changes: Changes::default(),
+            shutdown: CancellationToken::new(),
+            confirmations: Arc::default(),
+        }
+    }
+
+    /// The routes under `/api/v1`, with `more` beside them behind the same token.
+    pub fn router(self, more: Router) -> Router {
+        let routes = Router::new()
+            .route("/api/v1/jobs", get(jobs::list))
+            .route("/api/v1/jobs/{id}", get(jobs::show))
+            .route("/api/v1/jobs/{id}/log", get(log::show))
+            .route("/api/v1/jobs/{id}/events", get(events::watch))
+            .route("/api/v1/jobs/{id}/{command}", post(command::give))
+            .route("/api/v1/deliveries", get(deliveries::list))
+            .route("/api/v1/deliveries/{id}", get(deliveries::show))
+            .fallback(problem::no_such_path)
+            .method_not_allowed_fallback(problem::no_such_method)
+            .with_state(self.clone());
+        routes.merge(more).layer(middleware::from_fn_with_state(self, auth::check))
+    }
+
+    pub(super) fn confirmations(&self) -> &Confirmations {
+        &self.confirmations
+    }
+}

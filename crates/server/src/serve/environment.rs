@@ -1,0 +1,101 @@
+//! The environment of a run: nothing of ours but what is listed here and in the recipe.
+
+use std::collections::BTreeMap;
+
+use crate::config::{Missing, Run, Value};
+
+/// The environment of a run, with the values of the moment.
+///
+/// # Errors
+///
+/// When a value that stands outside the configuration is not there.
+pub(super) fn of(
+    run: &Run,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<BTreeMap<String, String>, Missing> {
+    let passed = ALWAYS.into_iter().chain(run.pass_env.iter().map(String::as_str));
+    let mut env: BTreeMap<_, _> =
+        passed.filter_map(|name| Some((name.to_owned(), variable(name)?))).collect();
+    if let Some(venv) = &run.venv {
+        let programs = venv.join("bin").display().to_string();
+        let path = env.get("PATH").map_or(programs.clone(), |path| format!("{programs}:{path}"));
+        env.insert("PATH".to_owned(), path);
+        env.insert("VIRTUAL_ENV".to_owned(), venv.display().to_string());
+    }
+    for (name, value) in &run.env {
+        let value = match value {
+            Value::Text(text) => text.clone(),
+            Value::Outside(place) => place.value(variable)?,
+        };
+        env.insert(name.clone(), value);
+    }
+    Ok(env)
+}
+
+const ALWAYS: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::config::Outside;
+
+    fn run() -> Run {
+        Run {
+            command: Vec::new(),
+            venv: None,
+            env: BTreeMap::new(),
+            pass_env: Vec::new(),
+            launcher: "local".into(),
+            timeout: None,
+        }
+    }
+
+    fn variable(name: &str) -> Option<String> {
+        let value = match name {
+            "PATH" => "/bin",
+            "HOME" => "/root",
+            "GITHUB_WEBHOOK_SECRET" => "correct horse battery staple 2026",
+            "HF_HOME" => "/hf",
+            "TOKEN" => "hf_abc",
+            _ => return None,
+        };
+        Some(value.to_owned())
+    }
+
+    fn pairs(run: &Run) -> Vec<String> {
+        of(run, &variable).unwrap().iter().map(|(name, value)| format!("{name}={value}")).collect()
+    }
+
+    #[test]
+    fn nothing_is_handed_on_that_is_not_listed() {
+        assert_eq!(pairs(&run()), ["HOME=/root", "PATH=/bin"]);
+        let passing = Run { pass_env: vec!["HF_HOME".into(), "ABSENT".into()], ..run() };
+        assert_eq!(pairs(&passing), ["HF_HOME=/hf", "HOME=/root", "PATH=/bin"]);
+    }
+
+    #[test]
+    fn a_python_environment_comes_first_and_the_recipe_has_the_last_word() {
+        let recipe = Run {
+            venv: Some(PathBuf::from("/opt/swift")),
+            env: [
+                ("HOME".to_owned(), Value::Text("/tmp".into())),
+                ("HF_TOKEN".to_owned(), Value::Outside(Outside::Variable("TOKEN".into()))),
+            ]
+            .into(),
+            ..run()
+        };
+        assert_eq!(
+            pairs(&recipe),
+            ["HF_TOKEN=hf_abc", "HOME=/tmp", "PATH=/opt/swift/bin:/bin", "VIRTUAL_ENV=/opt/swift"]
+        );
+    }
+
+    #[test]
+    fn a_value_that_is_not_there_is_an_error_and_not_empty() {
+        let recipe =
+            Run { env: [("A".to_owned(), Value::Outside(Outside::Variable("ABSENT".into())))].into(), ..run() };
+        assert_eq!(of(&recipe, &variable).unwrap_err().to_string(), "`env:ABSENT` cannot be read: it is not set");
+    }
+}
