@@ -15,6 +15,8 @@ mod queue;
 mod receiver;
 mod recipe;
 mod reply;
+#[cfg(feature = "schedule")]
+pub mod schedule;
 mod secret;
 mod signature;
 #[cfg(test)]
