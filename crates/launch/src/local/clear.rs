@@ -1,0 +1,82 @@
+//! What is done about a run whose supervisor is gone.
+
+use std::collections::HashSet;
+use std::io;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use swifthook_core::{RunKey, Timestamp};
+
+use super::run_dir::{Begun, Lock, Note, RunDir, VERSION};
+use crate::process::{Process, line_of_ancestors, with_descendants};
+use crate::supervisor::RUN_VARIABLE;
+
+/// Kills what is left of the run of `key`, waits until nothing is, and records that it has vanished. The lock says
+/// that no supervisor is alive, and keeps everybody else from coming to the same conclusion at once.
+///
+/// `boot` is this start of the machine; `started_in` the one in which the run began.
+pub(super) fn clear(
+    dir: &RunDir,
+    _lock: &Lock,
+    key: &RunKey,
+    boot: &str,
+    started_in: &str,
+) -> io::Result<()> {
+    let message = if boot == started_in {
+        kill_what_is_left(key, dir.begun()?.as_ref())?;
+        "its supervisor was killed, and what was left of it with it"
+    } else {
+        "the machine was rebooted"
+    };
+    tracing::warn!(run = %key, "the run has vanished: {message}");
+    dir.write_vanished(&Note {
+        version: VERSION,
+        message: message.into(),
+        at: Timestamp::from(std::time::SystemTime::now()),
+    })
+}
+
+fn kill_what_is_left(key: &RunKey, begun: Option<&Begun>) -> io::Result<()> {
+    let mark = format!("{RUN_VARIABLE}={key}");
+    let deadline = Instant::now() + PATIENCE;
+    // Twice, since a process that is just executing a program shows no environment.
+    let mut times_empty = 0;
+    while times_empty < 2 {
+        let left = what_is_left(&mark, begun)?;
+        times_empty = if left.is_empty() { times_empty + 1 } else { 0 };
+        if !left.is_empty() && Instant::now() >= deadline {
+            let pids: Vec<_> = left.iter().map(|process| process.pid).collect();
+            let message = format!("processes {pids:?} of run {key} were killed and do not end");
+            return Err(io::Error::new(io::ErrorKind::TimedOut, message));
+        }
+        left.iter().for_each(Process::kill);
+        thread::sleep(PAUSE);
+    }
+    Ok(())
+}
+
+/// Every process that has the run's mark in its environment or is of its session, and everything under those.
+/// Never ourselves, nor what we run under.
+fn what_is_left(mark: &str, begun: Option<&Begun>) -> io::Result<Vec<Process>> {
+    let all = Process::all_alive()?;
+    let spared = line_of_ancestors(std::process::id().cast_signed());
+    let session = begun.filter(|begun| owns_its_session(begun)).map(|begun| begun.supervisor);
+    let roots: HashSet<i32> = all
+        .iter()
+        .filter(|process| !spared.contains(&process.pid))
+        .filter(|process| Some(process.session) == session || process.has_in_environment(mark))
+        .map(|process| process.pid)
+        .collect();
+    Ok(with_descendants(&all, roots).into_iter().filter(|process| !spared.contains(&process.pid)).collect())
+}
+
+/// Whether a session of the supervisor's number is the supervisor's. The kernel gives a number to nobody else while
+/// a session has it: so it is, unless somebody else lives under that number.
+fn owns_its_session(begun: &Begun) -> bool {
+    Process::read(begun.supervisor)
+        .is_none_or(|process| !process.is_alive() || process.started == begun.supervisor_started)
+}
+
+/// How long what was killed may take to end.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(3);

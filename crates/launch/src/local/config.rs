@@ -1,0 +1,66 @@
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use swifthook_core::RunKey;
+
+use super::run_dir::{RunDir, dir_of};
+use crate::process::boot_id;
+
+/// Starts runs as processes of this machine, each under a supervisor that outlives us.
+///
+/// A run has the directory `<runs>/<job>-<attempt>`: `log` is its output, `output/` its result, and its progress is
+/// read from `progress.jsonl` and `output/logging.jsonl`. Its environment has `SWIFTHOOK_RUN=<job>-<attempt>` beside
+/// what the [`RunSpec`](swifthook_core::RunSpec) says: by that a run is known whose supervisor was killed.
+///
+/// Only the host that started a run can answer for it; on any other it is out of reach. A container that gets a new
+/// name with every start needs a fixed [`host`](Self::host).
+///
+/// What leaves the supervisor's family (a container runtime, `systemd-run`, a cluster's scheduler) is not held by
+/// it, and not ended by it.
+#[derive(Clone, Debug)]
+pub struct LocalLauncher {
+    pub(super) runs: Arc<Path>,
+    pub(super) host: Arc<str>,
+    pub(super) boot: Arc<str>,
+    pub(super) supervisor: Arc<Path>,
+}
+
+impl LocalLauncher {
+    /// A launcher whose runs have their directories in `runs`.
+    ///
+    /// The supervisor is the binary that is running now, executed again: it must call
+    /// [`supervise_if_asked`](crate::supervise_if_asked) before anything else.
+    ///
+    /// # Errors
+    ///
+    /// When `runs` cannot be made, or `/proc` does not tell which machine this is.
+    pub fn new(runs: impl AsRef<Path>) -> io::Result<Self> {
+        let runs = std::path::absolute(runs)?;
+        fs::create_dir_all(&runs)?;
+        Ok(Self {
+            runs: runs.into(),
+            host: fs::read_to_string("/proc/sys/kernel/hostname")?.trim().into(),
+            boot: boot_id()?.into(),
+            // Not the path that it has: the file there may be another version by the time of a run.
+            supervisor: PathBuf::from("/proc/self/exe").into(),
+        })
+    }
+
+    /// The same with another binary as the supervisor, such as `swifthook-supervise`.
+    #[must_use]
+    pub fn supervised_by(self, program: impl Into<PathBuf>) -> Self {
+        Self { supervisor: program.into().into(), ..self }
+    }
+
+    /// The same under another name of the host.
+    #[must_use]
+    pub fn host(self, name: &str) -> Self {
+        Self { host: name.into(), ..self }
+    }
+
+    pub(super) fn dir(&self, key: &RunKey) -> RunDir {
+        dir_of(&self.runs, key)
+    }
+}

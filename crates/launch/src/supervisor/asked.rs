@@ -1,0 +1,96 @@
+use std::ffi::OsStr;
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
+use rustix::fs::{FlockOperation, flock, fstat};
+use rustix::process::{getpid, set_child_subreaper, setsid};
+use swifthook_core::Timestamp;
+
+use super::events::Events;
+use super::run::Run;
+use crate::local::{Begun, Order, RunDir, VERSION};
+use crate::process::{Process, boot_id};
+
+/// Becomes the supervisor of a run if this process was started as one, and then does not return: the first thing in
+/// `main`, before threads, logging and whatever reads the arguments.
+///
+/// The environment of a supervisor is that of the training; it reads nothing from it.
+pub fn supervise_if_asked() {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().as_deref() != Some(OsStr::new(ARGUMENT)) {
+        return;
+    }
+    let outcome = match arguments.next() {
+        Some(dir) => supervise(&RunDir::new(PathBuf::from(dir))),
+        None => Err(io::Error::new(io::ErrorKind::InvalidInput, "no run directory given")),
+    };
+    if let Err(error) = &outcome {
+        let _ = writeln!(io::stderr(), "swifthook: cannot supervise: {error}");
+    }
+    std::process::exit(if outcome.is_ok() { 0 } else { CANNOT_SUPERVISE });
+}
+
+fn supervise(dir: &RunDir) -> io::Result<()> {
+    assert_lock(dir)?;
+    // It fails for the leader of a process group, which a child is not unless its starter made it one.
+    setsid()?;
+    set_child_subreaper(Some(getpid()))?;
+    let order = read_order(dir)?;
+    let events = Events::new(&dir.wake_path())?;
+    dir.write_begun(&begun()?)?;
+    // Nobody may be listening any more; the run goes on.
+    let _ = io::stdout().write_all(&[BEGUN]).and_then(|()| io::stdout().flush());
+    let ended = Run::new(dir, &order, events).finish();
+    keep_trying(|| dir.write_ended(&ended));
+    Ok(())
+}
+
+/// Standard input must be the lock, and locked: by us, since the description is shared with whoever took it.
+fn assert_lock(dir: &RunDir) -> io::Result<()> {
+    let stdin = io::stdin();
+    let (ours, its) = (fstat(&stdin)?, std::fs::metadata(dir.lock_path())?);
+    if (ours.st_dev, ours.st_ino) != (its.dev(), its.ino()) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "standard input is not the lock of the run"));
+    }
+    Ok(flock(&stdin, FlockOperation::NonBlockingLockExclusive)?)
+}
+
+fn read_order(dir: &RunDir) -> io::Result<Order> {
+    match dir.order()? {
+        Some(order) if order.version == VERSION && !order.argv.is_empty() => Ok(order),
+        Some(order) if order.version == VERSION => {
+            Err(io::Error::new(io::ErrorKind::InvalidInput, "the command is empty"))
+        }
+        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "the order of the run is not of this version")),
+    }
+}
+
+fn begun() -> io::Result<Begun> {
+    let pid = getpid().as_raw_pid();
+    let us = Process::read(pid).ok_or_else(|| io::Error::other("/proc does not show this process"))?;
+    Ok(Begun {
+        version: VERSION,
+        supervisor: pid,
+        supervisor_started: us.started,
+        boot: boot_id()?,
+        at: Timestamp::from(std::time::SystemTime::now()),
+    })
+}
+
+/// The end of a run of many hours is worth waiting for a disk that is full.
+fn keep_trying(mut write: impl FnMut() -> io::Result<()>) {
+    while let Err(error) = write() {
+        let _ = writeln!(io::stderr(), "swifthook: cannot record the end of the run yet: {error}");
+        std::thread::sleep(std::time::Duration::from_secs(5));
+    }
+}
+
+/// The hidden first argument.
+pub(crate) const ARGUMENT: &str = "__swifthook_supervise";
+/// The variable by which every process of a run can be known.
+pub(crate) const RUN_VARIABLE: &str = "SWIFTHOOK_RUN";
+/// What a supervisor says on its standard output when the run has begun.
+pub(crate) const BEGUN: u8 = 0x06;
+/// With this a supervisor says that it is one, but could not begin.
+pub(crate) const CANNOT_SUPERVISE: i32 = 70;

@@ -1,0 +1,17 @@
+//! The supervisor: a small process of ours that keeps one run, and outlives the server that asked for it.
+//!
+//! It leads a session of its own, so that what ends the server does not end it, and is the reaper of everything
+//! under it, so that no descendant of the training gets away by `setsid` or a double fork. It holds the lock of the
+//! run directory as its standard input, for all its life: see [`run_dir`](crate::local) for what that tells others.
+//!
+//! It does one thing at a time, and waits in one place for all that can happen: a signal, a child that ends, a
+//! wake-up call, its time that is up.
+
+mod asked;
+mod course;
+mod events;
+mod family;
+mod run;
+
+pub use asked::supervise_if_asked;
+pub(crate) use asked::{ARGUMENT, BEGUN, CANNOT_SUPERVISE, RUN_VARIABLE};

@@ -1,0 +1,111 @@
+use std::io::{self, Write};
+use std::time::{Duration, Instant, SystemTime};
+
+use rustix::process::WaitStatus;
+use swifthook_core::{StopKind, Timestamp};
+
+use super::course::{Course, Step};
+use super::events::Events;
+use super::family::Family;
+use crate::local::{Ended, Order, RunDir, VERSION};
+
+/// One run, from its start until nothing of it is left.
+pub(super) struct Run<'a> {
+    dir: &'a RunDir,
+    order: &'a Order,
+    events: Events,
+    course: Course,
+    began_at: Timestamp,
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(dir: &'a RunDir, order: &'a Order, events: Events) -> Self {
+        let course = Course::new(order.grace, order.timeout, Instant::now());
+        Self { dir, order, events, course, began_at: now() }
+    }
+
+    /// When this returns nothing of the run is alive.
+    pub(super) fn finish(mut self) -> Ended {
+        self.listen();
+        if self.course.stopped().is_some() {
+            return self.ended(None, None, Some("it was stopped before it began".into()));
+        }
+        match Family::start(self.order) {
+            Ok(family) => self.follow(family),
+            Err(error) => self.not_started(&error),
+        }
+    }
+
+    fn follow(mut self, mut family: Family) -> Ended {
+        while !self.is_over(&mut family) {
+            let limit = self.course.next().map(|at| at.saturating_duration_since(Instant::now()));
+            // Who of the group is nobody's child here ends without a signal to us.
+            let limit = if family.end().is_some() { Some(PAUSE.min(limit.unwrap_or(PAUSE))) } else { limit };
+            self.events.wait(limit);
+        }
+        while !family.is_gone() {
+            family.kill();
+            self.events.wait(Some(PAUSE));
+            family.reap();
+        }
+        let status = family.end();
+        let code = status.and_then(WaitStatus::exit_status);
+        let signal = status.and_then(WaitStatus::terminating_signal);
+        let message = (self.course.stopped() == Some(StopKind::Timeout)).then(|| "its time was up".into());
+        self.ended(code, signal, message)
+    }
+
+    /// Does what is to be done now. It is over when the main process has ended and nobody is left who deserves to
+    /// be waited for: whoever was asked to end may use the grace, and `swift` ends at once while its child still
+    /// saves.
+    fn is_over(&mut self, family: &mut Family) -> bool {
+        family.reap();
+        self.listen();
+        let step = self.course.step(Instant::now());
+        match step {
+            Step::Terminate => family.terminate(),
+            Step::Kill => return true,
+            Step::Wait => {}
+        }
+        family.end().is_some() && (self.course.stopped().is_none() || !family.is_group_left())
+    }
+
+    fn listen(&mut self) {
+        let now = Instant::now();
+        if self.events.is_asked_to_end() {
+            self.course.hear_signal(now);
+        }
+        match self.dir.stop_requests() {
+            Ok(requests) => requests.into_iter().for_each(|request| self.course.hear(request, now)),
+            Err(error) => {
+                let _ = writeln!(io::stderr(), "swifthook: cannot read a request to stop: {error}");
+            }
+        }
+    }
+
+    /// As a shell would have it: 127 where there is no such program, 126 where it cannot be executed.
+    fn not_started(self, error: &io::Error) -> Ended {
+        let message = format!("cannot start `{}`: {error}", self.order.argv[0]);
+        let _ = writeln!(io::stderr(), "swifthook: {message}");
+        let code = if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 };
+        self.ended(Some(code), None, Some(message))
+    }
+
+    fn ended(&self, code: Option<i32>, signal: Option<i32>, message: Option<String>) -> Ended {
+        Ended {
+            version: VERSION,
+            code,
+            signal,
+            stopped: self.course.stopped(),
+            message,
+            began_at: self.began_at,
+            ended_at: now(),
+        }
+    }
+}
+
+fn now() -> Timestamp {
+    SystemTime::now().into()
+}
+
+const PAUSE: Duration = Duration::from_millis(10);
