@@ -128,9 +128,7 @@ impl Builder {
         let hooks_are_known = self.problems.is_empty();
         for (i, recipe) in self.recipes.iter().enumerate() {
             let (name, repository, earlier) = (&recipe.name, &recipe.repository, &self.recipes[..i]);
-            if name.is_empty() {
-                self.problems.push(format!("a recipe of `{repository}` has an empty name"));
-            }
+            self.problems.extend(recipe.problems().iter().map(ToString::to_string));
             if earlier.iter().any(|other| other.name == *name) {
                 self.problems.push(format!("two recipes are named `{name}`"));
             }
@@ -188,6 +186,7 @@ mod tests {
             .recipe("one", "acme/models", Always)
             .recipe("one", "Acme/models", Always)
             .recipe("two", "nothing", Always)
+            .recipe("three/four", "acme/other", Always)
             .build()
             .unwrap_err();
         let expected = [
@@ -198,6 +197,7 @@ mod tests {
             "two hooks have the path `/a`",
             "two recipes are named `one`",
             "`Acme/models` and `acme/models` are one repository",
+            "not a name for a recipe: `three/four`",
         ];
         assert_eq!(wrong.problems().len(), expected.len(), "{wrong}");
         for (problem, beginning) in wrong.problems().iter().zip(expected) {

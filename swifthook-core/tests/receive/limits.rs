@@ -1,0 +1,166 @@
+//! Lengths that lie, bodies that trickle, and the bytes in flight.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use swifthook_core::{Current, HoldReason, Limits, Reading, Receiver, Refusal, Verdict};
+
+use crate::world::*;
+
+fn reading(receiver: &Arc<Receiver>, announced: Option<usize>) -> Reading {
+    let mut request = signed(b"");
+    if let Some(length) = announced {
+        request = request.header("content-length", length);
+    }
+    receiver.begin("/webhook", &head(request), None).unwrap()
+}
+
+fn zeros(length: usize) -> Bytes {
+    vec![0; length].into()
+}
+
+const MIB: usize = 1024 * 1024;
+
+#[test]
+fn the_limit_holds_whatever_the_announced_length_says() {
+    let mut hook = hook();
+    hook.max_body = 100;
+    let receiver = with_hook(hook);
+    for (announced, pieces, refusal) in [
+        (None, &[100][..], None),
+        (None, &[101], Some(Refusal::TooLarge { limit: 100 })),
+        (None, &[60, 40], None),
+        (None, &[60, 40, 0, 1], Some(Refusal::TooLarge { limit: 100 })),
+        (Some(50), &[50], None),
+        (Some(50), &[51], Some(Refusal::TooLarge { limit: 50 })),
+        (Some(50), &[25, 26], Some(Refusal::TooLarge { limit: 50 })),
+        (Some(0), &[1], Some(Refusal::TooLarge { limit: 0 })),
+    ] {
+        let mut reading = reading(&receiver, announced);
+        let pushed = pieces.iter().try_for_each(|piece| reading.push(zeros(*piece)));
+        assert_eq!(pushed.err(), refusal, "{announced:?} {pieces:?}");
+    }
+}
+
+#[test]
+fn a_body_that_ends_early_is_malformed() {
+    let body = push_with(|_| {});
+    let request = signed(&body).header("content-length", body.len() + 1);
+    let refused = send(&receiver(), request, &body).unwrap_err();
+    assert_eq!(refused, Refusal::TooShort { announced: body.len() as u64 + 1, received: body.len() });
+    assert_eq!(refused.status(), 400);
+    let exact = signed(&body).header("content-length", body.len());
+    decided(send(&receiver(), exact, &body));
+}
+
+#[test]
+fn only_bodies_over_a_mebibyte_are_heavy() {
+    let mut reading = reading(&receiver(), None);
+    assert!(!reading.is_heavy());
+    reading.push(zeros(MIB)).unwrap();
+    assert!(!reading.is_heavy());
+    reading.push(zeros(1)).unwrap();
+    assert!(reading.is_heavy());
+}
+
+#[test]
+fn patience_ends_for_whoever_trickles() {
+    let mut reading = reading(&receiver(), None);
+    let Limits { grace, body_time, minimum_rate, .. } = Limits::default();
+    let second = Duration::from_secs(1);
+    assert_eq!(reading.patience(Duration::ZERO), grace);
+    assert_eq!(reading.patience(grace), Duration::ZERO);
+    reading.push(zeros(usize::try_from(minimum_rate).unwrap())).unwrap();
+    assert_eq!(reading.patience(grace), second);
+    reading.push(zeros(10 * MIB)).unwrap();
+    assert_eq!(reading.patience(body_time - second), second);
+    assert_eq!(reading.patience(body_time), Duration::ZERO);
+}
+
+/// A receiver that takes 8 MiB at once, of which 2 MiB are for small bodies.
+fn narrow() -> Receiver {
+    let limits = Limits { in_flight: 8 * MIB, ..Limits::default() };
+    Receiver::builder().add_hook(hook()).limits(limits).build().unwrap()
+}
+
+fn is_busy(pushed: Result<(), Refusal>) -> bool {
+    matches!(pushed, Err(Refusal::Busy { .. }))
+}
+
+#[test]
+fn large_bodies_leave_the_last_quarter_to_small_ones() {
+    let receiver = Arc::new(narrow());
+    let mut large = reading(&receiver, None);
+    large.push(zeros(6 * MIB)).unwrap();
+    assert!(is_busy(reading(&receiver, None).push(zeros(MIB + 1))), "large by what came");
+    assert!(is_busy(reading(&receiver, Some(2 * MIB)).push(zeros(1))), "large by what is announced");
+    let mut small = reading(&receiver, None);
+    small.push(zeros(MIB)).unwrap();
+    assert!(is_busy(small.push(zeros(1))), "it has become large");
+    let mut last = reading(&receiver, None);
+    last.push(zeros(MIB)).unwrap();
+    assert!(is_busy(reading(&receiver, None).push(zeros(1))), "all is taken");
+    drop(large);
+    reading(&receiver, None).push(zeros(2 * MIB)).unwrap();
+}
+
+#[test]
+fn what_is_announced_takes_nothing_and_what_was_read_is_given_back() {
+    let receiver = Arc::new(narrow());
+    let announced: Vec<_> = (0..1_000).map(|_| reading(&receiver, Some(25 * MIB))).collect();
+    let body = push_with(|_| {});
+    for _ in 0..2_000 {
+        decided_or_ignored(&receiver, &body);
+    }
+    drop(announced);
+    reading(&receiver, None).push(zeros(6 * MIB)).unwrap();
+}
+
+fn decided_or_ignored(receiver: &Arc<Receiver>, body: &[u8]) {
+    assert!(send(receiver, signed(body), body).is_ok());
+}
+
+#[test]
+fn a_reload_keeps_requests_that_have_begun_and_their_bytes_count_on() {
+    let current = Current::new(narrow());
+    let before = current.load();
+    let mut begun = reading(&before, None);
+    begun.push(zeros(6 * MIB)).unwrap();
+    current.replace(narrow());
+    assert!(!Arc::ptr_eq(&before, &current.load()));
+    assert!(is_busy(reading(&current.load(), None).push(zeros(2 * MIB))));
+    drop(begun);
+    reading(&current.load(), None).push(zeros(2 * MIB)).unwrap();
+}
+
+#[test]
+fn an_old_push_is_held_and_a_young_one_may_be_repeated() {
+    let day = 86_400;
+    let pushed = |seconds_ago: i64| serde_json::Value::from(NOW.0 / 1_000 - seconds_ago);
+    for (pushed_at, max_age, is_stale, is_redeliverable) in [
+        (pushed(0), Some(7), false, true),
+        (pushed(-60), Some(7), false, true),
+        (pushed(3 * day), Some(7), false, true),
+        (pushed(3 * day + 1), Some(7), false, false),
+        (pushed(7 * day), Some(7), false, false),
+        (pushed(7 * day + 1), Some(7), true, false),
+        (pushed(7 * day + 1), None, false, false),
+        (serde_json::Value::Null, Some(7), true, false),
+        (serde_json::Value::Null, None, false, false),
+    ] {
+        let mut hook = hook();
+        hook.max_age = max_age.map(|days| Duration::from_secs(days * day.unsigned_abs()));
+        let body = push_with(|body| body["repository"]["pushed_at"] = pushed_at.clone());
+        let decided = decided(send(&with_hook(hook), signed(&body), &body));
+        let [train, each, release] = &decided.verdicts[..] else { panic!("{decided:?}") };
+        let name = format!("{pushed_at} {max_age:?}");
+        for launched in [train, each] {
+            let expected = if is_stale { Verdict::Hold(HoldReason::Stale) } else { Verdict::launch() };
+            assert_eq!((&launched.verdict, launched.jobs.len()), (&expected, 1), "{name}");
+        }
+        assert_eq!(release.verdict.word(), "skip", "{name}");
+        assert_eq!(decided.is_redeliverable, is_redeliverable, "{name}");
+        assert_eq!(decided.received_at, NOW);
+    }
+}

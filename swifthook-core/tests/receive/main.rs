@@ -1,0 +1,9 @@
+//! The receiver from outside, as an adapter uses it.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod github;
+mod limits;
+mod properties;
+mod refusals;
+mod replies;
+mod world;
