@@ -65,7 +65,8 @@ pub struct RecipeVerdict {
     pub recipe: Arc<str>,
     /// What it says.
     pub verdict: Verdict,
-    /// The jobs that it makes: none for a skip, one or more for a launch, exactly one for a hold.
+    /// The jobs that it makes: none for a skip, else one, or one for each file of a recipe with `each`. Where it
+    /// is not known which files those are, or they are too many, it is one for all of them, which is held.
     pub jobs: Vec<JobSpec>,
 }
 

@@ -15,15 +15,16 @@ impl Recipe {
     /// What becomes of a push of this recipe's repository: asked at intake, and once more when a diff is known.
     ///
     /// A deleted ref, a merge queue's branch and a marked commit are skipped in this order, before the policy is
-    /// asked. Where that launches and the recipe has `each`, it is one job per file that matches: a push with no
-    /// such file is skipped (`paths`), one whose list may be short is held for a diff, one with more than
-    /// [`Recipe::MAX_JOBS`] is held.
+    /// asked. Where that does not skip and the recipe has `each`, it is one job per file that matches: a push with
+    /// no such file is skipped (`paths`), one whose list may be short is held for a diff, one with more than
+    /// [`Recipe::MAX_JOBS`] is held as a whole.
     #[must_use]
     pub fn decide(&self, push: &Push, now: Timestamp) -> RecipeVerdict {
         let (verdict, jobs) = match (self.judge(push, now), &self.each) {
             (verdict @ Verdict::Skip(_), _) => (verdict, Vec::new()),
-            (launch @ Verdict::Launch { .. }, Some(each)) => self.for_each(each, launch, push),
-            (verdict, _) => (verdict, vec![self.job(push, None)]),
+            (verdict @ Verdict::Hold(HoldReason::NeedsDiff(_)), _) => (verdict, vec![self.job(push, None)]),
+            (verdict, Some(each)) => self.for_each(each, verdict, push),
+            (verdict, None) => (verdict, vec![self.job(push, None)]),
         };
         RecipeVerdict { recipe: self.name.clone(), verdict, jobs }
     }
@@ -41,13 +42,14 @@ impl Recipe {
         self.policy.decide(push, now)
     }
 
-    fn for_each(&self, each: &Each, launch: Verdict, push: &Push) -> (Verdict, Vec<JobSpec>) {
+    /// The verdict for each file: also one that holds, so that every job has its path when it goes on.
+    fn for_each(&self, each: &Each, verdict: Verdict, push: &Push) -> (Verdict, Vec<JobSpec>) {
         let hold = |reason| (Verdict::Hold(reason), vec![self.job(push, None)]);
         match each.matching(&push.changes) {
             Err(gap) => hold(HoldReason::NeedsDiff(gap)),
             Ok(files) if files.is_empty() => (Verdict::Skip(no_file()), Vec::new()),
             Ok(files) if files.len() > Self::MAX_JOBS => hold(HoldReason::TooManyJobs(files.len())),
-            Ok(files) => (launch, files.into_iter().map(|file| self.job(push, Some(file))).collect()),
+            Ok(files) => (verdict, files.into_iter().map(|file| self.job(push, Some(file))).collect()),
         }
     }
 
@@ -204,6 +206,21 @@ mod tests {
         }
         let elsewhere = incomplete(push("refs/heads/dev", &[]), Gap::Forced);
         assert_eq!(told(&each_config(), &elsewhere), "skip branch []", "the policy comes first");
+    }
+
+    #[test]
+    fn a_policy_that_holds_holds_each_file() {
+        struct Ask;
+        impl TriggerPolicy for Ask {
+            fn decide(&self, _push: &Push, _now: Timestamp) -> Verdict {
+                Verdict::Hold(HoldReason::Approval)
+            }
+        }
+        let recipe = Recipe { each: each_config().each, ..recipe(Ask) };
+        let both = push("refs/heads/main", &["configs/sft_a.yaml", "configs/sft_b.yaml"]);
+        let told_of_both = r#"hold approval ["configs/sft_a.yaml", "configs/sft_b.yaml"]"#;
+        assert_eq!(told(&recipe, &both), told_of_both);
+        assert_eq!(told(&recipe, &incomplete(both, Gap::Caps)), r#"hold needs_diff ["-"]"#);
     }
 
     #[test]

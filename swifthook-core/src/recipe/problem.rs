@@ -98,4 +98,16 @@ mod tests {
         let recipe = Recipe { each: Some(Each::new(["configs/*"]).unwrap()), ..recipe };
         assert_eq!(recipe.problems(), []);
     }
+
+    #[test]
+    fn a_receiver_is_not_built_with_a_recipe_that_has_problems() {
+        let secrets = crate::SecretSet::one("correct horse battery staple").unwrap();
+        let error = crate::Receiver::builder()
+            .hook("github", "/webhook", secrets, &["acme/*"])
+            .add_recipe(recipe("sft", "--config={path}", "{ref}"))
+            .build()
+            .unwrap_err();
+        let told = "`command` of recipe `sft` has `{path}`, which only a recipe with `each` knows";
+        assert_eq!(error.problems(), [told]);
+    }
 }

@@ -1,6 +1,9 @@
 use proptest::prelude::{prop, prop_assert, prop_assert_eq, proptest};
 
 use super::*;
+use crate::id::JobId;
+use crate::job::{Change, JobSpec, Retry, State, Superseding};
+use crate::testing::push;
 
 fn at(text: &str) -> Timestamp {
     let moment: Instant = text.parse().unwrap();
@@ -10,6 +13,44 @@ fn at(text: &str) -> Timestamp {
 fn schedule(zone: &str, windows: &[(&str, &str)]) -> Schedule {
     let windows = windows.iter().map(|(days, hours)| Window::parse(days, hours).unwrap());
     Schedule::new(zone, windows, Outside::Hold).unwrap()
+}
+
+fn job() -> Job {
+    let push = push("refs/heads/main", &[]);
+    let change = Change {
+        repository: push.repository,
+        ref_name: push.ref_name,
+        head: push.head.unwrap(),
+        recipe: "train".into(),
+        config: "".into(),
+        run: 0,
+    };
+    let spec = JobSpec {
+        recipe: "train".into(),
+        config: None,
+        group: "train".into(),
+        priority: 0,
+        launcher: "local".into(),
+        labels: Vec::new(),
+        command: [].into(),
+        superseded: Superseding::default(),
+        debounce: None,
+        retry: Retry::default(),
+    };
+    Job {
+        id: JobId([0; 16]),
+        change,
+        before: push.before,
+        sender: push.sender,
+        pushed_at: push.pushed_at,
+        source: push.source,
+        spec,
+        state: State::queued(None, None),
+        created_at: Timestamp(0),
+        rerun_of: None,
+        superseded_by: None,
+        progress: None,
+    }
 }
 
 #[test]
@@ -108,7 +149,7 @@ fn a_job_outside_of_its_hours_waits_or_is_given_up() {
     let now = at("2026-11-24T20:00Z");
     let admit = |outside, now| {
         let schedule = Schedule { outside, ..schedule("Europe/Berlin", &[("mon-fri", "08:00-20:00")]) };
-        schedule.admit(&crate::testing::job(), now, &Fleet::default())
+        schedule.admit(&job(), now, &Fleet::default())
     };
     let why = || "outside of its hours until Wed 2026-11-25 08:00 Europe/Berlin".to_owned();
     for outside in [Outside::Hold, Outside::Pause] {
@@ -122,7 +163,7 @@ fn a_job_outside_of_its_hours_waits_or_is_given_up() {
 fn no_moment_is_too_far_away() {
     let schedule = schedule("Europe/Berlin", &[("mon", "08:00-09:00")]);
     for far in [i64::MIN, -1, 0, i64::MAX] {
-        let _ = schedule.admit(&crate::testing::job(), Timestamp(far), &Fleet::default());
+        let _ = schedule.admit(&job(), Timestamp(far), &Fleet::default());
     }
 }
 
