@@ -100,7 +100,7 @@ pub struct Capabilities {
 }
 
 /// The identity of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RunKey {
     /// The job.
     pub job: JobId,

@@ -1,0 +1,176 @@
+//! What stands between a worker and everybody else.
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use swifthook_core::*;
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use super::random::Random;
+
+/// Delays what passes, in both directions; shut, it holds it back. A worker behind a shut gate is one that sleeps: what
+/// it asked before may have been done, and it does not know.
+pub(super) struct Gate {
+    random: Mutex<Random>,
+    is_open: watch::Sender<bool>,
+    store_fails: watch::Receiver<bool>,
+}
+
+impl Gate {
+    pub(super) fn new(random: Random, store_fails: watch::Receiver<bool>) -> Self {
+        Self { random: Mutex::new(random), is_open: watch::Sender::new(true), store_fails }
+    }
+
+    pub(super) fn shut(&self) {
+        self.is_open.send_replace(false);
+    }
+
+    pub(super) fn open(&self) {
+        self.is_open.send_replace(true);
+    }
+
+    fn random(&self) -> MutexGuard<'_, Random> {
+        self.random.lock().expect("nothing panics under this lock")
+    }
+
+    fn delay(&self) -> Duration {
+        let mut random = self.random();
+        let longest = if random.once_in(40) { 3_000 } else { 20 };
+        random.within(Duration::ZERO..Duration::from_millis(longest))
+    }
+
+    async fn pass(&self) {
+        let delay = self.delay();
+        sleep(delay).await;
+        // The gate outlives whoever stands before it.
+        let _ = self.is_open.subscribe().wait_for(|is_open| *is_open).await;
+    }
+
+    async fn through<T>(&self, call: impl Future<Output = T>) -> T {
+        self.pass().await;
+        let answer = call.await;
+        self.pass().await;
+        answer
+    }
+
+    /// A store that is out of order answers nothing, or does what was asked and cannot say so.
+    async fn through_to_store<T>(
+        &self,
+        call: impl Future<Output = Result<T, QueueError>>,
+    ) -> Result<T, QueueError> {
+        self.pass().await;
+        let fails = *self.store_fails.borrow();
+        if fails && !self.random().once_in(3) {
+            return Err(QueueError::store("the store is out of order"));
+        }
+        let answer = call.await;
+        self.pass().await;
+        if fails { Err(QueueError::store("the connection was lost")) } else { answer }
+    }
+}
+
+/// Somebody on the other side of a gate.
+pub(super) struct Gated<T: ?Sized> {
+    pub(super) gate: Arc<Gate>,
+    pub(super) other: Arc<T>,
+}
+
+#[async_trait]
+impl Intake for Gated<dyn JobQueue> {
+    async fn accept(&self, decided: &Decided) -> Result<Receipt, IntakeError> {
+        self.gate.through(self.other.accept(decided)).await
+    }
+}
+
+#[async_trait]
+impl JobQueue for Gated<dyn JobQueue> {
+    async fn claim(&self, worker: &Worker) -> Result<Option<Claimed>, QueueError> {
+        self.gate.through_to_store(self.other.claim(worker)).await
+    }
+
+    async fn apply(&self, lease: &Lease, event: Event) -> Result<Job, QueueError> {
+        self.gate.through_to_store(self.other.apply(lease, event)).await
+    }
+
+    async fn command(&self, job: JobId, what: Command, who: &Actor) -> Result<Job, QueueError> {
+        self.gate.through_to_store(self.other.command(job, what, who)).await
+    }
+
+    async fn renew(&self, leases: &[(Lease, Option<Progress>)]) -> Result<Vec<Renewal>, QueueError> {
+        self.gate.through_to_store(self.other.renew(leases)).await
+    }
+
+    async fn sweep(&self) -> Result<Swept, QueueError> {
+        self.gate.through_to_store(self.other.sweep()).await
+    }
+}
+
+#[async_trait]
+impl TrainingLauncher for Gated<dyn TrainingLauncher> {
+    fn capabilities(&self) -> Capabilities {
+        self.other.capabilities()
+    }
+
+    /// On its way it is out of the worker's hands: it arrives though the worker is dead by then.
+    async fn submit(&self, key: &RunKey, run: &RunSpec) -> Result<RunHandle, LaunchError> {
+        let (gate, other, key, run) = (self.gate.clone(), self.other.clone(), *key, run.clone());
+        let on_its_way = tokio::spawn(async move {
+            gate.pass().await;
+            other.submit(&key, &run).await
+        });
+        let answer = on_its_way.await;
+        self.gate.pass().await;
+        answer.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+    }
+
+    async fn find(&self, key: &RunKey) -> Result<Option<RunHandle>, LaunchError> {
+        self.gate.through(self.other.find(key)).await
+    }
+
+    async fn forbid(&self, key: &RunKey) -> Result<Option<RunHandle>, LaunchError> {
+        self.gate.through(self.other.forbid(key)).await
+    }
+
+    async fn poll(&self, run: &RunHandle) -> Result<RunStatus, LaunchError> {
+        self.gate.through(self.other.poll(run)).await
+    }
+
+    async fn stop(&self, run: &RunHandle, how: Stop) -> Result<(), LaunchError> {
+        self.gate.through(self.other.stop(run, how)).await
+    }
+
+    async fn progress(&self, run: &RunHandle) -> Result<Progress, LaunchError> {
+        self.gate.through(self.other.progress(run)).await
+    }
+}
+
+#[async_trait]
+impl Workspace for Gated<dyn Workspace> {
+    async fn checkout(
+        &self,
+        repository: &RepoName,
+        ref_name: &RefName,
+        commit: &CommitSha,
+        directory: &Path,
+    ) -> Result<PathBuf, WorkspaceError> {
+        self.gate.through(self.other.checkout(repository, ref_name, commit, directory)).await
+    }
+
+    async fn diff(
+        &self,
+        repository: &RepoName,
+        ref_name: &RefName,
+        before: Option<&CommitSha>,
+        head: &CommitSha,
+    ) -> Result<ChangeSet, WorkspaceError> {
+        self.gate.through(self.other.diff(repository, ref_name, before, head)).await
+    }
+
+    async fn discard(&self, repository: &RepoName, directory: &Path) -> Result<(), WorkspaceError> {
+        self.gate.through(self.other.discard(repository, directory)).await
+    }
+}

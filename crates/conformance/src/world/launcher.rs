@@ -1,0 +1,348 @@
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use swifthook_core::{
+    Capabilities, Exit, LaunchError, Progress, RunHandle, RunKey, RunSpec, RunStatus, Stop, StopKind,
+    Timestamp, TrainingLauncher,
+};
+
+use super::clock::Clock;
+
+/// A launcher whose runs are entries in a table: each goes as its [`Course`] says, by the clock, whoever watches. It
+/// outlives the workers of a simulated world, as a cluster does.
+///
+/// It keeps its promise (one run for each key) and writes down what nobody but the caller can prevent: two live runs of
+/// one job, or of one group.
+pub struct ScriptedLauncher {
+    clock: Clock,
+    table: Mutex<Table>,
+}
+
+struct Table {
+    course: Box<dyn FnMut(&RunKey) -> Course + Send>,
+    runs: BTreeMap<RunKey, Run>,
+    forbidden: BTreeSet<RunKey>,
+    faults: VecDeque<SubmitFault>,
+    out_of_reach_until: Option<Timestamp>,
+    poll_panics: u32,
+    submissions: usize,
+    wrongs: Vec<String>,
+}
+
+/// How a run goes if nobody stops it.
+#[derive(Clone, Debug)]
+pub struct Course {
+    /// How long it takes.
+    pub lasts: Duration,
+    /// What comes then.
+    pub ending: Ending,
+    /// The steps that it counts; 0 for a run that does not.
+    pub steps: u64,
+    /// How long it takes to end once it is asked to, unless its grace is shorter.
+    pub obeys_after: Duration,
+}
+
+/// The end of a run that nobody stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It exits with this code.
+    Exits(i32),
+    /// A signal that nobody here sent ends it.
+    Killed(i32),
+    /// It is gone, and nobody knows how.
+    Vanishes,
+}
+
+/// What goes wrong with a submission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SubmitFault {
+    /// It fails, and there is no run.
+    Before,
+    /// There is a run, and the answer is lost.
+    After,
+    /// It is refused for good.
+    Refused,
+    /// The launcher panics.
+    Panics,
+}
+
+/// A run as it was.
+#[derive(Clone, Debug)]
+pub struct RunRecord {
+    /// Its key.
+    pub key: RunKey,
+    /// The group of its job.
+    pub group: Arc<str>,
+    /// When it began.
+    pub began: Timestamp,
+    /// When it ended, or will if nobody stops it.
+    pub ends: Timestamp,
+    /// How it ended, if it has.
+    pub status: RunStatus,
+    /// What it was started with.
+    pub spec: RunSpec,
+    /// How it was asked to end, in order.
+    pub stops: Vec<Stop>,
+}
+
+struct Run {
+    spec: RunSpec,
+    course: Course,
+    began: Timestamp,
+    stops: Vec<(Timestamp, Stop)>,
+}
+
+impl ScriptedLauncher {
+    /// A launcher whose runs take ten minutes, count a hundred steps, and end well.
+    #[must_use]
+    pub fn new(clock: Clock) -> Self {
+        let table = Table {
+            course: Box::new(|_| Course::default()),
+            runs: BTreeMap::new(),
+            forbidden: BTreeSet::new(),
+            faults: VecDeque::new(),
+            out_of_reach_until: None,
+            poll_panics: 0,
+            submissions: 0,
+            wrongs: Vec::new(),
+        };
+        Self { clock, table: Mutex::new(table) }
+    }
+
+    /// How runs that are still to begin will go.
+    pub fn plan(&self, course: impl FnMut(&RunKey) -> Course + Send + 'static) {
+        self.table().course = Box::new(course);
+    }
+
+    /// The next submission that has no fault yet gets this one.
+    pub fn fail_submission(&self, fault: SubmitFault) {
+        self.table().faults.push_back(fault);
+    }
+
+    /// The next `times` polls panic.
+    pub fn panic_in_polls(&self, times: u32) {
+        self.table().poll_panics = times;
+    }
+
+    /// Nobody reaches it for so long.
+    pub fn lose_sight_for(&self, time: Duration) {
+        self.table().out_of_reach_until = Some(self.now().after(time));
+    }
+
+    /// How often it was asked to submit, known keys included.
+    pub fn submissions(&self) -> usize {
+        self.table().submissions
+    }
+
+    /// Every run there ever was, by key.
+    pub fn runs(&self) -> Vec<RunRecord> {
+        let now = self.now();
+        let record = |(key, run): (&RunKey, &Run)| RunRecord {
+            key: *key,
+            group: run.spec.job.spec.group.clone(),
+            began: run.began,
+            ends: run.end().0,
+            status: run.status(now),
+            spec: run.spec.clone(),
+            stops: run.stops.iter().map(|(_, how)| *how).collect(),
+        };
+        self.table().runs.iter().map(record).collect()
+    }
+
+    /// What it saw that must never be.
+    pub fn wrongs(&self) -> Vec<String> {
+        self.table().wrongs.clone()
+    }
+
+    fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().expect("nothing panics under this lock")
+    }
+
+    /// The table, unless nobody can reach it now.
+    fn reach(&self) -> Result<MutexGuard<'_, Table>, LaunchError> {
+        let table = self.table();
+        match table.out_of_reach_until {
+            Some(until) if self.now() < until => Err(LaunchError::passing("the cluster does not answer")),
+            _ => Ok(table),
+        }
+    }
+}
+
+#[async_trait]
+impl TrainingLauncher for ScriptedLauncher {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { survives_restart: true, any_host: true, ..Capabilities::default() }
+    }
+
+    async fn submit(&self, key: &RunKey, run: &RunSpec) -> Result<RunHandle, LaunchError> {
+        let fault = {
+            let mut table = self.reach()?;
+            table.submissions += 1;
+            let fault = table.faults.pop_front();
+            match fault {
+                Some(SubmitFault::Before) => return Err(LaunchError::passing("the cluster is busy")),
+                Some(SubmitFault::Refused) => return Err(LaunchError::permanent("no such partition")),
+                Some(SubmitFault::After | SubmitFault::Panics) | None => {}
+            }
+            if table.forbidden.contains(key) {
+                return Err(LaunchError::permanent(format!("{key} is not wanted any more")));
+            }
+            if fault != Some(SubmitFault::Panics) {
+                table.begin(key, run, self.now());
+            }
+            fault
+        };
+        match fault {
+            Some(SubmitFault::Panics) => panic!("the scripted launcher panics as it was told"),
+            Some(_) => Err(LaunchError::passing("the answer was lost")),
+            None => Ok(handle(key)),
+        }
+    }
+
+    async fn find(&self, key: &RunKey) -> Result<Option<RunHandle>, LaunchError> {
+        Ok(self.reach()?.runs.contains_key(key).then(|| handle(key)))
+    }
+
+    async fn forbid(&self, key: &RunKey) -> Result<Option<RunHandle>, LaunchError> {
+        let mut table = self.reach()?;
+        if table.runs.contains_key(key) {
+            return Ok(Some(handle(key)));
+        }
+        table.forbidden.insert(*key);
+        Ok(None)
+    }
+
+    async fn poll(&self, run: &RunHandle) -> Result<RunStatus, LaunchError> {
+        let panics = {
+            let mut table = self.table();
+            let panics = table.poll_panics > 0;
+            table.poll_panics = table.poll_panics.saturating_sub(1);
+            panics
+        };
+        assert!(!panics, "the scripted launcher panics as it was told");
+        let table = self.reach()?;
+        Ok(table.run(run)?.map_or(RunStatus::Vanished, |run| run.status(self.now())))
+    }
+
+    async fn stop(&self, run: &RunHandle, how: Stop) -> Result<(), LaunchError> {
+        let (key, now) = (key_of(run)?, self.now());
+        if let Some(run) = self.reach()?.runs.get_mut(&key) {
+            run.stops.push((now, how));
+        }
+        Ok(())
+    }
+
+    async fn progress(&self, run: &RunHandle) -> Result<Progress, LaunchError> {
+        let table = self.reach()?;
+        Ok(table.run(run)?.map_or_else(Progress::default, |run| run.progress(self.now())))
+    }
+}
+
+impl Table {
+    fn begin(&mut self, key: &RunKey, spec: &RunSpec, now: Timestamp) {
+        if self.runs.contains_key(key) {
+            return;
+        }
+        let group = &spec.job.spec.group;
+        for (other, run) in self.runs.iter().filter(|(_, run)| now < run.end().0) {
+            if other.job == key.job {
+                self.wrongs.push(format!("{key} begins at {now} while {other} lives"));
+            } else if run.spec.job.spec.group == *group {
+                self.wrongs.push(format!("{key} begins at {now} while {other} of its group {group} lives"));
+            }
+        }
+        let course = (self.course)(key);
+        self.runs.insert(*key, Run { spec: spec.clone(), course, began: now, stops: Vec::new() });
+    }
+
+    fn run(&self, handle: &RunHandle) -> Result<Option<&Run>, LaunchError> {
+        Ok(self.runs.get(&key_of(handle)?))
+    }
+}
+
+impl Run {
+    fn status(&self, now: Timestamp) -> RunStatus {
+        match self.end() {
+            (at, _) if now < at => RunStatus::Running(self.progress(now)),
+            (_, RunStatus::Ended(exit)) => RunStatus::Ended(exit),
+            (_, status) => status,
+        }
+    }
+
+    /// The earliest of the ends that come to it.
+    fn end(&self) -> (Timestamp, RunStatus) {
+        let own = (self.began.after(self.course.lasts), self.course.ending);
+        let asked = self.stops.iter().map(|(at, how)| at.after(self.obeys(*how))).min();
+        let timeout = self.spec.timeout.map(|timeout| self.began.after(timeout));
+        match (own, asked, timeout) {
+            ((at, _), asked, Some(timeout)) if timeout < at && asked.is_none_or(|asked| timeout <= asked) => {
+                (timeout, terminated(Some(StopKind::Timeout), timeout))
+            }
+            ((at, _), Some(asked), _) if asked < at => (asked, terminated(None, asked)),
+            ((at, Ending::Exits(code)), ..) => {
+                let exit = Exit { code: Some(code), at: Some(at), ..Exit::default() };
+                (at, RunStatus::Ended(exit))
+            }
+            ((at, Ending::Killed(signal)), ..) => {
+                let exit = Exit { signal: Some(signal), at: Some(at), ..Exit::default() };
+                (at, RunStatus::Ended(exit))
+            }
+            ((at, Ending::Vanishes), ..) => (at, RunStatus::Vanished),
+        }
+    }
+
+    fn obeys(&self, how: Stop) -> Duration {
+        match how {
+            Stop::Kill => Duration::ZERO,
+            Stop::Grace(grace) => self.course.obeys_after.min(grace),
+            _ => self.course.obeys_after,
+        }
+    }
+
+    fn progress(&self, now: Timestamp) -> Progress {
+        let Course { lasts, steps, .. } = self.course;
+        if steps == 0 {
+            return Progress::default();
+        }
+        let elapsed = now.min(self.end().0).since(self.began);
+        let done = elapsed.as_millis() * u128::from(steps) / lasts.as_millis().max(1);
+        let step = u64::try_from(done).unwrap_or(steps).min(steps);
+        Progress { step: Some(step), max_steps: Some(steps), loss: None, eta_s: None }
+    }
+}
+
+impl Default for Course {
+    fn default() -> Self {
+        Self {
+            lasts: Duration::from_secs(600),
+            ending: Ending::Exits(0),
+            steps: 100,
+            obeys_after: Duration::from_secs(2),
+        }
+    }
+}
+
+fn terminated(by: Option<StopKind>, at: Timestamp) -> RunStatus {
+    RunStatus::Ended(Exit { signal: Some(15), stopped: by, at: Some(at), ..Exit::default() })
+}
+
+fn handle(key: &RunKey) -> RunHandle {
+    let data = serde_json::to_value(key).expect("a key is JSON");
+    RunHandle { launcher: ScriptedLauncher::NAME.into(), host: None, version: 1, data }
+}
+
+fn key_of(run: &RunHandle) -> Result<RunKey, LaunchError> {
+    serde_json::from_value(run.data.clone())
+        .map_err(|error| LaunchError::permanent("not a handle of this launcher").because(error))
+}
+
+impl ScriptedLauncher {
+    /// The name that its handles carry.
+    pub const NAME: &str = "scripted";
+}

@@ -1,0 +1,115 @@
+//! What the world is made of: recipes, pushes, runs, and which end of a job fits its runs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use swifthook_core::{
+    Admission, Admit, ChangeSet, Debounce, Fleet, Gap, HoldReason, Job, PathChange, Paths, Push, Reason,
+    Recipe, Retry, RunStatus, Stage, Superseding, Timestamp, TriggerPolicy, Verdict, Wait, WorkspaceError,
+    condition,
+};
+
+use super::launcher::{Course, Ending, RunRecord};
+use super::pushes::{self, repository};
+use super::random::Random;
+
+/// One recipe for each way in which newer pushes treat older ones, and one that looks at the changed files.
+pub(super) fn recipes() -> Arc<[Arc<Recipe>]> {
+    let retry = Retry { attempts: 3, backoff: Duration::from_secs(20), exit_codes: vec![75] };
+    let keeps = Recipe { superseded: Superseding::Keep, ..Recipe::new("keeps", repository(), Everything) };
+    let queues = Recipe { priority: 1, ..Recipe::new("queues", repository(), Everything) };
+    let hurries = Recipe {
+        superseded: Superseding::CancelRunning,
+        debounce: Some(Debounce { quiet: Duration::from_secs(10), at_most: Duration::from_secs(30) }),
+        ..Recipe::new("hurries", repository(), Everything)
+    };
+    let paths = condition::paths(["configs/**"]).expect("it is a pattern");
+    let picks = Recipe::new("picks", repository(), paths);
+    [keeps, queues, hurries, picks].map(|recipe| Arc::new(Recipe { retry: retry.clone(), ..recipe })).into()
+}
+
+pub(super) fn push(random: &mut Random, number: u64) -> Push {
+    let branch = ["main", "release/1", "topic"][random.below(3)];
+    let changes = match random.below(3) {
+        0 => ChangeSet::Incomplete(Paths::empty(), Gap::Forced),
+        1 => ChangeSet::Complete(changed("README.md")),
+        _ => ChangeSet::Complete(changed("configs/sft.yaml")),
+    };
+    Push { changes, ..pushes::push(branch, number) }
+}
+
+pub(super) fn diff(random: &mut Random) -> Result<ChangeSet, WorkspaceError> {
+    match random.below(3) {
+        0 => Err(WorkspaceError::passing("the server does not answer")),
+        1 => Ok(ChangeSet::Complete(changed("README.md"))),
+        _ => Ok(ChangeSet::Complete(changed("configs/sft.yaml"))),
+    }
+}
+
+pub(super) fn course(random: &mut Random) -> Course {
+    let longest = if random.once_in(8) { 1_800 } else { 240 };
+    let ending = match random.below(10) {
+        0 => Ending::Exits(1),
+        1 => Ending::Exits(75),
+        2 => Ending::Killed(9),
+        3 => Ending::Vanishes,
+        _ => Ending::Exits(0),
+    };
+    Course {
+        lasts: random.within(Duration::from_millis(5)..Duration::from_secs(longest)),
+        ending,
+        steps: if random.once_in(4) { 0 } else { 50 },
+        obeys_after: random.within(Duration::ZERO..Duration::from_secs(40)),
+    }
+}
+
+/// Mostly says yes, and never says no for ever.
+pub(super) struct Moody;
+
+impl Admission for Moody {
+    fn admit(&self, job: &Job, now: Timestamp, _fleet: &Fleet) -> Admit {
+        let minute = now.0.unsigned_abs() / 60_000;
+        let id = u64::from_be_bytes(job.id.0[..8].try_into().expect("an id has 16 bytes"));
+        let mut random = Random::new(id ^ minute);
+        match random.below(40) {
+            0..=5 => Admit::NotBefore(
+                now.after(Duration::from_secs(45)),
+                Wait::Window,
+                "the hour is wrong".to_owned(),
+            ),
+            6 => Admit::Hold(HoldReason::Budget),
+            7 => Admit::NoLonger(Reason::new("schedule", "its hours are over")),
+            _ => Admit::Now,
+        }
+    }
+}
+
+/// What is wrong with how `job` ended, given all runs.
+pub(super) fn wrong_end(job: &Job, runs: &[RunRecord]) -> Option<String> {
+    let state = &job.state;
+    let mut own = runs.iter().filter(|run| run.key.job == job.id);
+    let last = own.clone().max_by_key(|run| run.key.attempt);
+    let has_success = own.any(|run| matches!(&run.status, RunStatus::Ended(exit) if exit.is_success()));
+    let word = state.reason.as_ref().map_or("", |reason| &reason.word);
+    let is_right = match (state.stage, word) {
+        (Stage::Succeeded, _) => has_success,
+        (Stage::Failed, "training") => {
+            last.is_some_and(|run| matches!(&run.status, RunStatus::Ended(exit) if !exit.is_success()))
+        }
+        (stage, _) => stage.is_final() && (stage != Stage::Failed || !has_success),
+    };
+    let last = last.map(|run| (run.key.attempt, &run.status));
+    (!is_right).then(|| format!("{} ended {} ({word}), and its last run was {last:?}", job.id, state.stage))
+}
+
+fn changed(path: &str) -> Paths {
+    [(path, PathChange::Present)].into_iter().collect()
+}
+
+struct Everything;
+
+impl TriggerPolicy for Everything {
+    fn decide(&self, _push: &Push, _now: Timestamp) -> Verdict {
+        Verdict::launch()
+    }
+}

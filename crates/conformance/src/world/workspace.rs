@@ -1,0 +1,94 @@
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use swifthook_core::{ChangeSet, CommitSha, RefName, RepoName, Workspace, WorkspaceError};
+use tokio::time::sleep;
+
+/// A workspace that has every commit and no disk.
+#[derive(Default)]
+pub struct ScriptedWorkspace {
+    desk: Mutex<Desk>,
+}
+
+#[derive(Default)]
+struct Desk {
+    checkout_takes: Duration,
+    checkout_faults: VecDeque<WorkspaceError>,
+    diffs: VecDeque<Result<ChangeSet, WorkspaceError>>,
+    trees: Vec<(CommitSha, PathBuf)>,
+    checkouts: usize,
+}
+
+impl ScriptedWorkspace {
+    /// How long a checkout takes.
+    pub fn take(&self, time: Duration) {
+        self.desk().checkout_takes = time;
+    }
+
+    /// The next checkout that has no fault yet fails so.
+    pub fn fail_checkout(&self, error: WorkspaceError) {
+        self.desk().checkout_faults.push_back(error);
+    }
+
+    /// The next diff that has no answer yet is answered so. Without an answer a diff fails for now.
+    pub fn answer_diff(&self, answer: Result<ChangeSet, WorkspaceError>) {
+        self.desk().diffs.push_back(answer);
+    }
+
+    /// The working trees that are there, with their commits.
+    pub fn trees(&self) -> Vec<(CommitSha, PathBuf)> {
+        self.desk().trees.clone()
+    }
+
+    /// How many checkouts there were.
+    pub fn checkouts(&self) -> usize {
+        self.desk().checkouts
+    }
+
+    fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().expect("nothing panics under this lock")
+    }
+}
+
+#[async_trait]
+impl Workspace for ScriptedWorkspace {
+    async fn checkout(
+        &self,
+        _repository: &RepoName,
+        _ref_name: &RefName,
+        commit: &CommitSha,
+        directory: &Path,
+    ) -> Result<PathBuf, WorkspaceError> {
+        let time = self.desk().checkout_takes;
+        sleep(time).await;
+        let mut desk = self.desk();
+        desk.checkouts += 1;
+        match desk.checkout_faults.pop_front() {
+            Some(error) => Err(error),
+            None => {
+                desk.trees.retain(|(_, tree)| tree != directory);
+                desk.trees.push((commit.clone(), directory.to_owned()));
+                Ok(directory.to_owned())
+            }
+        }
+    }
+
+    async fn diff(
+        &self,
+        _repository: &RepoName,
+        _ref_name: &RefName,
+        _before: Option<&CommitSha>,
+        _head: &CommitSha,
+    ) -> Result<ChangeSet, WorkspaceError> {
+        let answer = self.desk().diffs.pop_front();
+        answer.unwrap_or_else(|| Err(WorkspaceError::passing("git does not answer")))
+    }
+
+    async fn discard(&self, _repository: &RepoName, directory: &Path) -> Result<(), WorkspaceError> {
+        self.desk().trees.retain(|(_, tree)| tree != directory);
+        Ok(())
+    }
+}
