@@ -1,0 +1,159 @@
+//! Who gets what.
+
+use std::collections::HashSet;
+
+use swifthook_core::{Event, Gap, HoldReason, Stage, Worker};
+
+use super::bench::QueueBench;
+use super::scene::{Delivered, Scene, code, worker};
+
+pub(super) async fn an_empty_queue_hands_out_nothing(bench: &dyn QueueBench) {
+    assert!(Scene::new(bench).claim(&worker("w")).await.is_none());
+}
+
+pub(super) async fn higher_priority_goes_first_then_age(bench: &dyn QueueBench) {
+    let scene = Scene::new(bench);
+    let mut jobs = Vec::new();
+    for (head, priority) in [(1, 0), (2, -3), (3, 7), (4, 0), (5, 7)] {
+        let push = alone(head).with(|spec| spec.priority = priority);
+        jobs.push((head, scene.accept(&push).await.id));
+    }
+    for expected in [3, 5, 1, 4, 2] {
+        let claimed = scene.claim(&worker("w")).await.unwrap();
+        let (head, _) = jobs.iter().find(|(_, id)| *id == claimed.job.id).unwrap();
+        assert_eq!(*head, expected);
+        assert_eq!(claimed.job.state.stage, Stage::Queued);
+        assert!(claimed.run.is_none());
+    }
+}
+
+pub(super) async fn a_worker_gets_only_what_its_labels_allow(bench: &dyn QueueBench) {
+    let scene = Scene::new(bench);
+    let needs = |head, labels: &[&str]| {
+        alone(head).with(|spec| spec.labels = labels.iter().map(|label| (*label).into()).collect())
+    };
+    let both = scene.accept(&needs(1, &["a100", "big"])).await;
+    let one = scene.accept(&needs(2, &["a100"])).await;
+    let has = |labels: &[&str]| Worker {
+        labels: labels.iter().map(|label| (*label).into()).collect(),
+        ..worker("w")
+    };
+    assert!(scene.claim(&has(&[])).await.is_none());
+    assert!(scene.claim(&has(&["big", "h100"])).await.is_none());
+    scene.claim_of(&has(&["a100", "h100"]), one.id).await;
+    scene.claim_of(&has(&["big", "h100", "a100"]), both.id).await;
+}
+
+pub(super) async fn a_worker_without_slots_gets_no_new_run(bench: &dyn QueueBench) {
+    let scene = Scene::new(bench);
+    let full = Worker { slots_free: 0, ..worker("w") };
+    let queued = scene.accept(&alone(1)).await;
+    assert!(scene.claim(&full).await.is_none());
+    scene.start(&worker("lost"), queued.id).await;
+    scene.advance(120);
+    scene.claim_of(&full, queued.id).await;
+}
+
+pub(super) async fn one_job_of_a_group_at_a_time(bench: &dyn QueueBench) {
+    let scene = Scene::new(bench);
+    let first = scene.accept(&Delivered::new(1)).await;
+    let second = scene.accept(&Delivered::new(2)).await;
+    let elsewhere = scene.accept(&alone(3)).await;
+    let lease = scene.submit(&worker("w"), first.id).await.lease;
+    scene.claim_of(&worker("w"), elsewhere.id).await;
+    assert!(scene.claim(&worker("w")).await.is_none());
+    scene.apply(&lease, Event::Ended(code(0))).await;
+    assert!(scene.claim(&worker("w")).await.is_none(), "what it left is being collected");
+    scene.collect(&lease).await;
+    scene.claim_of(&worker("w"), second.id).await;
+}
+
+pub(super) async fn a_claimed_job_keeps_its_group(bench: &dyn QueueBench) {
+    let scene = Scene::new(bench);
+    let first = scene.accept(&Delivered::new(1)).await;
+    let second = scene.accept(&Delivered::new(2)).await;
+    let lease = scene.claim_of(&worker("w"), first.id).await.lease;
+    assert!(scene.claim(&worker("v")).await.is_none());
+    scene.apply(&lease, Event::Hold(HoldReason::RecipeGone)).await;
+    scene.claim_of(&worker("v"), second.id).await;
+}
+
+pub(super) async fn a_job_out_of_reach_keeps_its_group(bench: &dyn QueueBench) {
+    let scene = Scene::new(bench);
+    let lost = scene.accept(&Delivered::new(1)).await;
+    scene.accept(&Delivered::new(2)).await;
+    let lease = scene.submit(&worker("w"), lost.id).await.lease;
+    scene.apply(&lease, Event::Unreachable { since: scene.now() }).await;
+    scene.advance(100_000);
+    let job = scene.job(lost.id).await;
+    assert_eq!((job.state.stage, job.state.unreachable_since.is_some()), (Stage::Running, true));
+    assert!(scene.claim(&worker("on another host")).await.is_none());
+}
+
+pub(super) async fn a_diff_takes_no_slot_and_no_group(bench: &dyn QueueBench) {
+    let scene = Scene::new(bench);
+    let running = scene.accept(&Delivered::new(1)).await;
+    scene.submit(&worker("w"), running.id).await;
+    let undiffed = Delivered::new(2).held(HoldReason::NeedsDiff(Gap::NewBranch));
+    let held = scene.accept(&undiffed.with(|spec| spec.labels = vec!["a100".into()])).await;
+
+    let full = Worker { slots_free: 0, ..worker("v") };
+    let claimed = scene.claim_of(&full, held.id).await;
+    assert_eq!((claimed.job.state.stage, claimed.lease.attempt), (Stage::Held, 0));
+    assert!(scene.claim(&full).await.is_none(), "and is handed out once");
+
+    let third = scene.accept(&Delivered::new(3)).await;
+    scene.bring_running_to_its_end(running.id).await;
+    scene.claim_of(&worker("w"), third.id).await;
+}
+
+pub(super) async fn no_job_is_handed_out_twice(bench: &dyn QueueBench) {
+    let scene = Scene::new(bench);
+    for head in 1..=200 {
+        scene.accept(&alone(head)).await;
+    }
+    let claims: Vec<_> = (0..8)
+        .map(|i| {
+            let (queue, worker) = (scene.queue.clone(), worker(&format!("worker {i}")));
+            tokio::spawn(async move {
+                let mut mine = Vec::new();
+                while let Some(claimed) = queue.claim(&worker).await.unwrap() {
+                    mine.push(claimed.job.id);
+                }
+                mine
+            })
+        })
+        .collect();
+    let mut all = Vec::new();
+    for claim in claims {
+        all.extend(claim.await.unwrap());
+    }
+    assert_eq!(all.len(), 200);
+    assert_eq!(all.into_iter().collect::<HashSet<_>>().len(), 200);
+}
+
+pub(super) async fn a_claim_that_nothing_came_of_is_handed_out_again(bench: &dyn QueueBench) {
+    let scene = Scene::new(bench);
+    let job = scene.accept(&Delivered::new(1)).await;
+    let first = scene.claim_of(&worker("w"), job.id).await.lease;
+    scene.advance(59);
+    assert!(scene.claim(&worker("v")).await.is_none());
+    scene.advance(1);
+    let second = scene.claim_of(&worker("v"), job.id).await;
+    assert_eq!((second.lease.epoch, second.lease.attempt), (first.epoch + 1, 0));
+    assert_eq!(second.job.state.crashes, 0, "nothing ran, so nothing crashed");
+}
+
+impl Scene<'_> {
+    async fn bring_running_to_its_end(&self, id: swifthook_core::JobId) {
+        self.advance(120);
+        let same_host = worker("w");
+        let claimed = self.claim_of(&same_host, id).await;
+        self.end(&claimed.lease, code(0)).await;
+    }
+}
+
+/// A push whose job is alone in its group.
+fn alone(head: u32) -> Delivered {
+    Delivered::new(head).with(|spec| spec.group = format!("group {head}").into())
+}
