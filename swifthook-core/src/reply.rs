@@ -192,6 +192,7 @@ fn refuse(refusal: &Refusal) -> Response<Bytes> {
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
         }
         Refusal::Busy { retry_after } => set_retry_after(&mut response, *retry_after),
+        Refusal::Failed => set_retry_after(&mut response, RETRY),
         _ => {}
     }
     response.extensions_mut().insert(Answered {

@@ -74,6 +74,9 @@ pub enum Refusal {
         /// How long to wait.
         retry_after: Duration,
     },
+    /// Deciding failed by no fault of the sender: a policy panicked. An adapter that catches panics answers so.
+    #[error("the delivery could not be decided")]
+    Failed,
 }
 
 impl Refusal {
@@ -88,7 +91,7 @@ impl Refusal {
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Signature(_) => StatusCode::UNAUTHORIZED,
             Self::Address | Self::Repository(_) => StatusCode::FORBIDDEN,
-            Self::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy { .. } | Self::Failed => StatusCode::SERVICE_UNAVAILABLE,
             Self::MalformedLength
             | Self::TooShort { .. }
             | Self::Interrupted
@@ -124,6 +127,7 @@ impl Refusal {
             Self::NotAPush(_) => "not-a-push",
             Self::NotAPing => "not-a-ping",
             Self::Busy { .. } => "busy",
+            Self::Failed => "failed",
         }
     }
 }
