@@ -1,0 +1,199 @@
+use super::Serve;
+use super::site::Site;
+use crate::client::{Client, Reply, Request, SIGNATURE};
+use crate::payload::{Payload, sha};
+
+/// Nothing at all, rightly signed, is 400.
+pub async fn an_empty_body_is_refused(serve: Serve) {
+    refused(
+        serve,
+        400,
+        &[Request::push(""), Request::push("").form_encoded(), Request::push("").without("Content-Length")],
+    )
+    .await;
+}
+
+/// Text, half a document and bytes that are not UTF-8 are 400.
+pub async fn a_body_that_is_not_json_is_refused(serve: Serve) {
+    let half = push().body.slice(..200);
+    let not_utf_8 = [&push().body[..100], b"\xff\xfe", &push().body[100..]].concat();
+    let twice = [&push().body[..], &push().body[..]].concat();
+    refused(
+        serve,
+        400,
+        &[
+            Request::push("hello"),
+            Request::push(half),
+            Request::push(not_utf_8),
+            Request::push(twice),
+            Request::push("[".repeat(100_000)),
+        ],
+    )
+    .await;
+}
+
+/// JSON that is no push is 400, however it is shaped.
+pub async fn json_of_another_shape_is_refused(serve: Serve) {
+    let strange = ["null", "1", "\"push\"", "[]", "{}", r#"{"ref":7}"#, r#"{"ref":"refs/heads/main"}"#];
+    let mut requests: Vec<_> = strange.map(Request::push).into();
+    for field in ["ref", "before", "after", "repository", "pusher"] {
+        requests.push(Request::push(payload().without(field).json()));
+    }
+    refused(serve, 400, &requests).await;
+}
+
+/// The event header is a hint: the body of another event under the header `push` is 400.
+pub async fn an_issues_body_under_the_header_push_is_refused(serve: Serve) {
+    let issues = r#"{"action":"opened","issue":{"number":1},"repository":{"full_name":"acme/models"}}"#;
+    refused(serve, 400, &[Request::push(issues)]).await;
+}
+
+/// A form must have a field `payload`.
+pub async fn a_form_without_payload_is_refused(serve: Serve) {
+    let forms = ["a=b", "payload", "payload=", "Payload=%7B%7D", "payload=%7B", "%zz=1"];
+    refused(serve, 400, &forms.map(|form| Request::push(form).form_encoded())).await;
+}
+
+/// A byte over 25 MiB is 413, announced or not; and a client that sends all of it before it looks gets to read so.
+pub async fn a_body_over_the_limit_is_refused_and_the_refusal_arrives(serve: Serve) {
+    let site = Site::new(serve).await;
+    let over = Request::push(vec![b' '; LIMIT + 1]).header(SIGNATURE, "sha256=".to_owned() + &"0".repeat(64));
+    assert_eq!(site.send(&over).await.status, 413);
+    assert_eq!(unchecked(&site, &over.clone().chunked()).await.status, 413);
+    let unsigned = over.without(SIGNATURE);
+    assert_eq!(unchecked(&site, &unsigned.clone().chunked()).await.status, 401);
+}
+
+/// 25 MiB are not over it.
+pub async fn a_body_of_the_limit_is_taken(serve: Serve) {
+    let mut body = push().body.to_vec();
+    body.resize(LIMIT, b' ');
+    assert_eq!(Site::new(serve).await.send(&Request::push(body)).await.status, 202);
+}
+
+/// What comes after the announced length is no part of the body, and no delivery either.
+pub async fn a_content_length_that_is_too_small_cuts_the_body(serve: Serve) {
+    let site = Site::new(serve).await;
+    let shorter = (push().body.len() - 10).to_string();
+    assert_eq!(unchecked(&site, &push().header("Content-Length", shorter)).await.status, 401);
+    assert!(site.intake.pushes().is_empty());
+}
+
+/// A body that ends early is 400, however much of it was rightly signed.
+pub async fn a_content_length_that_is_too_large_is_refused(serve: Serve) {
+    let site = Site::new(serve).await;
+    let longer = (push().body.len() + 10).to_string();
+    let mut client = site.connect().await;
+    client.send(&push().header("Content-Length", longer)).await;
+    client.finish().await;
+    assert_eq!(client.reply().await.map(|reply| reply.status), Some(400));
+    assert!(site.intake.pushes().is_empty());
+}
+
+/// No compressed bodies: what is signed must be what is read.
+pub async fn a_compressed_body_is_refused(serve: Serve) {
+    refused(
+        serve,
+        415,
+        &["gzip", "br", "gzip, identity", "x"].map(|coding| push().header("Content-Encoding", coding)),
+    )
+    .await;
+    let site = Site::new(serve).await;
+    assert_eq!(site.send(&push().header("Content-Encoding", "identity")).await.status, 202);
+}
+
+/// Bytes that are no UTF-8 in any header make no trouble: 401 in the signature, 415 in the type, nothing elsewhere.
+pub async fn a_header_that_is_not_utf_8_does_no_harm(serve: Serve) {
+    let site = Site::new(serve).await;
+    for (name, status) in [
+        (SIGNATURE, 401),
+        ("Content-Type", 415),
+        ("Content-Encoding", 415),
+        ("X-GitHub-Delivery", 202),
+        ("User-Agent", 200),
+        ("X-Forwarded-For", 200),
+        ("X-Else", 200),
+    ] {
+        assert_eq!(
+            site.send(&push().header(name, b"\xff\xfe\x80".as_slice())).await.status,
+            status,
+            "{name}"
+        );
+    }
+    let event = site.send(&push().header("X-GitHub-Event", b"\xff\xfe".as_slice())).await;
+    assert!(matches!(event.status, 200 | 400), "{event:?}");
+}
+
+/// Every other method is 405 and says what is right.
+pub async fn only_post_is_taken(serve: Serve) {
+    let site = Site::new(serve).await;
+    for method in ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "BREW"] {
+        let reply = site.send(&Request { method, ..push() }).await;
+        assert_eq!((reply.status, reply.header("allow")), (405, Some("post")), "{method}");
+    }
+}
+
+/// The adapter that is asked for another path answers 404, whoever of its host does so.
+pub async fn a_path_without_a_hook_is_none(serve: Serve) {
+    let site = Site::new(serve).await;
+    for path in ["/", "/webhook/", "/webhook/x", "/Webhook", "/webhook%2F"] {
+        assert_eq!(unchecked(&site, &push().to(path)).await.status, 404, "{path}");
+    }
+    assert_eq!(site.send(&push().to("/webhook?a=b")).await.status, 202);
+}
+
+/// A body may come in chunks, without its length.
+pub async fn a_chunked_body_is_taken(serve: Serve) {
+    let site = Site::new(serve).await;
+    assert_eq!(unchecked(&site, &push().chunked()).await.status, 202);
+}
+
+/// `Expect: 100-continue` is answered before the body, and the push is taken.
+pub async fn who_asks_before_sending_is_told_to_go_on(serve: Serve) {
+    let mut client = Site::new(serve).await.asking(&push()).await;
+    assert_eq!(client.0.reply().await.map(|reply| reply.status), Some(100));
+    client.0.write(&push().body).await;
+    assert_eq!(client.0.reply().await.map(|reply| reply.status), Some(202));
+}
+
+/// What is refused by its head alone is refused before its body is sent.
+pub async fn who_asks_before_sending_is_refused_without_a_body(serve: Serve) {
+    let mut client = Site::new(serve).await.asking(&push().without(SIGNATURE)).await;
+    assert_eq!(client.0.reply().await.map(|reply| reply.status), Some(401));
+}
+
+async fn refused(serve: Serve, status: u16, requests: &[Request]) {
+    let site = Site::new(serve).await;
+    for request in requests {
+        let reply = site.send(request).await;
+        assert_eq!(reply.status, status, "{reply:?} to {:?}", String::from_utf8_lossy(&request.body));
+        assert_eq!(reply.header("content-type"), Some("application/problem+json"));
+    }
+    assert!(site.intake.pushes().is_empty());
+}
+
+/// A request that core alone cannot be asked about: what the framing does to it is the point.
+async fn unchecked(site: &Site, request: &Request) -> Reply {
+    let mut client = site.connect().await;
+    client.send(request).await;
+    client.reply().await.expect("every request is answered")
+}
+
+impl Site {
+    /// The head of a request that waits for leave to send its body. The site lives as long as what is given back.
+    async fn asking(self, request: &Request) -> (Client, Self) {
+        let mut client = self.connect().await;
+        client.write(&request.clone().header("Expect", "100-continue").head()).await;
+        (client, self)
+    }
+}
+
+fn payload() -> Payload {
+    Payload::new("acme/models", "refs/heads/main", &sha(1))
+}
+
+fn push() -> Request {
+    Request::push(payload().json())
+}
+
+const LIMIT: usize = 25 << 20;
