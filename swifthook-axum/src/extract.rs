@@ -1,0 +1,64 @@
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{FromRef, FromRequest, Request};
+use axum::response::{IntoResponse, Response};
+use swifthook_core::{Current, Outcome, Push, Refusal, reply};
+
+use crate::receive::{peer, receive};
+
+/// A push whose signature was verified, of a repository for which its hook may speak.
+///
+/// Whatever else comes to the hook never reaches the handler: a ping and an event that is no push answer
+/// themselves with 200 through the [`PushRejection`], what is refused with its 4xx. The verdicts of the receiver's
+/// recipes are left to the handler; a deleted ref is a push too (its `head` is `None`).
+///
+/// The extractor takes the body, so it comes last among the arguments.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use axum::{Router, routing::post};
+/// use swifthook_axum::SignedPush;
+/// use swifthook_core::Current;
+///
+/// async fn pushed(SignedPush(push): SignedPush) -> String {
+///     format!("{} is at {:?}", push.ref_name, push.head)
+/// }
+///
+/// fn app(receiver: Arc<Current>) -> Router {
+///     Router::new().route("/webhook", post(pushed)).with_state(receiver)
+/// }
+/// ```
+#[derive(Clone, Debug)]
+pub struct SignedPush(pub Push);
+
+/// Why a request did not become a [`SignedPush`]: refused, or answered already (ping, ignored).
+#[derive(Debug)]
+pub struct PushRejection(Result<Outcome, Refusal>);
+
+impl<S> FromRequest<S> for SignedPush
+where
+    Arc<Current>: FromRef<S>,
+    S: Send + Sync,
+{
+    type Rejection = PushRejection;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, PushRejection> {
+        let receiver = Arc::<Current>::from_ref(state);
+        let (head, body) = request.into_parts();
+        match receive(&receiver, &head, peer(&head), body).await {
+            Ok(Outcome::Decided(decided)) => Ok(Self(decided.push)),
+            answered => Err(PushRejection(answered)),
+        }
+    }
+}
+
+/// The reply of [`swifthook_core::reply`], as [`routes`](crate::routes) gives it.
+impl IntoResponse for PushRejection {
+    fn into_response(self) -> Response {
+        reply(&self.0, None).map(Body::from)
+    }
+}

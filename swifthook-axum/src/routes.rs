@@ -1,0 +1,44 @@
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::routing::any;
+use swifthook_core::{Current, Intake};
+
+use crate::receive::{answer, peer, receive};
+
+/// A router that takes signed pushes at `path`, to [`merge`](Router::merge) into a router with any state.
+///
+/// It verifies and decides with the receiver of the moment, and hands what was decided to `intake`. Every method
+/// reaches it, so that what is no `POST` gets the 405 of [`swifthook_core::reply`].
+///
+/// # Panics
+///
+/// If `path` is none for [`Router::route`].
+///
+/// # Examples
+///
+/// ```no_run
+/// use std::sync::Arc;
+///
+/// use axum::{Router, routing::get};
+/// use swifthook_core::{Current, Intake};
+///
+/// fn app(receiver: Arc<Current>, intake: Arc<dyn Intake>) -> Router {
+///     Router::new()
+///         .route("/", get(|| async { "mine" }))
+///         .merge(swifthook_axum::routes("/webhook", receiver, intake))
+/// }
+/// ```
+pub fn routes<S>(path: &str, receiver: Arc<Current>, intake: Arc<dyn Intake>) -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
+    let handle = async move |request: Request| {
+        let (head, body) = request.into_parts();
+        let outcome = receive(&receiver, &head, peer(&head), body).await;
+        answer(outcome, &*intake).await.map(Body::from)
+    };
+    Router::new().route(path, any(handle))
+}
