@@ -1,4 +1,4 @@
-//! Launchers for swifthook: supervised local processes.
+//! Launchers for swifthook: supervised local processes, and the git workspace.
 //!
 //! # Local runs
 //!
@@ -15,10 +15,16 @@
 //!
 //! The files of a run directory, who writes them and what each crash leaves behind stand in
 //! `src/local/run_dir.rs`. Linux only.
+//!
+//! # Working trees
+//!
+//! [`GitWorkspace`] checks out exactly the pushed commit, from a bare mirror for each repository.
 
+mod git;
 mod local;
 mod process;
 mod supervisor;
 
+pub use git::{Credentials, GitWorkspace, InvalidRemote, Remote};
 pub use local::LocalLauncher;
 pub use supervisor::supervise_if_asked;

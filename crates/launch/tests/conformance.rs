@@ -1,5 +1,7 @@
 //! The list that every launcher passes, on real processes under real supervisors.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot set up its world has failed")]
+
 use std::path::PathBuf;
 use std::sync::Arc;
 

@@ -1,0 +1,176 @@
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use swifthook_core::RepoName;
+
+/// Where a repository is fetched from. A payload has no say in it.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    /// The repository, by its configured name.
+    pub name: RepoName,
+    /// What to show where access is not free to everybody.
+    pub credentials: Option<Credentials>,
+    pub(super) url: Arc<str>,
+    pub(super) transport: Transport,
+}
+
+impl Remote {
+    /// A repository that is fetched from `clone_url`: `https://…`, `ssh://…`, `user@host:path`, `file://…` or an
+    /// absolute path. Nothing but that one transport is ever used for it.
+    ///
+    /// # Errors
+    ///
+    /// When it is none of these, or has a password or token in it: that would stand in the list of processes.
+    pub fn new(name: RepoName, clone_url: &str) -> Result<Self, InvalidRemote> {
+        let transport = Transport::of(clone_url)?;
+        Ok(Self { name, credentials: None, url: clone_url.into(), transport })
+    }
+
+    /// The same with credentials.
+    #[must_use]
+    pub fn with(self, credentials: Credentials) -> Self {
+        Self { credentials: Some(credentials), ..self }
+    }
+}
+
+/// How we show who we are. Without any, git finds what the machine has: an SSH agent or key, a `.netrc`.
+#[derive(Clone)]
+#[non_exhaustive]
+pub enum Credentials {
+    /// A private SSH key, without a passphrase. The host must be known already.
+    Key(PathBuf),
+    /// A token for `https`, as GitHub, Gitea and Forgejo make them.
+    Token(String),
+    /// The same, in a file that is read for each fetch, so that it can be replaced.
+    TokenFile(PathBuf),
+    /// A credential helper, as git's `credential.helper` has it.
+    Helper(String),
+}
+
+/// Without the token.
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(path) => f.debug_tuple("Key").field(path).finish(),
+            Self::Token(_) => f.write_str("Token(…)"),
+            Self::TokenFile(path) => f.debug_tuple("TokenFile").field(path).finish(),
+            Self::Helper(helper) => f.debug_tuple("Helper").field(helper).finish(),
+        }
+    }
+}
+
+/// A clone URL that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidRemote {
+    /// It has a user and perhaps a password. The URL is not repeated here.
+    #[error("a clone URL with a user or token in it (put a token into `credentials`)")]
+    WithUser,
+    /// It is none that is supported.
+    #[error(
+        "not a clone URL: `{0}` (expected `https://…`, `ssh://…`, `user@host:path`, `file://…` or an absolute path)"
+    )]
+    Unsupported(String),
+}
+
+/// The one way by which a repository is fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Transport {
+    Https,
+    Ssh,
+    File,
+}
+
+impl Transport {
+    /// As `GIT_ALLOW_PROTOCOL` names it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Https => "https",
+            Self::Ssh => "ssh",
+            Self::File => "file",
+        }
+    }
+
+    fn of(url: &str) -> Result<Self, InvalidRemote> {
+        let unsupported = || InvalidRemote::Unsupported(url.chars().take(200).collect());
+        if url.chars().any(char::is_control) {
+            return Err(unsupported());
+        }
+        if let Some(rest) = url.strip_prefix("https://") {
+            return match rest.split('/').next() {
+                Some(host) if host.contains('@') => Err(InvalidRemote::WithUser),
+                Some("") | None => Err(unsupported()),
+                Some(_) => Ok(Self::Https),
+            };
+        }
+        if url.starts_with("file:///") || url.starts_with('/') {
+            return Ok(Self::File);
+        }
+        let host = match url.strip_prefix("ssh://") {
+            Some(rest) => rest.split('/').next(),
+            // `ext::…` and the like, and transports that we do not have.
+            None if url.contains("::") || url.contains("://") => None,
+            None => url.split_once(':').map(|(host, _)| host),
+        };
+        // A host that begins with `-` would be an option of `ssh`.
+        let is_host = |host: &str| {
+            let host = host.rsplit('@').next().unwrap_or_default();
+            !host.is_empty() && !host.starts_with('-') && !host.contains('/')
+        };
+        match host {
+            Some(host)
+                if host.split('@').next().is_some_and(|user| host.contains('@') && user.contains(':')) =>
+            {
+                Err(InvalidRemote::WithUser)
+            }
+            Some(host) if is_host(host) && !url.starts_with('-') => Ok(Self::Ssh),
+            _ => Err(unsupported()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clone_url_names_one_of_three_transports() {
+        for (url, transport) in [
+            ("https://github.com/acme/models.git", Transport::Https),
+            ("ssh://git@github.com:22/acme/models.git", Transport::Ssh),
+            ("git@github.com:acme/models.git", Transport::Ssh),
+            ("file:///srv/models.git", Transport::File),
+            ("/srv/models.git", Transport::File),
+        ] {
+            assert_eq!(Transport::of(url), Ok(transport), "{url}");
+        }
+        for wrong in [
+            "",
+            "models.git",
+            "../models.git",
+            "http://github.com/acme/models.git",
+            "git://github.com/acme/models.git",
+            "https:///acme/models.git",
+            "ext::sh -c 'touch pwned'",
+            "ssh://-oProxyCommand=touch pwned/x",
+            "git@-oProxyCommand=x:y",
+            "-u:x",
+            "--upload-pack=touch pwned",
+            "https://github.com/a\nb",
+        ] {
+            assert!(Transport::of(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_neither_taken_in_a_url_nor_shown() {
+        for url in
+            ["https://x:ghp_secret@github.com/a/b", "https://ghp_secret@github.com/a/b", "ssh://u:pw@h/p"]
+        {
+            assert_eq!(Transport::of(url), Err(InvalidRemote::WithUser));
+        }
+        assert!(!InvalidRemote::WithUser.to_string().contains("ghp"));
+        assert_eq!(format!("{:?}", Credentials::Token("ghp_secret".into())), "Token(…)");
+    }
+}

@@ -1,0 +1,106 @@
+use swifthook_core::{ChangeSet, CommitSha, PathChange, Paths, Problem, RefName, WorkspaceError};
+
+use super::mirror::Mirror;
+
+impl Mirror {
+    /// What differs between `before` and `head`; see [`Workspace::diff`](swifthook_core::Workspace::diff).
+    pub(super) async fn diff(
+        &self,
+        ref_name: &RefName,
+        before: Option<&CommitSha>,
+        head: &CommitSha,
+    ) -> Result<ChangeSet, WorkspaceError> {
+        self.ensure(ref_name, head).await?;
+        let base = match before {
+            Some(before) if self.ensure_before(ref_name, before, head).await? => before.as_str().to_owned(),
+            _ => self.base_of_new(ref_name, head).await?,
+        };
+        let listed = self
+            .git("compare trees")
+            .args(["diff-tree", "-r", "-z", "--no-renames", "--no-ext-diff", "--name-status"])
+            .args(["--end-of-options", &base, head.as_str()])
+            .output()
+            .await?;
+        Ok(ChangeSet::Complete(parse(&listed)))
+    }
+
+    /// Makes sure that `before` is here; `false` if the server no longer has it.
+    async fn ensure_before(
+        &self,
+        ref_name: &RefName,
+        before: &CommitSha,
+        head: &CommitSha,
+    ) -> Result<bool, WorkspaceError> {
+        // After an ordinary push it came with the head.
+        if self.has(before) || self.is_ancestor(before, head.as_str()).await {
+            return Ok(true);
+        }
+        match self.ensure(ref_name, before).await {
+            Ok(()) => Ok(true),
+            Err(error) if error.is_permanent() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What a ref is compared with that was not there before: where it left the default branch. The default branch
+    /// itself, and what has no commit in common with it, is new altogether.
+    async fn base_of_new(&self, ref_name: &RefName, head: &CommitSha) -> Result<String, WorkspaceError> {
+        let (default, tip) = self.default_branch().await?;
+        if default == *ref_name {
+            return Ok(empty_tree(head).to_owned());
+        }
+        self.ensure(&default, &tip).await?;
+        let asked = self.git("find the merge base").args([
+            "merge-base",
+            "--end-of-options",
+            tip.as_str(),
+            head.as_str(),
+        ]);
+        match asked.output().await {
+            Ok(base) => Ok(String::from_utf8_lossy(&base).trim().to_owned()),
+            Err(failure) if failure.is_no() => Ok(empty_tree(head).to_owned()),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+}
+
+/// `<status>\0<path>\0`, again and again. Paths that are not UTF-8 get replacement characters: a pattern cannot name
+/// them anyway.
+fn parse(listed: &[u8]) -> Paths {
+    let mut fields = listed.split(|byte| *byte == 0);
+    let mut paths = Vec::new();
+    while let (Some(status), Some(path)) = (fields.next(), fields.next()) {
+        let change = if status == b"D" { PathChange::Removed } else { PathChange::Present };
+        paths.push((String::from_utf8_lossy(path).into_owned(), change));
+    }
+    paths.into_iter().collect()
+}
+
+/// Git knows the empty tree without having it, by the hash of nothing in the format of the repository.
+fn empty_tree(commit: &CommitSha) -> &'static str {
+    match commit.as_str().len() {
+        64 => "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321",
+        _ => "4b825dc642cb6eb9a060e54bf8d69288fbee4904",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_raw_and_only_what_is_gone_is_removed() {
+        let listed = b"A\0a b\0M\0-x\n\0T\0link\0D\0\xc3\xbc\0A\0\xff\0";
+        let expected: Paths = [
+            ("a b", PathChange::Present),
+            ("-x\n", PathChange::Present),
+            ("link", PathChange::Present),
+            ("ü", PathChange::Removed),
+            ("\u{fffd}", PathChange::Present),
+        ]
+        .into_iter()
+        .collect();
+        assert_eq!(parse(listed), expected);
+        assert!(parse(b"").is_empty());
+    }
+}

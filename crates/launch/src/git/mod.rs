@@ -1,0 +1,10 @@
+//! Working trees and diffs, by the `git` command.
+
+mod backend;
+mod command;
+mod config;
+mod diff;
+mod mirror;
+
+pub use backend::GitWorkspace;
+pub use config::{Credentials, InvalidRemote, Remote};
