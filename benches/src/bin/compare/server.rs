@@ -27,7 +27,7 @@ impl Server {
     /// `swifthook serve` in `folder`, whose configuration listens on `address`.
     pub(crate) fn swifthook(folder: &Path, address: SocketAddr) -> Result<Self, Box<dyn Error>> {
         let mut command = Command::new(swifthook()?);
-        command.args(["serve", "--log", "warn"]).current_dir(folder);
+        command.arg("serve").current_dir(folder).stderr(Stdio::null());
         Self::start(command, address)
     }
 

@@ -1,7 +1,8 @@
 use std::error::Error;
 use std::fs;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::process::Command;
 use std::rc::Rc;
 use std::time::Duration;
@@ -16,7 +17,8 @@ use crate::server::{self, Server};
 /// A folder with a configuration, a store and an upstream repository.
 pub(crate) struct Site {
     folder: TempDir,
-    pub(crate) address: SocketAddr,
+    address: SocketAddr,
+    admin: SocketAddr,
 }
 
 /// What the recipe of the measured repository makes of a push.
@@ -32,9 +34,10 @@ pub(crate) enum Recipe {
 
 impl Site {
     pub(crate) fn new(recipe: Recipe) -> Result<Self, Box<dyn Error>> {
-        let site = Self { folder: tempfile::tempdir()?, address: server::free_address()? };
+        let [address, admin] = [server::free_address()?, server::free_address()?];
+        let site = Self { folder: tempfile::tempdir()?, address, admin };
         fs::write(site.path("secret"), SECRET)?;
-        fs::write(site.path("swifthook.toml"), site.config(recipe, server::free_address()?))?;
+        fs::write(site.path("swifthook.toml"), site.config(recipe))?;
         fs::create_dir(site.upstream())?;
         site.git(&["init", "--quiet"])?;
         site.git(&["symbolic-ref", "HEAD", "refs/heads/main"])?;
@@ -72,13 +75,26 @@ impl Site {
         })
     }
 
-    /// Waits until a run is over, the server's last words on it included.
-    pub(crate) fn wait_for_exit(&self, log: &Path) -> Option<()> {
-        let exit = log.with_file_name("exit.json");
-        server::wait(Duration::from_secs(20), || exit.exists().then_some(()))
+    /// Waits until no job is on its way.
+    pub(crate) fn wait_until_idle(&self) -> Option<()> {
+        server::wait(Duration::from_secs(20), || self.is_idle().ok()?.then_some(()))
     }
 
-    fn config(&self, recipe: Recipe, admin: SocketAddr) -> String {
+    fn is_idle(&self) -> io::Result<bool> {
+        let token = fs::read_to_string(self.path("state/admin-token"))?;
+        let mut stream = TcpStream::connect(self.admin)?;
+        write!(
+            stream,
+            "GET /api/v1/jobs?state=queued,running,finishing HTTP/1.1\r\nHost: admin\r\n\
+             Authorization: Bearer {}\r\nConnection: close\r\n\r\n",
+            token.trim()
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer.starts_with("HTTP/1.1 200") && answer.contains(r#""jobs":[]"#))
+    }
+
+    fn config(&self, recipe: Recipe) -> String {
         let paths = match recipe {
             Recipe::Ignores => r#"["docs/**", "src/**/*.py", "*.md"]"#,
             Recipe::Accepts | Recipe::Runs => r#"["src/**/*.py", "configs/**", "!**/*.md"]"#,
@@ -122,6 +138,7 @@ timeout = "20m"
 run = {{ command = ["sh", "-c", "echo $$; exec sleep 1200"] }}
 "#,
             listen = self.address,
+            admin = self.admin,
             upstream = self.upstream().display(),
         )
     }

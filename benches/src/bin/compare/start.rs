@@ -31,7 +31,7 @@ fn one_run(site: &Site, server: &Server, runs: &mut Vec<PathBuf>) -> Result<f64,
     let answered = Instant::now();
     let log = site.log_of_a_new_run(runs).ok_or("the run does not start")?;
     let took = answered.elapsed().as_secs_f64() * 1e3;
-    site.wait_for_exit(&log).ok_or("the run does not end")?;
+    site.wait_until_idle().ok_or("the run does not end")?;
     runs.push(log);
     Ok(took)
 }
