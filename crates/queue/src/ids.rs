@@ -43,7 +43,6 @@ pub(crate) fn join(number: u64, rest: u64) -> [u8; 16] {
 }
 
 /// The number of an id and its rest.
-#[cfg_attr(not(test), expect(dead_code, reason = "for stores that key rows by the number"))]
 pub(crate) fn split(id: [u8; 16]) -> (u64, u64) {
     let id = u128::from_be_bytes(id);
     let (high, rest) = ((id >> 64) as u64, id as u64);

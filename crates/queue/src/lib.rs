@@ -8,13 +8,16 @@
 //! | queue | for |
 //! | --- | --- |
 //! | [`MemoryQueue`] | tests, and embedders whose jobs may die with the process |
+//! | [`SqliteQueue`] | one machine: durable, in one file, for one process |
 
 mod chain;
 mod clock;
 mod ids;
 mod memory;
 mod rules;
+mod sqlite;
 mod store;
 
 pub use clock::{Clock, system_clock};
 pub use memory::MemoryQueue;
+pub use sqlite::{OpenError, Options, SqliteQueue};

@@ -69,7 +69,7 @@ impl Default for MemoryQueue {
 impl Intake for MemoryQueue {
     async fn accept(&self, decided: &Decided) -> Result<Receipt, IntakeError> {
         let submission = Submission::new(decided, self.ids.delivery((self.clock)()))?;
-        self.transact(|rules| rules.accept(submission))
+        self.transact(|rules| rules.accept(&submission))
             .map_err(|error| IntakeError::passing("the push could not be stored").because(error))
     }
 }

@@ -8,10 +8,10 @@ use crate::store::Store;
 
 impl<S: Store> Rules<'_, S> {
     /// Records a receipt and enqueues what is new of it.
-    pub(crate) fn accept(&mut self, submission: Submission) -> Result<Receipt, QueueError> {
-        let Submission { mut delivery, offers, pushed_at, is_redeliverable } = submission;
+    pub(crate) fn accept(&mut self, submission: &Submission) -> Result<Receipt, QueueError> {
+        let mut delivery = submission.delivery.clone();
         let who: Arc<str> = timeline::INTAKE.into();
-        let mut jobs = Vec::with_capacity(offers.len());
+        let mut jobs = Vec::with_capacity(submission.offers.len());
         if let Some(head) = delivery.head.clone() {
             let place = (delivery.repository.clone(), delivery.ref_name.clone());
             self.store.chains().record(&place, delivery.before.as_ref(), &head);
@@ -21,11 +21,12 @@ impl<S: Store> Rules<'_, S> {
                 before: delivery.before.clone(),
                 head,
                 sender: delivery.sender.clone(),
-                pushed_at,
+                pushed_at: submission.pushed_at,
                 source: delivery.source.clone(),
             };
-            for (spec, birth) in offers {
-                jobs.push(self.admit(&origin, spec, birth, is_redeliverable, &who)?);
+            for (spec, birth) in &submission.offers {
+                let may_rerun = submission.is_redeliverable;
+                jobs.push(self.admit(&origin, spec.clone(), birth.clone(), may_rerun, &who)?);
             }
         }
         delivery.jobs = jobs.iter().map(|job| job.id).collect();

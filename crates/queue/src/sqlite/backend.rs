@@ -1,0 +1,250 @@
+use std::path::Path;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rusqlite::Connection;
+use swifthook_core::{
+    Actor, Claimed, Command, Decided, Delivery, DeliveryId, Event, History, Intake, IntakeError, Job,
+    JobFilter, JobId, JobQueue, Lease, Progress, QueueError, Receipt, Renewal, Swept, TimelineEntry, Worker,
+};
+use tokio::sync::{Semaphore, watch};
+
+use super::config::{OpenError, Options};
+use super::ignored::Ignored;
+use super::lock::Lock;
+use super::names::Names;
+use super::reader::{self, Readers};
+use super::rows::{self, RowError};
+use super::transaction::Transaction;
+use super::work::Question;
+use super::writer::{Message, Writer};
+use super::{codec, schema};
+use crate::chain::{Chains, MOVES_KEPT};
+use crate::clock::Clock;
+use crate::ids::Ids;
+use crate::rules::{Rules, Submission};
+
+/// A durable queue in one file of this machine, for one process.
+///
+/// Reads run on tokio's blocking threads: its methods are to be called within a tokio runtime.
+pub struct SqliteQueue {
+    messages: Sender<Message>,
+    /// How much may be under way, so that a slow disk does not fill the memory: whoever is too much waits.
+    room: Semaphore,
+    readers: Arc<Readers>,
+    ids: Arc<Ids>,
+    ignored: Arc<Ignored>,
+    clock: Clock,
+    news: watch::Sender<u64>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl SqliteQueue {
+    /// Opens a store, makes it if there is none, and brings its schema up to date.
+    ///
+    /// # Errors
+    ///
+    /// When another process has it, a newer version has written it, it is something else, or the file system
+    /// refuses.
+    pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
+        let path = path.as_ref();
+        let lock = Lock::take(path)?;
+        let connection = schema::open(path, &options)?;
+        let refused = |source| OpenError::Sqlite { path: path.into(), source };
+        let ids = Arc::new(Ids::after(last_id(&connection).map_err(refused)?));
+        let chains = read_chains(&connection).map_err(refused)?;
+        let (messages, received) = channel();
+        let (ignored, news) = (Arc::new(Ignored::default()), watch::Sender::default());
+        let writer = Writer {
+            path: path.into(),
+            options: options.clone(),
+            connection,
+            names: Names::default(),
+            chains,
+            ids: ids.clone(),
+            ignored: ignored.clone(),
+            news: news.clone(),
+        };
+        let thread = std::thread::Builder::new().name("swifthook-store".into()).spawn(move || {
+            writer.serve(&received);
+            // Only when nothing more can be written is the store another's.
+            drop(lock);
+        });
+        let thread = thread.map_err(|source| OpenError::Io { path: path.into(), source })?;
+        Ok(Self {
+            messages,
+            room: Semaphore::new(UNDER_WAY),
+            readers: Arc::new(Readers::new(path.into())),
+            ids,
+            ignored,
+            clock: options.clock,
+            news,
+            writer: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// Changes whenever there is something for a worker to look at: a hint, with polling behind it.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.news.subscribe()
+    }
+
+    /// How many pushes that train nothing went unrecorded since the store was opened, for want of room or because
+    /// the store failed.
+    #[must_use]
+    pub fn unrecorded(&self) -> u64 {
+        self.ignored.lost()
+    }
+
+    /// Writes what is left, closes the file and lets others have it. Blocks until that is done; whatever is asked
+    /// afterwards is refused. Dropping does the same.
+    pub fn close(&self) {
+        let thread = self.writer.lock().expect("nothing panics under this lock").take();
+        if let Some(thread) = thread {
+            // If it has ended by itself there is nobody to tell.
+            let _ = self.messages.send(Message::End);
+            if thread.join().is_err() {
+                tracing::error!("the thread that writes the store had panicked");
+            }
+        }
+    }
+
+    async fn ask<T, F>(&self, what: F) -> Result<T, QueueError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Rules<'_, Transaction<'_>>) -> Result<T, QueueError> + Send + 'static,
+    {
+        let closed = || QueueError::store("the store is closed");
+        let _room = self.room.acquire().await.map_err(|_| closed())?;
+        let (question, answer) = Question::new(what);
+        self.messages.send(Message::Do(Box::new(question))).map_err(|_| closed())?;
+        answer.await.map_err(|_| closed())?
+    }
+
+    async fn read<T, F>(&self, what: F) -> Result<T, QueueError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, RowError> + Send + 'static,
+    {
+        let readers = self.readers.clone();
+        let read = tokio::task::spawn_blocking(move || readers.read(what));
+        read.await.map_err(QueueError::store)?
+    }
+}
+
+impl Drop for SqliteQueue {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+#[async_trait]
+impl Intake for SqliteQueue {
+    async fn accept(&self, decided: &Decided) -> Result<Receipt, IntakeError> {
+        let submission = Submission::new(decided, self.ids.delivery((self.clock)()))?;
+        if submission.offers.is_empty() {
+            let delivery = submission.delivery.id;
+            if self.ignored.push(submission) {
+                let told = self.messages.send(Message::Ignored);
+                told.map_err(|_| IntakeError::passing("the store is closed"))?;
+            }
+            return Ok(Receipt::Stored { delivery, jobs: Vec::new() });
+        }
+        let stored = self.ask(move |rules| rules.accept(&submission)).await;
+        stored.map_err(|error| {
+            IntakeError::passing("the push could not be stored").because(error).after(TRY_AGAIN)
+        })
+    }
+}
+
+#[async_trait]
+impl JobQueue for SqliteQueue {
+    async fn claim(&self, worker: &Worker) -> Result<Option<Claimed>, QueueError> {
+        let worker = worker.clone();
+        self.ask(move |rules| rules.claim(&worker)).await
+    }
+
+    async fn apply(&self, lease: &Lease, event: Event) -> Result<Job, QueueError> {
+        let lease = *lease;
+        self.ask(move |rules| rules.apply(&lease, event.clone())).await
+    }
+
+    async fn command(&self, job: JobId, what: Command, who: &Actor) -> Result<Job, QueueError> {
+        let who = who.clone();
+        self.ask(move |rules| rules.command(job, what, &who)).await
+    }
+
+    async fn renew(&self, leases: &[(Lease, Option<Progress>)]) -> Result<Vec<Renewal>, QueueError> {
+        let leases = leases.to_vec();
+        self.ask(move |rules| leases.iter().map(|(lease, progress)| rules.renew(lease, *progress)).collect())
+            .await
+    }
+
+    async fn sweep(&self) -> Result<Swept, QueueError> {
+        self.ask(|rules| rules.sweep()).await
+    }
+}
+
+#[async_trait]
+impl History for SqliteQueue {
+    async fn job(&self, id: JobId) -> Result<Option<Job>, QueueError> {
+        self.read(move |connection| reader::job(connection, id)).await
+    }
+
+    async fn jobs(&self, filter: &JobFilter) -> Result<Vec<Job>, QueueError> {
+        let filter = filter.clone();
+        self.read(move |connection| reader::jobs(connection, &filter)).await
+    }
+
+    async fn timeline(&self, id: JobId) -> Result<Vec<TimelineEntry>, QueueError> {
+        self.read(move |connection| reader::timeline(connection, id)).await
+    }
+
+    async fn deliveries(
+        &self,
+        before: Option<DeliveryId>,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, QueueError> {
+        self.read(move |connection| reader::deliveries(connection, before, limit)).await
+    }
+
+    async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, QueueError> {
+        self.read(move |connection| reader::delivery(connection, id)).await
+    }
+}
+
+/// The greatest number of an id in the store.
+fn last_id(connection: &Connection) -> rusqlite::Result<u64> {
+    let sql =
+        "SELECT max(ifnull((SELECT max(id) FROM jobs), 0), ifnull((SELECT max(id) FROM deliveries), 0))";
+    connection.query_row(sql, (), |row| row.get::<_, i64>(0)).map(i64::cast_unsigned)
+}
+
+/// How refs moved, by the last receipts. What cannot be read is left out: it only helps to order changes.
+fn read_chains(connection: &Connection) -> rusqlite::Result<Chains> {
+    let sql = "SELECT names.name, d.before, d.head FROM deliveries d LEFT JOIN names ON names.id = d.place \
+               WHERE d.head IS NOT NULL ORDER BY d.id DESC LIMIT ?1";
+    let mut statement = connection.prepare(sql)?;
+    let mut found = statement.query((i64::try_from(MOVES_KEPT).unwrap_or(i64::MAX),))?;
+    let mut moves = Vec::new();
+    while let Some(row) = found.next()? {
+        let before = rows::optional_blob(row, 1).ok().flatten().map(codec::commit);
+        let (Ok(place), Ok(head)) = (rows::place(row, 0), rows::blob(row, 2)) else { continue };
+        if let (Ok(before), Ok(head)) = (before.transpose(), codec::commit(head)) {
+            moves.push((place, before, head));
+        }
+    }
+    let mut chains = Chains::default();
+    for (place, before, head) in moves.iter().rev() {
+        chains.record(place, before.as_ref(), head);
+    }
+    Ok(chains)
+}
+
+/// How many requests may be under way.
+const UNDER_WAY: usize = 1_024;
+/// When whoever could not be served is to try again.
+const TRY_AGAIN: Duration = Duration::from_secs(5);

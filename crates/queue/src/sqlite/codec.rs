@@ -1,0 +1,273 @@
+//! How values stand in rows. Whatever is written here carries [`FORMAT`] in its row.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use swifthook_core::{
+    Argv, CommitSha, Debounce, JobId, JobSpec, PathChange, Paths, Retry, Source, Stage, State, Superseding,
+};
+
+use crate::ids::{join, split};
+
+/// The version of the blobs that this code writes.
+pub(super) const FORMAT: i64 = 1;
+
+/// What a row holds is not what this code writes.
+#[derive(Debug, thiserror::Error)]
+#[error("a stored {what} cannot be read")]
+pub(super) struct Corrupt {
+    pub(super) what: &'static str,
+    #[source]
+    pub(super) source: Option<serde_json::Error>,
+}
+
+impl Corrupt {
+    pub(super) fn new(what: &'static str) -> Self {
+        Self { what, source: None }
+    }
+}
+
+/// Both halves of an id, as SQLite's integers.
+pub(super) fn halves(id: [u8; 16]) -> (i64, i64) {
+    let (number, rest) = split(id);
+    (number.cast_signed(), rest.cast_signed())
+}
+
+pub(super) fn whole(number: i64, rest: i64) -> [u8; 16] {
+    join(number.cast_unsigned(), rest.cast_unsigned())
+}
+
+pub(super) fn ids(bytes: &[u8]) -> Result<Vec<JobId>, Corrupt> {
+    let (ids, rest) = bytes.as_chunks::<16>();
+    match rest {
+        [] => Ok(ids.iter().map(|id| JobId(*id)).collect()),
+        _ => Err(Corrupt::new("list of ids")),
+    }
+}
+
+pub(super) fn stage_code(stage: Stage) -> i64 {
+    match stage {
+        Stage::Queued => 0,
+        Stage::Held => 1,
+        Stage::Running => 2,
+        Stage::Finishing => 3,
+        Stage::Succeeded => 4,
+        Stage::Failed => 5,
+        Stage::Cancelled => 6,
+        Stage::Superseded => 7,
+        Stage::Quarantined => 8,
+    }
+}
+
+pub(super) fn stage(code: i64) -> Result<Stage, Corrupt> {
+    let found = Stage::ALL.into_iter().find(|stage| stage_code(*stage) == code);
+    found.ok_or(Corrupt::new("stage"))
+}
+
+/// A commit's hash in binary: half as long as its digits.
+pub(super) fn commit_bytes(commit: &CommitSha) -> Vec<u8> {
+    let digits = commit.as_str().as_bytes();
+    digits.chunks_exact(2).map(|pair| nibble(pair[0]) << 4 | nibble(pair[1])).collect()
+}
+
+pub(super) fn commit(bytes: &[u8]) -> Result<CommitSha, Corrupt> {
+    let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
+    let digits: String = bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect();
+    CommitSha::parse(&digits).ok().flatten().ok_or(Corrupt::new("commit"))
+}
+
+/// The kind of a source, its hook and its GUID.
+pub(super) fn source_parts(source: &Source) -> (i64, Option<&str>, Option<&str>) {
+    match source {
+        Source::Hook { hook, guid } => (0, Some(hook), Some(guid)),
+        Source::Reconcile => (1, None, None),
+        Source::Pull => (2, None, None),
+        Source::Person => (3, None, None),
+    }
+}
+
+pub(super) fn source(kind: i64, hook: Option<Arc<str>>, guid: Option<Arc<str>>) -> Result<Source, Corrupt> {
+    match (kind, hook, guid) {
+        (0, Some(hook), Some(guid)) => Ok(Source::Hook { hook, guid }),
+        (1, ..) => Ok(Source::Reconcile),
+        (2, ..) => Ok(Source::Pull),
+        (3, ..) => Ok(Source::Person),
+        _ => Err(Corrupt::new("source")),
+    }
+}
+
+/// A job's state; `None` is that of a job that was queued and nothing more.
+pub(super) fn state_blob(state: &State) -> Option<Vec<u8>> {
+    (*state != State::queued(None, None)).then(|| json(state))
+}
+
+pub(super) fn state(blob: Option<&[u8]>) -> Result<State, Corrupt> {
+    blob.map_or_else(|| Ok(State::queued(None, None)), |blob| read("state", blob))
+}
+
+/// What a job is to do, beyond what its row says in columns.
+#[derive(Serialize, Deserialize)]
+struct Spec<'a> {
+    launcher: Arc<str>,
+    #[serde(default, skip_serializing_if = "no_words")]
+    command: Argv,
+    #[serde(default, skip_serializing_if = "is_default")]
+    superseded: Superseding,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    debounce: Option<Debounce>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    retry: Cow<'a, Retry>,
+}
+
+pub(super) fn spec_blob(spec: &JobSpec) -> Vec<u8> {
+    // Named one by one, so that a new field cannot be forgotten here.
+    let JobSpec {
+        recipe: _,
+        config: _,
+        group: _,
+        priority: _,
+        labels: _,
+        launcher,
+        command,
+        superseded,
+        debounce,
+        retry,
+    } = spec;
+    json(&Spec {
+        launcher: launcher.clone(),
+        command: command.clone(),
+        superseded: *superseded,
+        debounce: *debounce,
+        retry: Cow::Borrowed(retry),
+    })
+}
+
+/// The columns of a spec.
+pub(super) struct SpecColumns {
+    pub(super) recipe: Arc<str>,
+    pub(super) config: Option<Arc<str>>,
+    pub(super) group: Arc<str>,
+    pub(super) priority: i32,
+    pub(super) labels: Vec<Arc<str>>,
+}
+
+pub(super) fn spec(columns: SpecColumns, blob: &[u8]) -> Result<JobSpec, Corrupt> {
+    let SpecColumns { recipe, config, group, priority, labels } = columns;
+    let spec: Spec<'_> = read("spec", blob)?;
+    Ok(JobSpec {
+        recipe,
+        config,
+        group,
+        priority,
+        labels,
+        launcher: spec.launcher,
+        command: spec.command,
+        superseded: spec.superseded,
+        debounce: spec.debounce,
+        retry: spec.retry.into_owned(),
+    })
+}
+
+/// Paths, each as its length and kind in one number, and then its bytes.
+pub(super) fn paths_blob(paths: &Paths) -> Option<Vec<u8>> {
+    let mut blob = Vec::new();
+    for (path, change) in paths.iter() {
+        put_number(&mut blob, path.len() << 1 | usize::from(change == PathChange::Removed));
+        blob.extend_from_slice(path.as_bytes());
+    }
+    (!blob.is_empty()).then_some(blob)
+}
+
+pub(super) fn paths(mut blob: &[u8]) -> Result<Paths, Corrupt> {
+    let corrupt = || Corrupt::new("list of paths");
+    let mut paths = Vec::new();
+    while !blob.is_empty() {
+        let number = take_number(&mut blob).ok_or_else(corrupt)?;
+        let (path, rest) = blob.split_at_checked(number >> 1).ok_or_else(corrupt)?;
+        let change = if number & 1 == 1 { PathChange::Removed } else { PathChange::Present };
+        paths.push((std::str::from_utf8(path).map_err(|_| corrupt())?, change));
+        blob = rest;
+    }
+    Ok(paths.into_iter().collect())
+}
+
+pub(super) fn json<T: Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value).expect("these types have only strings for keys")
+}
+
+pub(super) fn read<'a, T: Deserialize<'a>>(what: &'static str, blob: &'a [u8]) -> Result<T, Corrupt> {
+    serde_json::from_slice(blob).map_err(|error| Corrupt { what, source: Some(error) })
+}
+
+fn put_number(blob: &mut Vec<u8>, mut number: usize) {
+    while number > 0x7f {
+        blob.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    blob.push(number as u8);
+}
+
+fn take_number(blob: &mut &[u8]) -> Option<usize> {
+    let mut number = 0;
+    for shift in (0..usize::BITS - 7).step_by(7) {
+        let (byte, rest) = blob.split_first()?;
+        *blob = rest;
+        number |= usize::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+fn nibble(digit: u8) -> u8 {
+    match digit {
+        b'0'..=b'9' => digit - b'0',
+        digit => digit - b'a' + 10,
+    }
+}
+
+fn no_words(command: &Argv) -> bool {
+    command.is_empty()
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_of_every_length_are_read_back() {
+        let long = "x".repeat(70_000);
+        let list = [
+            ("", PathChange::Present),
+            ("a\nb\0", PathChange::Removed),
+            (&long[..63], PathChange::Present),
+            (&long[..64], PathChange::Removed),
+            (&long, PathChange::Removed),
+        ];
+        let written: Paths = list.into_iter().collect();
+        assert_eq!(paths(&paths_blob(&written).unwrap()).unwrap(), written);
+        assert_eq!(paths_blob(&Paths::empty()), None);
+    }
+
+    #[test]
+    fn a_list_of_paths_that_was_damaged_is_refused() {
+        for blob in [&[0x80][..], &[6, b'a'], &[2, 0xff], &[0xff; 12]] {
+            assert!(paths(blob).is_err(), "{blob:?}");
+        }
+    }
+
+    #[test]
+    fn commits_of_both_lengths_are_read_back() {
+        for digits in ["0123456789abcdef0123456789abcdef01234567", &"f0".repeat(32)] {
+            let sha = CommitSha::parse(digits).unwrap().unwrap();
+            assert_eq!(commit(&commit_bytes(&sha)).unwrap(), sha);
+        }
+        assert!(commit(&[1; 19]).is_err());
+    }
+}

@@ -1,0 +1,130 @@
+//! What is next, and who is in the way.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, Params, params};
+use swifthook_core::Timestamp;
+
+use super::codec;
+use super::rows::{self, RowError, entries, rivals};
+use crate::store::{Entry, Rival};
+
+/// The oldest active job without a living lease that a worker on `host` can answer for.
+pub(super) fn orphan(connection: &Connection, now: Timestamp, host: &str) -> Result<Option<Entry>, RowError> {
+    let sql = entries!(
+        "WHERE j.stage < 4 AND j.stage IN (2, 3) AND (l.until IS NULL OR l.until <= ?1) \
+         AND (j.host IS NULL OR j.host = ?2) ORDER BY j.id"
+    );
+    first(connection, sql, params![now.0, host], |_| true)
+}
+
+/// The first queued job that a worker with `labels` may have. Whether a group is busy is asked once, of the few
+/// jobs that are active or claimed, and not again for each job that waits.
+pub(super) fn queued(
+    connection: &Connection,
+    now: Timestamp,
+    labels: &[Arc<str>],
+) -> Result<Option<Entry>, RowError> {
+    let sql = entries!(
+        "WHERE j.stage < 4 AND j.stage = 0 AND (j.not_before IS NULL OR j.not_before <= ?1) \
+         AND (l.until IS NULL OR l.until <= ?1) AND j.group_id NOT IN ( \
+             SELECT a.group_id FROM jobs a WHERE a.stage < 4 AND a.stage IN (2, 3) UNION ALL \
+             SELECT c.group_id FROM leases k CROSS JOIN jobs c ON c.id = k.job \
+             WHERE k.until > ?1 AND c.stage = 0) \
+         ORDER BY j.priority DESC, j.id"
+    );
+    first(connection, sql, params![now.0], |entry| {
+        entry.job.spec.labels.iter().all(|label| labels.contains(label))
+    })
+}
+
+/// The first job that waits for a diff.
+pub(super) fn undiffed(connection: &Connection, now: Timestamp) -> Result<Option<Entry>, RowError> {
+    let sql = entries!(
+        "WHERE j.stage < 4 AND j.stage = 1 AND j.needs_diff = 1 \
+         AND (j.not_before IS NULL OR j.not_before <= ?1) AND (l.until IS NULL OR l.until <= ?1) \
+         ORDER BY j.priority DESC, j.id"
+    );
+    first(connection, sql, params![now.0], |_| true)
+}
+
+/// Jobs whose lease has run out and that nobody has said so of yet.
+pub(super) fn overdue(connection: &Connection, now: Timestamp) -> Result<Vec<Entry>, RowError> {
+    let ids = "SELECT job FROM leases WHERE until <= ?1 AND overdue = 0 ORDER BY job";
+    let mut statement = connection.prepare_cached(ids)?;
+    let ids: Vec<i64> = statement.query_map((now.0,), |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let mut overdue = Vec::new();
+    for id in ids {
+        overdue.extend(first(connection, entries!("WHERE j.id = ?1"), (id,), |_| true)?);
+    }
+    Ok(overdue)
+}
+
+/// The others of a group. Older ones are all there, since they may have to give way; of newer ones a few are
+/// enough, and of those whose order only the chain can tell, the last ones.
+pub(super) fn rivals(
+    connection: &Connection,
+    group: i64,
+    pushed_at: Option<i64>,
+    is_chained: bool,
+) -> Result<Vec<Rival>, RowError> {
+    let mut found = Vec::new();
+    let mut add = |sql, most: i64| -> Result<(), RowError> {
+        let mut statement = connection.prepare_cached(sql)?;
+        let mut rows = statement.query(params![group, pushed_at, most])?;
+        while let Some(row) = rows.next()? {
+            found.push(rows::rival(row)?);
+        }
+        Ok(())
+    };
+    add(rivals!("WHERE group_id = ?1 AND stage < 4 AND pushed_at < ?2 LIMIT ?3"), ALL)?;
+    add(rivals!("WHERE group_id = ?1 AND stage < 4 AND pushed_at > ?2 LIMIT ?3"), NEWER)?;
+    add(rivals!("WHERE group_id = ?1 AND ran = 1 AND pushed_at > ?2 LIMIT ?3"), NEWER)?;
+    if is_chained {
+        add(
+            rivals!(
+                "WHERE group_id = ?1 AND stage < 4 AND (?2 IS NULL OR pushed_at IS NULL OR pushed_at = ?2) \
+                 ORDER BY jobs.pushed_at DESC, jobs.id DESC LIMIT ?3"
+            ),
+            CHAINED,
+        )?;
+        add(
+            rivals!(
+                "WHERE group_id = ?1 AND ran = 1 AND (?2 IS NULL OR pushed_at IS NULL OR pushed_at <= ?2) \
+                 ORDER BY jobs.pushed_at DESC, jobs.id DESC LIMIT ?3"
+            ),
+            CHAINED,
+        )?;
+    }
+    Ok(found)
+}
+
+/// The first row that can be read and is wanted. What cannot be read is told and passed by, so that one damaged row
+/// does not keep every worker from its work.
+fn first(
+    connection: &Connection,
+    sql: &str,
+    params: impl Params,
+    is_wanted: impl Fn(&Entry) -> bool,
+) -> Result<Option<Entry>, RowError> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(params)?;
+    while let Some(row) = rows.next()? {
+        match rows::entry(row) {
+            Ok(entry) if is_wanted(&entry) => return Ok(Some(entry)),
+            Ok(_) => {}
+            Err(RowError::Corrupt(error)) => {
+                let job = swifthook_core::JobId(codec::whole(row.get(0)?, row.get(1)?));
+                tracing::error!(%job, error = &error as &dyn std::error::Error, "passed by a job that cannot be read");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+const ALL: i64 = -1;
+/// One newer job that counts is enough; held ones do not.
+const NEWER: i64 = 64;
+/// How many jobs are compared by the chain alone.
+const CHAINED: i64 = 64;

@@ -1,0 +1,68 @@
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::rules::Submission;
+
+/// Pushes for which nothing is to run. They are answered first and written within a second; until then they wait
+/// here, as far as there is room.
+#[derive(Debug, Default)]
+pub(super) struct Ignored {
+    waiting: Mutex<Waiting>,
+    lost: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    submissions: Vec<Submission>,
+    bytes: usize,
+}
+
+impl Ignored {
+    /// Takes one; answers whether it is the first, after which somebody has to be told.
+    pub(super) fn push(&self, submission: Submission) -> bool {
+        let bytes = size(&submission);
+        let mut waiting = self.waiting();
+        if waiting.bytes + bytes > ROOM {
+            drop(waiting);
+            self.lose(1, "there is no room for more before they are written");
+            return false;
+        }
+        waiting.bytes += bytes;
+        waiting.submissions.push(submission);
+        waiting.submissions.len() == 1
+    }
+
+    /// Takes the oldest out; answers whether these are all.
+    pub(super) fn take(&self, most: usize) -> (Vec<Submission>, bool) {
+        let mut waiting = self.waiting();
+        if waiting.submissions.len() <= most {
+            return (std::mem::take(&mut *waiting).submissions, true);
+        }
+        let rest = waiting.submissions.split_off(most);
+        let taken = std::mem::replace(&mut waiting.submissions, rest);
+        waiting.bytes -= taken.iter().map(size).sum::<usize>();
+        (taken, false)
+    }
+
+    /// Says that the record of some is lost. Their pushes were answered rightly all the same.
+    pub(super) fn lose(&self, count: u64, why: &str) {
+        let lost = self.lost.fetch_add(count, Ordering::Relaxed) + count;
+        tracing::error!(count, lost_in_all = lost, why, "lost the record of pushes that train nothing");
+    }
+
+    pub(super) fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    fn waiting(&self) -> std::sync::MutexGuard<'_, Waiting> {
+        self.waiting.lock().expect("nothing panics under this lock")
+    }
+}
+
+fn size(submission: &Submission) -> usize {
+    let paths: usize = submission.delivery.paths.iter().map(|(path, _)| path.len() + 16).sum();
+    1_024 + paths
+}
+
+/// How many bytes may wait, roughly.
+const ROOM: usize = 32 << 20;

@@ -1,0 +1,46 @@
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::config::OpenError;
+
+/// The right to a store, for as long as it lives. The kernel takes it back when the process ends, however it ends.
+#[derive(Debug)]
+pub(super) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock file of a store.
+    pub(super) fn take(store: &Path) -> Result<Self, OpenError> {
+        let path = lock_file(store);
+        let refused = |source| OpenError::Io { path: path.clone(), source };
+        let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let mut file = open.map_err(refused)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(OpenError::InUse { path: store.into(), owner: owner(&mut file), lock: path });
+            }
+            Err(errno) => return Err(refused(errno.into())),
+        }
+        let named = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
+        named.map_err(refused)?;
+        Ok(Self { _file: file })
+    }
+}
+
+fn owner(file: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    file.read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+fn lock_file(store: &Path) -> PathBuf {
+    let mut name = OsString::from(store);
+    name.push(".lock");
+    name.into()
+}

@@ -1,0 +1,22 @@
+//! The queue on SQLite: the embedded default.
+//!
+//! One thread owns the connection that writes. Whatever is asked while it waits for the disk is written together
+//! in its next transaction, so that one sync serves many. Readers have connections of their own and never wait for
+//! it. The file belongs to one process, which holds a lock file for as long as it lives.
+
+mod backend;
+mod codec;
+mod config;
+mod due;
+mod ignored;
+mod lock;
+mod names;
+mod reader;
+mod rows;
+mod schema;
+mod transaction;
+mod work;
+mod writer;
+
+pub use backend::SqliteQueue;
+pub use config::{OpenError, Options};

@@ -1,0 +1,70 @@
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::config::{OpenError, Options};
+
+/// Opens the connection that writes, and brings the schema up to date.
+pub(super) fn open(path: &Path, options: &Options) -> Result<Connection, OpenError> {
+    let refused = |source| OpenError::Sqlite { path: path.into(), source };
+    let mut connection = connect(path, options).map_err(refused)?;
+    let version = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(refused)?;
+    let tables = "SELECT count(*) FROM sqlite_schema";
+    let tables: u32 = connection.query_row(tables, (), |row| row.get(0)).map_err(refused)?;
+    let application: i32 =
+        connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(refused)?;
+    if application != APPLICATION && tables > 0 {
+        return Err(OpenError::Foreign { path: path.into() });
+    }
+    if version > newest() {
+        return Err(OpenError::Newer { path: path.into(), found: version, known: newest() });
+    }
+    migrate(&mut connection, version).map_err(refused)?;
+    Ok(connection)
+}
+
+/// A connection for the thread that writes.
+pub(super) fn connect(path: &Path, options: &Options) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    connection.busy_timeout(BUSY)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // With anything less, a loss of power could take back what a 202 has promised.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "wal_autocheckpoint", 4_000)?;
+    connection.pragma_update(None, "cache_size", -16_000)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    if let Some(pages) = options.max_pages {
+        connection.pragma_update(None, "max_page_count", pages)?;
+    }
+    Ok(connection)
+}
+
+/// A connection that only reads.
+pub(super) fn connect_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    Ok(connection)
+}
+
+fn migrate(connection: &mut Connection, from: u32) -> rusqlite::Result<()> {
+    for (version, migration) in (1..).zip(MIGRATIONS).filter(|(version, _)| *version > from) {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(migration)?;
+        transaction.pragma_update(None, "application_id", APPLICATION)?;
+        transaction.pragma_update(None, "user_version", version)?;
+        transaction.commit()?;
+    }
+    Ok(())
+}
+
+fn newest() -> u32 {
+    u32::try_from(MIGRATIONS.len()).expect("migrations are few")
+}
+
+/// `swhk`.
+const APPLICATION: i32 = 0x7377_686b;
+const BUSY: std::time::Duration = std::time::Duration::from_secs(5);
+/// Each is applied once, in order; what has been released is never edited.
+const MIGRATIONS: [&str; 1] = [include_str!("migrations/1.sql")];

@@ -1,0 +1,271 @@
+use std::sync::Arc;
+
+use rusqlite::{Connection, OptionalExtension, Params, params};
+use swifthook_core::{Change, Delivery, Job, JobId, Progress, QueueError, State, TimelineEntry, Timestamp};
+
+use super::names::Names;
+use super::rows::{self, RowError, entries};
+use super::{codec, due};
+use crate::chain::Chains;
+use crate::store::{Entry, Latest, Owner, Rival, Store, is_rival};
+
+/// What the thread that writes has at hand.
+pub(super) struct Transaction<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) names: &'a mut Names,
+    pub(super) chains: &'a mut Chains,
+}
+
+impl Transaction<'_> {
+    fn execute(&self, sql: &str, params: impl Params) -> Result<(), RowError> {
+        self.connection.prepare_cached(sql)?.execute(params)?;
+        Ok(())
+    }
+
+    fn place(&mut self, change: &Change) -> Result<i64, RowError> {
+        Ok(self.names.of_place(self.connection, &change.repository, &change.ref_name)?)
+    }
+
+    fn name(&mut self, name: &str) -> Result<i64, RowError> {
+        Ok(self.names.of(self.connection, name)?)
+    }
+
+    fn hook(&mut self, name: Option<&str>) -> Result<Option<i64>, RowError> {
+        name.map(|name| self.name(name)).transpose()
+    }
+
+    fn find_latest(&mut self, change: &Change) -> Result<Option<Latest>, RowError> {
+        let key = (self.place(change)?, codec::commit_bytes(&change.head), self.name(&change.recipe)?);
+        let sql = "SELECT job, rest, run, redeliveries FROM changes \
+                   WHERE place = ?1 AND head = ?2 AND recipe = ?3 AND config = ?4";
+        let found = self.connection.prepare_cached(sql)?.query_row(
+            params![key.0, key.1, key.2, &*change.config],
+            |row| {
+                Ok(Latest {
+                    job: JobId(codec::whole(row.get(0)?, row.get(1)?)),
+                    run: row.get(2)?,
+                    redeliveries: row.get(3)?,
+                })
+            },
+        );
+        Ok(found.optional()?)
+    }
+
+    fn put_latest(&mut self, change: &Change, latest: Latest) -> Result<(), RowError> {
+        let (place, recipe) = (self.place(change)?, self.name(&change.recipe)?);
+        let (job, rest) = codec::halves(latest.job.0);
+        let sql = "INSERT OR REPLACE INTO changes VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        let head = codec::commit_bytes(&change.head);
+        self.execute(
+            sql,
+            params![place, head, recipe, &*change.config, job, rest, latest.run, latest.redeliveries],
+        )
+    }
+
+    fn put_job(&mut self, job: &Job) -> Result<(), RowError> {
+        let (id, rest) = codec::halves(job.id.0);
+        let (source, hook, guid) = codec::source_parts(&job.source);
+        let (spec, state) = (&job.spec, &job.state);
+        let labels = (!spec.labels.is_empty()).then(|| codec::json(&spec.labels));
+        let labels = labels.as_deref().map(|labels| std::str::from_utf8(labels).expect("JSON is UTF-8"));
+        let sql = "INSERT INTO jobs (id, rest, format, stage, ran, needs_diff, priority, group_id, place, recipe, \
+                   config, run, head, before, pushed_at, not_before, debounce_since, created_at, source, hook, \
+                   guid, sender, labels, host, rerun_of, superseded_by, spec, state) VALUES (?1, ?2, ?3, ?4, ?5, \
+                   ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, \
+                   ?25, ?26, ?27, ?28)";
+        let hook = self.hook(hook)?;
+        let (group, place, recipe) =
+            (self.name(&spec.group)?, self.place(&job.change)?, self.name(&spec.recipe)?);
+        self.execute(
+            sql,
+            params![
+                id,
+                rest,
+                codec::FORMAT,
+                codec::stage_code(state.stage),
+                ran(job),
+                state.needs_diff(),
+                spec.priority,
+                group,
+                place,
+                recipe,
+                spec.config.as_deref(),
+                job.change.run,
+                codec::commit_bytes(&job.change.head),
+                job.before.as_ref().map(codec::commit_bytes),
+                millis(job.pushed_at),
+                millis(state.not_before),
+                millis(state.debounce_since),
+                job.created_at.0,
+                source,
+                hook,
+                guid,
+                job.sender.as_deref(),
+                labels,
+                host(state),
+                job.rerun_of.map(|id| id.0),
+                job.superseded_by.map(|id| id.0),
+                codec::spec_blob(spec),
+                codec::state_blob(state),
+            ],
+        )
+    }
+
+    fn put_state(&mut self, job: &Job) -> Result<(), RowError> {
+        let state = &job.state;
+        let sql = "UPDATE jobs SET stage = ?2, ran = ?3, needs_diff = ?4, not_before = ?5, debounce_since = ?6, \
+                   host = ?7, superseded_by = ?8, state = ?9 WHERE id = ?1";
+        self.execute(
+            sql,
+            params![
+                codec::halves(job.id.0).0,
+                codec::stage_code(state.stage),
+                ran(job),
+                state.needs_diff(),
+                millis(state.not_before),
+                millis(state.debounce_since),
+                host(state),
+                job.superseded_by.map(|id| id.0),
+                codec::state_blob(state),
+            ],
+        )
+    }
+
+    fn put_owner(&mut self, id: JobId, owner: Option<&Owner>) -> Result<(), RowError> {
+        let job = codec::halves(id.0).0;
+        let Some(owner) = owner else {
+            return self.execute("DELETE FROM leases WHERE job = ?1", (job,));
+        };
+        let lasts = i64::try_from(owner.lasts.as_millis()).unwrap_or(i64::MAX);
+        let sql = "INSERT OR REPLACE INTO leases VALUES (?1, ?2, ?3, ?4, ?5)";
+        self.execute(sql, params![job, &*owner.worker, owner.until.0, lasts, owner.is_overdue])
+    }
+
+    fn put_line(&mut self, id: JobId, line: &TimelineEntry) -> Result<(), RowError> {
+        let sql = "INSERT INTO timeline SELECT ?1, ifnull(max(line) + 1, 0), ?2, ?3, ?4, ?5, ?6 \
+                   FROM timeline WHERE job = ?1";
+        let stage = codec::stage_code(line.stage);
+        self.execute(sql, params![codec::halves(id.0).0, line.at.0, &*line.who, &*line.what, stage, line.why])
+    }
+
+    fn put_delivery(&mut self, delivery: &Delivery) -> Result<(), RowError> {
+        let (id, rest) = codec::halves(delivery.id.0);
+        let (source, hook, guid) = codec::source_parts(&delivery.source);
+        let hook = self.hook(hook)?;
+        let place = self.names.of_place(self.connection, &delivery.repository, &delivery.ref_name)?;
+        let config = self.names.of_config(self.connection, delivery.config)?;
+        let jobs: Vec<u8> = delivery.jobs.iter().flat_map(|id| id.0).collect();
+        let sql = "INSERT INTO deliveries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, \
+                   ?15, ?16)";
+        self.execute(
+            sql,
+            params![
+                id,
+                rest,
+                codec::FORMAT,
+                delivery.received_at.0,
+                place,
+                delivery.before.as_ref().map(codec::commit_bytes),
+                delivery.head.as_ref().map(codec::commit_bytes),
+                source,
+                hook,
+                guid,
+                delivery.sender.as_deref(),
+                config,
+                (!jobs.is_empty()).then_some(jobs),
+                codec::json(&delivery.verdicts),
+                i64::try_from(delivery.path_count).unwrap_or(i64::MAX),
+                codec::paths_blob(&delivery.paths),
+            ],
+        )
+    }
+
+    fn find_entry(&mut self, id: JobId) -> Result<Option<Entry>, RowError> {
+        let (number, rest) = codec::halves(id.0);
+        let sql = entries!("WHERE j.id = ?1 AND j.rest = ?2");
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut found = statement.query((number, rest))?;
+        found.next()?.map(rows::entry).transpose()
+    }
+}
+
+impl Store for Transaction<'_> {
+    fn latest(&mut self, change: &Change) -> Result<Option<Latest>, QueueError> {
+        Ok(self.find_latest(change)?)
+    }
+
+    fn set_latest(&mut self, change: &Change, latest: Latest) -> Result<(), QueueError> {
+        Ok(self.put_latest(change, latest)?)
+    }
+
+    fn entry(&mut self, id: JobId) -> Result<Option<Entry>, QueueError> {
+        Ok(self.find_entry(id)?)
+    }
+
+    fn insert(&mut self, job: &Job) -> Result<(), QueueError> {
+        Ok(self.put_job(job)?)
+    }
+
+    fn update(&mut self, job: &Job) -> Result<(), QueueError> {
+        Ok(self.put_state(job)?)
+    }
+
+    fn set_progress(&mut self, id: JobId, progress: Progress) -> Result<(), QueueError> {
+        let sql = "UPDATE jobs SET progress = ?2 WHERE id = ?1";
+        Ok(self.execute(sql, params![codec::halves(id.0).0, codec::json(&progress)])?)
+    }
+
+    fn set_owner(&mut self, id: JobId, owner: Option<&Owner>) -> Result<(), QueueError> {
+        Ok(self.put_owner(id, owner)?)
+    }
+
+    fn note(&mut self, id: JobId, entry: TimelineEntry) -> Result<(), QueueError> {
+        Ok(self.put_line(id, &entry)?)
+    }
+
+    fn record(&mut self, delivery: &Delivery) -> Result<(), QueueError> {
+        Ok(self.put_delivery(delivery)?)
+    }
+
+    fn chains(&mut self) -> &mut Chains {
+        self.chains
+    }
+
+    fn rivals(
+        &mut self,
+        group: &str,
+        pushed_at: Option<Timestamp>,
+        is_chained: bool,
+    ) -> Result<Vec<Rival>, QueueError> {
+        let group = self.name(group)?;
+        Ok(due::rivals(self.connection, group, millis(pushed_at), is_chained)?)
+    }
+
+    fn orphan(&mut self, now: Timestamp, host: &str) -> Result<Option<Entry>, QueueError> {
+        Ok(due::orphan(self.connection, now, host)?)
+    }
+
+    fn due(&mut self, now: Timestamp, labels: &[Arc<str>]) -> Result<Option<Entry>, QueueError> {
+        Ok(due::queued(self.connection, now, labels)?)
+    }
+
+    fn undiffed(&mut self, now: Timestamp) -> Result<Option<Entry>, QueueError> {
+        Ok(due::undiffed(self.connection, now)?)
+    }
+
+    fn overdue(&mut self, now: Timestamp) -> Result<Vec<Entry>, QueueError> {
+        Ok(due::overdue(self.connection, now)?)
+    }
+}
+
+fn ran(job: &Job) -> bool {
+    job.state.stage.is_final() && is_rival(job)
+}
+
+fn host(state: &State) -> Option<&str> {
+    state.handle.as_ref().and_then(|handle| handle.host.as_deref())
+}
+
+fn millis(at: Option<Timestamp>) -> Option<i64> {
+    at.map(|at| at.0)
+}
