@@ -2,13 +2,14 @@
 //!
 //! `SEEDS=10000 cargo test -p swifthook-conformance --test world` lives through more of them, `SEED=42` through one.
 
-mod support;
-
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
-use support::employ;
-use swifthook_conformance::world::{Summary, live};
+use swifthook_conformance::world::{Employee, Seat, Summary, live};
+use swifthook_core::{Admission, Job, Recipe, TrainingLauncher};
 use swifthook_queue::MemoryQueue;
+use swifthook_runner::{Catalog, Clock, Options, Runner, Terms};
 
 #[test]
 fn whatever_goes_wrong_every_change_trains_once_and_every_job_ends() {
@@ -70,9 +71,8 @@ fn everything_was_seen(whole: &BTreeMap<&'static str, usize>) {
 }
 
 fn live_through(seed: u64) -> Result<Summary, String> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(live(seed, MemoryQueue::with_clock, employ))
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.expect("a runtime").block_on(live(seed, MemoryQueue::with_clock, employ))
 }
 
 fn seeds() -> std::ops::Range<u64> {
@@ -80,5 +80,44 @@ fn seeds() -> std::ops::Range<u64> {
     match number("SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..number("SEEDS").unwrap_or(300),
+    }
+}
+
+/// Puts a runner on a seat of the simulated world.
+fn employ(seat: Seat) -> Employee {
+    let Seat { name, slots, queue, workspace, launcher, recipes, admission, clock, shutdown } = seat;
+    let options = Options {
+        slots,
+        idle: Duration::from_secs(5),
+        poll_most: Duration::from_secs(10),
+        clock: Clock::new(move || clock()),
+        ..Options::new(&name, &name, "/nowhere")
+    };
+    let runner = Runner::new(queue, workspace, Arc::new(Shelf { recipes, launcher, admission }), options);
+    let handle = runner.handle();
+    Employee { work: Box::pin(runner.run(shutdown)), runs: Box::new(move || handle.status().runs) }
+}
+
+/// A catalog that never changes.
+struct Shelf {
+    recipes: Arc<[Arc<Recipe>]>,
+    launcher: Arc<dyn TrainingLauncher>,
+    admission: Arc<dyn Admission>,
+}
+
+impl Catalog for Shelf {
+    fn terms(&self, job: &Job) -> Option<Terms> {
+        Some(Terms {
+            recipe: self.recipes.iter().find(|recipe| recipe.name == job.spec.recipe)?.clone(),
+            admission: self.admission.clone(),
+            env: BTreeMap::new(),
+            timeout: Some(Duration::from_secs(900)),
+            grace: Duration::from_secs(10),
+            checkout: true,
+        })
+    }
+
+    fn launcher(&self, _name: &str) -> Option<Arc<dyn TrainingLauncher>> {
+        Some(self.launcher.clone())
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use swifthook_core::*;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::time::sleep;
 
 use super::random::Random;
@@ -16,25 +16,34 @@ use super::random::Random;
 /// it asked before may have been done, and it does not know.
 pub(super) struct Gate {
     random: Mutex<Random>,
-    is_open: watch::Sender<bool>,
+    /// Those who wait before the gate, in the order in which they came; `None` while it is open. A watch would let them
+    /// through in an order of its own, and a seed would not tell the whole story.
+    waiting: Mutex<Option<Vec<oneshot::Sender<()>>>>,
     store_fails: watch::Receiver<bool>,
 }
 
 impl Gate {
     pub(super) fn new(random: Random, store_fails: watch::Receiver<bool>) -> Self {
-        Self { random: Mutex::new(random), is_open: watch::Sender::new(true), store_fails }
+        Self { random: Mutex::new(random), waiting: Mutex::new(None), store_fails }
     }
 
     pub(super) fn shut(&self) {
-        self.is_open.send_replace(false);
+        self.waiting().get_or_insert_default();
     }
 
     pub(super) fn open(&self) {
-        self.is_open.send_replace(true);
+        for waiting in self.waiting().take().into_iter().flatten() {
+            // Whoever is gone by now needs no answer.
+            let _ = waiting.send(());
+        }
     }
 
     fn random(&self) -> MutexGuard<'_, Random> {
         self.random.lock().expect("nothing panics under this lock")
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Option<Vec<oneshot::Sender<()>>>> {
+        self.waiting.lock().expect("nothing panics under this lock")
     }
 
     fn delay(&self) -> Duration {
@@ -46,8 +55,14 @@ impl Gate {
     async fn pass(&self) {
         let delay = self.delay();
         sleep(delay).await;
-        // The gate outlives whoever stands before it.
-        let _ = self.is_open.subscribe().wait_for(|is_open| *is_open).await;
+        let opens = self.waiting().as_mut().map(|waiting| {
+            let (send, receive) = oneshot::channel();
+            waiting.push(send);
+            receive
+        });
+        if let Some(opens) = opens {
+            opens.await.expect("the gate outlives whoever stands before it");
+        }
     }
 
     async fn through<T>(&self, call: impl Future<Output = T>) -> T {

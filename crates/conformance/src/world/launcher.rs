@@ -42,6 +42,8 @@ pub struct Course {
     pub steps: u64,
     /// How long it takes to end once it is asked to, unless its grace is shorter.
     pub obeys_after: Duration,
+    /// Whether its launcher ends it when its grace is over.
+    pub heeds_grace: bool,
 }
 
 /// The end of a run that nobody stopped.
@@ -149,6 +151,11 @@ impl ScriptedLauncher {
             stops: run.stops.iter().map(|(_, how)| *how).collect(),
         };
         self.table().runs.iter().map(record).collect()
+    }
+
+    /// Whether the key can have no run any more.
+    pub fn is_forbidden(&self, key: &RunKey) -> bool {
+        self.table().forbidden.contains(key)
     }
 
     /// What it saw that must never be.
@@ -303,7 +310,7 @@ impl Run {
     fn obeys(&self, how: Stop) -> Duration {
         match how {
             Stop::Kill => Duration::ZERO,
-            Stop::Grace(grace) => self.course.obeys_after.min(grace),
+            Stop::Grace(grace) if self.course.heeds_grace => self.course.obeys_after.min(grace),
             _ => self.course.obeys_after,
         }
     }
@@ -327,6 +334,7 @@ impl Default for Course {
             ending: Ending::Exits(0),
             steps: 100,
             obeys_after: Duration::from_secs(2),
+            heeds_grace: true,
         }
     }
 }

@@ -60,6 +60,7 @@ pub(super) fn course(random: &mut Random) -> Course {
         ending,
         steps: if random.once_in(4) { 0 } else { 50 },
         obeys_after: random.within(Duration::ZERO..Duration::from_secs(40)),
+        heeds_grace: random.once_in(2),
     }
 }
 

@@ -1,0 +1,630 @@
+//! What a runner does with a job, over the memory queue and a scripted launcher.
+
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use support::{Asks, Between, Play, recipe};
+use swifthook_conformance::world::{self, Course, Ending, SubmitFault};
+use swifthook_core::*;
+use swifthook_runner::Moment;
+use tokio::time::sleep;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3_600);
+
+#[tokio::test(start_paused = true)]
+async fn a_push_trains_on_its_commit_and_the_end_is_recorded() {
+    let play = Play::new();
+    play.workspace.take(Duration::from_secs(2));
+    let _worker = play.start("a");
+    let id = play.push("main").await;
+    play.ends_as(id, Stage::Succeeded, "").await;
+
+    let job = play.job(id).await;
+    let [run] = &play.launcher.runs()[..] else { panic!("one run") };
+    assert_eq!(run.key, RunKey { job: id, attempt: 1 });
+    let run_dir = format!("/state/runs/{id}-1");
+    assert_eq!(run.spec.working_dir.to_str(), Some(&*format!("{run_dir}/tree")));
+    assert_eq!(
+        run.spec.argv,
+        ["train".to_owned(), format!("--commit={}", job.change.head), format!("--out={run_dir}/output")]
+    );
+    let env: Vec<_> = run.spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    assert_eq!(
+        env,
+        [
+            format!("SWIFTHOOK_COMMIT={}", job.change.head),
+            format!("SWIFTHOOK_JOB={id}"),
+            format!("SWIFTHOOK_OUTPUT_DIR={run_dir}/output"),
+            format!("SWIFTHOOK_PROGRESS={run_dir}/progress.jsonl"),
+            "TOKEN=hush".to_owned(),
+        ]
+    );
+    assert_eq!(job.state.exit.and_then(|exit| exit.code), Some(0));
+    assert_eq!(
+        job.progress.and_then(|progress| progress.step),
+        Some(100),
+        "the last step counts, not the last poll"
+    );
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(play.workspace.trees(), [], "the working tree is removed");
+
+    let moments = play.moments.lock().unwrap().clone();
+    let (progress, others): (Vec<_>, Vec<_>) =
+        moments.into_iter().partition(|moment| matches!(moment, Moment::Progressed(_)));
+    assert!(progress.len() > 50, "it is watched step by step");
+    use Moment::*;
+    assert_eq!(others, [Claimed, Started, CheckedOut, Submitted, Ended, Finished]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_not_to_have_a_working_tree_gets_an_empty_place() {
+    let play = Play::new();
+    play.book.change(|entry| entry.checkout = false);
+    let _worker = play.start("a");
+    let id = play.push("main").await;
+    play.ends_as(id, Stage::Succeeded, "").await;
+    assert_eq!(play.workspace.checkouts(), 0);
+    assert!(play.launcher.runs()[0].spec.working_dir.ends_with("tree"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hint_starts_a_job_at_once() {
+    let play = Play::new();
+    let worker = play.start_with("a", play.queue.clone(), |options| options.idle = HOUR);
+    sleep(MINUTE).await;
+    let id = play.push("main").await;
+    let pushed = (play.clock)();
+    worker.handle.wake();
+    let started = play.run(id).await.state.started_at.unwrap();
+    assert!(started.since(pushed) < Duration::from_millis(50), "after {:?}", started.since(pushed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hint_tells_a_run_that_it_is_to_end() {
+    let play = Play::new();
+    let worker = play.start_with("a", play.queue.clone(), |options| options.lease = HOUR);
+    let id = play.push("main").await;
+    play.run(id).await;
+    sleep(MINUTE).await;
+    play.cancel(id).await;
+    worker.handle.wake();
+    let cancelled = (play.clock)();
+    play.ends_as(id, Stage::Cancelled, "cancelled").await;
+    assert!((play.clock)().since(cancelled) < Duration::from_secs(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_has_no_more_runs_than_slots() {
+    let play = Play::new();
+    let worker = play.start_with("a", play.queue.clone(), |options| options.slots = 2);
+    let mut ids = Vec::new();
+    for branch in ["a", "b", "c", "d", "e"] {
+        ids.push(play.push(branch).await);
+    }
+    sleep(MINUTE).await;
+    assert_eq!((play.launcher.runs().len(), worker.handle.status().runs), (2, 2));
+    for id in ids {
+        play.ends_as(id, Stage::Succeeded, "").await;
+    }
+    sleep(MINUTE).await;
+    assert_eq!(worker.handle.status().runs, 0);
+}
+
+// Refusals.
+
+#[tokio::test(start_paused = true)]
+async fn a_launcher_that_refuses_for_now_is_asked_again_and_no_attempt_is_counted() {
+    let play = Play::new();
+    play.launcher.fail_submission(SubmitFault::Before);
+    let _worker = play.start("a");
+    let id = play.push("main").await;
+    let job = play.until(id, |job| job.state.waits_for == Some(Wait::Backoff)).await;
+    assert_eq!((job.state.stage, job.state.attempt, job.state.crashes), (Stage::Queued, 0, 0));
+    play.ends_as(id, Stage::Succeeded, "").await;
+    assert_eq!((play.attempts(id), play.launcher.submissions()), (vec![1], 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_launcher_that_refuses_for_good_fails_the_job() {
+    let play = Play::new();
+    play.launcher.fail_submission(SubmitFault::Refused);
+    let _worker = play.start("a");
+    let id = play.push("main").await;
+    play.ends_as(id, Stage::Failed, "refused").await;
+    assert_eq!(play.launcher.submissions(), 1);
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(play.workspace.trees(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_is_gone_fails_the_job_and_a_server_that_is_down_does_not() {
+    let play = Play::new();
+    let _worker = play.start("a");
+    play.workspace.fail_checkout(WorkspaceError::passing("no route to host"));
+    let waits = play.push("main").await;
+    play.ends_as(waits, Stage::Succeeded, "").await;
+    assert_eq!(play.attempts(waits), [1]);
+
+    play.workspace.fail_checkout(WorkspaceError::permanent("not our ref"));
+    let fails = play.push("main").await;
+    play.ends_as(fails, Stage::Failed, "refused").await;
+    assert!(play.job(fails).await.state.reason.unwrap().detail.contains("not our ref"));
+    assert_eq!(play.attempts(fails), [0; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_submission_whose_answer_was_lost_is_found_and_not_repeated() {
+    let play = Play::new();
+    play.launcher.fail_submission(SubmitFault::After);
+    let _worker = play.start("a");
+    let id = play.push("main").await;
+    play.ends_as(id, Stage::Succeeded, "").await;
+    assert_eq!((play.attempts(id), play.launcher.submissions()), (vec![1], 1));
+}
+
+// Workers that are lost.
+
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_worker_was_lost_before_it_was_recorded_is_found() {
+    let play = Play::new();
+    let between = Between::new(play.queue.clone());
+    between.swallow(|event| matches!(event, Event::Submitted(_)));
+    let lost = play.start_with("a", between, |_| {});
+    let id = play.push("main").await;
+    while play.launcher.submissions() == 0 {
+        sleep(Duration::from_secs(1)).await;
+    }
+    lost.crash().await;
+    assert!(play.job(id).await.state.handle.is_none());
+
+    let _next = play.start("b");
+    play.ends_as(id, Stage::Succeeded, "").await;
+    assert_eq!((play.attempts(id), play.launcher.submissions()), (vec![1], 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_whose_worker_was_lost_before_the_launch_is_launched_by_the_next() {
+    let play = Play::new();
+    play.workspace.take(MINUTE);
+    let lost = play.start("a");
+    let id = play.push("main").await;
+    play.until(id, |job| job.state.stage == Stage::Running).await;
+    lost.crash().await;
+
+    let _next = play.start("b");
+    play.ends_as(id, Stage::Succeeded, "").await;
+    assert_eq!((play.attempts(id), play.launcher.submissions()), (vec![1], 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_lost_its_lease_launches_nothing_when_it_comes_back() {
+    let play = Play::new();
+    play.workspace.take(2 * MINUTE);
+    let between = Between::new(play.queue.clone());
+    let sleeper = play.start_with("a", between.clone(), |_| {});
+    let id = play.push("main").await;
+    play.until(id, |job| job.state.stage == Stage::Running).await;
+    // Its checkout goes on while nothing is heard of it; another worker takes over and is faster.
+    between.fail();
+    play.workspace.take(Duration::from_secs(1));
+    let _next = play.start("b");
+    play.run(id).await;
+    sleep(3 * MINUTE).await;
+    assert_eq!(play.launcher.submissions(), 1, "without a lease nothing is submitted");
+    between.open();
+    sleep(MINUTE).await;
+    assert!(sleeper.is_alive());
+    assert_eq!(sleeper.handle.status().runs, 0, "it has let go");
+    play.ends_as(id, Stage::Succeeded, "").await;
+    assert_eq!((play.attempts(id), play.launcher.submissions()), (vec![1], 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_leaves_the_run_and_the_next_worker_adopts_it_without_counting_a_crash() {
+    let play = Play::new();
+    let first = play.start("a");
+    let id = play.push("main").await;
+    let before = play.until(id, |job| job.state.handle.is_some() && job.state.crashes == 0).await;
+    first.shut_down().await;
+    let released = play.job(id).await;
+    assert!(released.state.is_released);
+    assert!(matches!(play.launcher.runs()[0].status, RunStatus::Running(_)), "the run goes on");
+
+    let _next = play.start("b");
+    let adopted = play.until(id, |job| job.state.epoch > before.state.epoch).await;
+    assert_eq!((adopted.state.crashes, adopted.state.attempt), (0, 1));
+    play.ends_as(id, Stage::Succeeded, "").await;
+    assert_eq!((play.attempts(id), play.launcher.submissions()), (vec![1], 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_before_the_launch_gives_the_job_back() {
+    let play = Play::new();
+    play.workspace.take(HOUR);
+    let first = play.start("a");
+    let id = play.push("main").await;
+    play.until(id, |job| job.state.stage == Stage::Running).await;
+    let asked = (play.clock)();
+    first.shut_down().await;
+    assert!((play.clock)().since(asked) < Duration::from_secs(1), "it does not wait for the checkout");
+    let state = play.job(id).await.state;
+    assert_eq!((state.stage, state.attempt, state.crashes), (Stage::Queued, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_ends_though_the_store_does_not_answer() {
+    let play = Play::new();
+    let between = Between::new(play.queue.clone());
+    let worker = play.start_with("a", between.clone(), |_| {});
+    let id = play.push("main").await;
+    play.run(id).await;
+    between.fall_silent();
+    let asked = (play.clock)();
+    worker.shut_down().await;
+    assert!((play.clock)().since(asked) <= Duration::from_secs(11));
+    let _next = play.start("b");
+    play.ends_as(id, Stage::Succeeded, "").await;
+    assert_eq!(play.launcher.submissions(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_costs_three_workers_is_stopped_and_put_away() {
+    let play = Play::new();
+    play.launcher.plan(|_| Course { lasts: 24 * HOUR, ..Course::default() });
+    let id = play.push("main").await;
+    for name in ["a", "b", "c"] {
+        let between = Between::new(play.queue.clone());
+        between.swallow(|event| matches!(event, Event::Submitted(_)));
+        let lost = play.start_with(name, between, |_| {});
+        sleep(2 * MINUTE).await;
+        lost.crash().await;
+    }
+    let _next = play.start("d");
+    play.ends_as(id, Stage::Quarantined, "crashes").await;
+    let [run] = &play.launcher.runs()[..] else { panic!("one run") };
+    assert!(matches!(&run.status, RunStatus::Ended(exit) if exit.signal == Some(15)), "{:?}", run.status);
+}
+
+// Sight that is lost.
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_out_of_reach_for_an_hour_is_waited_for_and_not_replaced() {
+    let play = Play::new();
+    let _worker = play.start("a");
+    let id = play.push("main").await;
+    play.run(id).await;
+    play.launcher.lose_sight_for(HOUR);
+    play.until(id, |job| job.state.unreachable_since.is_some()).await;
+    sleep(50 * MINUTE).await;
+    let job = play.job(id).await;
+    assert_eq!((job.state.stage, job.state.attempt), (Stage::Running, 1));
+    play.ends_as(id, Stage::Succeeded, "").await;
+    assert_eq!((play.attempts(id), play.launcher.submissions()), (vec![1], 1));
+    let told = play.words(id).await.iter().filter(|word| word.contains("unreachable")).count();
+    assert_eq!(told, 1, "{:?}", play.words(id).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_submitted_again_while_nobody_can_tell_whether_it_runs() {
+    let play = Play::new();
+    let between = Between::new(play.queue.clone());
+    between.swallow(|event| matches!(event, Event::Submitted(_)));
+    let lost = play.start_with("a", between, |_| {});
+    let id = play.push("main").await;
+    while play.launcher.submissions() == 0 {
+        sleep(Duration::from_secs(1)).await;
+    }
+    lost.crash().await;
+    play.launcher.lose_sight_for(HOUR);
+    let _next = play.start("b");
+    sleep(50 * MINUTE).await;
+    let job = play.job(id).await;
+    assert_eq!((job.state.stage, job.state.handle, job.state.attempt), (Stage::Running, None, 1));
+    play.ends_as(id, Stage::Succeeded, "").await;
+    assert_eq!((play.attempts(id), play.launcher.submissions()), (vec![1], 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn runs_go_on_while_the_store_is_out_of_reach() {
+    let play = Play::new();
+    let between = Between::new(play.queue.clone());
+    let worker = play.start_with("a", between.clone(), |_| {});
+    let id = play.push("main").await;
+    play.run(id).await;
+    between.fail();
+    sleep(HOUR).await;
+    assert!(worker.handle.status().store_is_down);
+    between.open();
+    play.ends_as(id, Stage::Succeeded, "").await;
+    assert!(!worker.handle.status().store_is_down);
+    assert_eq!((play.attempts(id), play.launcher.submissions()), (vec![1], 1));
+}
+
+// Stops.
+
+#[tokio::test(start_paused = true)]
+async fn a_cancelled_run_is_asked_to_end_and_waited_for() {
+    let play = Play::new();
+    let _worker = play.start("a");
+    let id = play.push("main").await;
+    play.run(id).await;
+    play.cancel(id).await;
+    let job = play.until(id, |job| job.state.stage == Stage::Finishing).await;
+    assert!(job.state.evidence.is_none(), "it is not over before it is over");
+    play.ends_as(id, Stage::Cancelled, "cancelled").await;
+    assert_eq!(play.launcher.runs()[0].stops, [Stop::Grace(Duration::from_secs(10))], "it is asked once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_does_not_heed_its_grace_is_killed() {
+    let play = Play::new();
+    play.launcher.plan(|_| Course {
+        lasts: 24 * HOUR,
+        obeys_after: 24 * HOUR,
+        heeds_grace: false,
+        ..Course::default()
+    });
+    let _worker = play.start("a");
+    let id = play.push("main").await;
+    play.run(id).await;
+    play.cancel(id).await;
+    let asked = (play.clock)();
+    play.ends_as(id, Stage::Cancelled, "cancelled").await;
+    assert!((play.clock)().since(asked) < MINUTE);
+    assert_eq!(play.launcher.runs()[0].stops.last(), Some(&Stop::Kill));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_is_cancelled_during_its_checkout_never_runs() {
+    let play = Play::new();
+    play.workspace.take(HOUR);
+    let _worker = play.start("a");
+    let id = play.push("main").await;
+    play.until(id, |job| job.state.stage == Stage::Running).await;
+    play.cancel(id).await;
+    let asked = (play.clock)();
+    play.ends_as(id, Stage::Cancelled, "cancelled").await;
+    assert!((play.clock)().since(asked) < MINUTE, "it does not wait for the checkout");
+    assert_eq!(play.launcher.submissions(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_slept_cannot_launch_what_was_cancelled_meanwhile() {
+    let play = Play::new();
+    play.workspace.take(HOUR);
+    let lost = play.start("a");
+    let id = play.push("main").await;
+    let job = play.until(id, |job| job.state.stage == Stage::Running).await;
+    lost.crash().await;
+    play.cancel(id).await;
+    let _next = play.start("b");
+    play.ends_as(id, Stage::Cancelled, "cancelled").await;
+    let key = RunKey { job: id, attempt: job.state.attempt };
+    assert!(play.launcher.is_forbidden(&key), "the late submission would be refused");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_time_is_up_fails_its_job() {
+    let play = Play::new();
+    play.book.change(|entry| entry.timeout = Some(MINUTE));
+    let _worker = play.start("a");
+    let id = play.push("main").await;
+    play.ends_as(id, Stage::Failed, "timeout").await;
+    assert_eq!(play.attempts(id), [1]);
+}
+
+// Ends.
+
+#[tokio::test(start_paused = true)]
+async fn failures_of_the_machine_are_tried_again_each_time_later_and_then_no_more() {
+    let play = Play::new();
+    play.launcher.plan(|_| Course { ending: Ending::Killed(9), ..Course::default() });
+    let _worker = play.start("a");
+    let id = play.push("main").await;
+    play.ends_as(id, Stage::Failed, "machine").await;
+    assert_eq!(play.attempts(id), [1, 2, 3]);
+    let runs = play.launcher.runs();
+    let pauses: Vec<u64> = runs.windows(2).map(|two| two[1].began.since(two[0].ends).as_secs()).collect();
+    assert!((60..80).contains(&pauses[0]) && (120..155).contains(&pauses[1]), "{pauses:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_vanished_is_a_failure_of_the_machine_and_the_next_may_succeed() {
+    let play = Play::new();
+    play.launcher.plan(|key| match key.attempt {
+        1 => Course { ending: Ending::Vanishes, ..Course::default() },
+        _ => Course::default(),
+    });
+    let _worker = play.start("a");
+    let id = play.push("main").await;
+    play.ends_as(id, Stage::Succeeded, "").await;
+    assert_eq!(play.attempts(id), [1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_of_the_training_is_not_tried_again() {
+    let play = Play::new();
+    play.launcher.plan(|_| Course { ending: Ending::Exits(1), ..Course::default() });
+    let _worker = play.start("a");
+    let id = play.push("main").await;
+    play.ends_as(id, Stage::Failed, "training").await;
+    assert_eq!(play.attempts(id), [1]);
+}
+
+// Diffs.
+
+fn picky(patterns: &[&str]) -> Recipe {
+    Recipe { policy: Arc::new(condition::paths(patterns).unwrap()), ..recipe() }
+}
+
+fn unknown(branch: &str) -> Push {
+    Push { changes: ChangeSet::Incomplete(Paths::empty(), Gap::Forced), ..world::push(branch, 1) }
+}
+
+fn complete(paths: &[&str]) -> ChangeSet {
+    ChangeSet::Complete(paths.iter().map(|path| (*path, PathChange::Present)).collect())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_needs_a_diff_trains_or_not_when_git_has_told_it() {
+    for (path, stage, reason) in
+        [("configs/a.yaml", Stage::Succeeded, ""), ("README.md", Stage::Cancelled, "skipped_after_diff")]
+    {
+        let play = Play::with(picky(&["configs/**"]));
+        play.workspace.answer_diff(Ok(complete(&[path])));
+        // A diff takes no slot.
+        let _worker = play.start_with("a", play.queue.clone(), |options| options.slots = 1);
+        let id = play.accept(unknown("main")).await;
+        assert_eq!(play.job(id).await.state.stage, Stage::Held);
+        play.ends_as(id, stage, reason).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recipe_with_each_becomes_a_job_per_file_when_the_diff_is_known() {
+    let each = Each::new(["configs/*.yaml"]).unwrap();
+    let play = Play::with(Recipe { each: Some(each), ..recipe() });
+    play.workspace.answer_diff(Err(WorkspaceError::passing("no route to host")));
+    play.workspace.answer_diff(Ok(complete(&["configs/a.yaml", "README.md", "configs/b.yaml"])));
+    let _worker = play.start("a");
+    let id = play.accept(unknown("main")).await;
+    play.ends_as(id, Stage::Cancelled, "expanded").await;
+    assert_eq!(play.job(id).await.state.diff_failures, 1);
+    let jobs = play.queue.jobs(&JobFilter::default()).await.unwrap();
+    let mut configs = Vec::new();
+    for job in jobs.iter().filter(|job| job.id != id) {
+        play.ends_as(job.id, Stage::Succeeded, "").await;
+        configs.push(job.change.config.to_string());
+    }
+    configs.sort();
+    assert_eq!(configs, ["configs/a.yaml", "configs/b.yaml"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_diff_that_cannot_be_had_ten_times_fails_the_job() {
+    let play = Play::with(picky(&["configs/**"]));
+    let _worker = play.start("a");
+    let id = play.accept(unknown("main")).await;
+    play.ends_as(id, Stage::Failed, "diff").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_that_is_never_content_with_a_diff_does_not_hold_for_ever() {
+    struct Never;
+    impl TriggerPolicy for Never {
+        fn decide(&self, _push: &Push, _now: Timestamp) -> Verdict {
+            Verdict::Hold(HoldReason::NeedsDiff(Gap::Forced))
+        }
+    }
+    let play = Play::with(Recipe { policy: Arc::new(Never), ..recipe() });
+    for _ in 0..20 {
+        play.workspace.answer_diff(Ok(complete(&["configs/a.yaml"])));
+    }
+    let _worker = play.start("a");
+    let id = play.push("main").await;
+    play.ends_as(id, Stage::Failed, "diff").await;
+}
+
+// What the configuration and the admission say.
+
+#[tokio::test(start_paused = true)]
+async fn a_job_whose_recipe_is_gone_is_held_and_a_run_goes_on_without_it() {
+    let play = Play::new();
+    let _worker = play.start("a");
+    let runs = play.push("main").await;
+    play.run(runs).await;
+    play.book.change(|entry| entry.is_gone = true);
+    play.ends_as(runs, Stage::Succeeded, "").await;
+
+    let id = play.push("main").await;
+    let job = play.until(id, |job| job.state.stage == Stage::Held).await;
+    assert_eq!((job.state.hold, job.state.attempt), (Some(HoldReason::RecipeGone), 0));
+    play.book.change(|entry| entry.is_gone = false);
+    play.queue.command(id, Command::Approve, &Actor("mona".into())).await.unwrap();
+    play.ends_as(id, Stage::Succeeded, "").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_outside_its_window_waits_for_it_and_counts_nothing() {
+    let play = Play::new();
+    let opens = (play.clock)().after(5 * HOUR);
+    play.book.change(|entry| {
+        entry.admission = Arc::new(Asks(move |_: &Job, now: Timestamp, fleet: &Fleet| {
+            assert_eq!((fleet.running, fleet.slots), (0, 1));
+            if now < opens { Admit::NotBefore(opens, Wait::Window, "08:00".into()) } else { Admit::Now }
+        }));
+    });
+    let _worker = play.start("a");
+    let id = play.push("main").await;
+    let waits = play.until(id, |job| job.state.waits_for.is_some()).await.state;
+    assert_eq!((waits.stage, waits.waits_for, waits.attempt), (Stage::Queued, Some(Wait::Window), 0));
+    play.ends_as(id, Stage::Succeeded, "").await;
+    let began = play.launcher.runs()[0].began;
+    assert!(began >= opens && began.since(opens) < Duration::from_secs(3), "{:?} late", began.since(opens));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_is_no_longer_wanted_is_cancelled_at_its_claim() {
+    let play = Play::new();
+    play.book.change(|entry| {
+        entry.admission = Arc::new(Asks(|_: &Job, _: Timestamp, _: &Fleet| {
+            Admit::NoLonger(Reason::new("schedule", "outside its hours"))
+        }));
+    });
+    let _worker = play.start("a");
+    let id = play.push("main").await;
+    play.ends_as(id, Stage::Cancelled, "schedule").await;
+    assert_eq!(play.launcher.submissions(), 0);
+}
+
+// Code of others that panics.
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_the_launcher_is_an_error_and_not_the_end_of_the_runner() {
+    let play = Play::new();
+    play.launcher.fail_submission(SubmitFault::Panics);
+    let worker = play.start("a");
+    let id = play.push("main").await;
+    play.run(id).await;
+    play.launcher.panic_in_polls(3);
+    play.until(id, |job| job.state.unreachable_since.is_some()).await;
+    play.ends_as(id, Stage::Succeeded, "").await;
+    assert_eq!((play.attempts(id), play.launcher.submissions()), (vec![1], 2));
+    assert!(worker.is_alive());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_catalog_admission_or_observer_costs_time_and_nothing_else() {
+    let play = Play::new();
+    play.book.change(|entry| entry.panics = true);
+    let worker = play.start_with("a", play.queue.clone(), |options| {
+        options.observer =
+            Arc::new(|_: &Job, _: &Moment| std::panic::resume_unwind(Box::new("as it was told")));
+    });
+    let id = play.push("main").await;
+    let waits = play.until(id, |job| job.state.waits_for == Some(Wait::Backoff)).await.state;
+    assert_eq!((waits.stage, waits.attempt), (Stage::Queued, 0));
+    play.book.change(|entry| {
+        entry.panics = false;
+        entry.admission = Arc::new(Asks(|_: &Job, _: Timestamp, _: &Fleet| -> Admit {
+            std::panic::resume_unwind(Box::new("as it was told"))
+        }));
+    });
+    sleep(5 * MINUTE).await;
+    assert_eq!(play.job(id).await.state.stage, Stage::Queued);
+    play.book.change(|entry| entry.admission = Arc::new(Always));
+    play.ends_as(id, Stage::Succeeded, "").await;
+    assert!(worker.is_alive());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_launcher_that_the_configuration_does_not_have_is_waited_for() {
+    let play = Play::with(Recipe { launcher: "a100".into(), ..recipe() });
+    let _worker = play.start("a");
+    let id = play.push("main").await;
+    let waits = play.until(id, |job| job.state.waits_for.is_some()).await.state;
+    assert!(waits.reason.unwrap().detail.contains("`a100`"));
+}

@@ -1,0 +1,92 @@
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use swifthook_core::*;
+use swifthook_queue::MemoryQueue;
+
+/// What stands between a runner and the queue: it fails, or never answers, as a test wants.
+pub(crate) struct Between {
+    queue: Arc<MemoryQueue>,
+    rule: Mutex<Rule>,
+}
+
+#[derive(Clone, Copy)]
+enum Rule {
+    Open,
+    Fails,
+    Silent,
+    Swallows(fn(&Event) -> bool),
+}
+
+impl Between {
+    pub(crate) fn new(queue: Arc<MemoryQueue>) -> Arc<Self> {
+        Arc::new(Self { queue, rule: Mutex::new(Rule::Open) })
+    }
+
+    pub(crate) fn open(&self) {
+        self.set(Rule::Open);
+    }
+
+    /// From now on every question fails.
+    pub(crate) fn fail(&self) {
+        self.set(Rule::Fails);
+    }
+
+    /// From now on no question is answered.
+    pub(crate) fn fall_silent(&self) {
+        self.set(Rule::Silent);
+    }
+
+    /// Events of this kind get lost on their way, and whoever sent one waits for ever.
+    pub(crate) fn swallow(&self, kind: fn(&Event) -> bool) {
+        self.set(Rule::Swallows(kind));
+    }
+
+    fn set(&self, rule: Rule) {
+        *self.rule.lock().expect("nothing panics under this lock") = rule;
+    }
+
+    async fn pass(&self, event: Option<&Event>) -> Result<(), QueueError> {
+        let rule = *self.rule.lock().expect("nothing panics under this lock");
+        match (rule, event) {
+            (Rule::Fails, _) => Err(QueueError::store("the store is out of order")),
+            (Rule::Silent, _) => std::future::pending().await,
+            (Rule::Swallows(kind), Some(event)) if kind(event) => std::future::pending().await,
+            _ => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl Intake for Between {
+    async fn accept(&self, decided: &Decided) -> Result<Receipt, IntakeError> {
+        self.queue.accept(decided).await
+    }
+}
+
+#[async_trait]
+impl JobQueue for Between {
+    async fn claim(&self, worker: &Worker) -> Result<Option<Claimed>, QueueError> {
+        self.pass(None).await?;
+        self.queue.claim(worker).await
+    }
+
+    async fn apply(&self, lease: &Lease, event: Event) -> Result<Job, QueueError> {
+        self.pass(Some(&event)).await?;
+        self.queue.apply(lease, event).await
+    }
+
+    async fn command(&self, job: JobId, what: Command, who: &Actor) -> Result<Job, QueueError> {
+        self.queue.command(job, what, who).await
+    }
+
+    async fn renew(&self, leases: &[(Lease, Option<Progress>)]) -> Result<Vec<Renewal>, QueueError> {
+        self.pass(None).await?;
+        self.queue.renew(leases).await
+    }
+
+    async fn sweep(&self) -> Result<Swept, QueueError> {
+        self.pass(None).await?;
+        self.queue.sweep().await
+    }
+}
