@@ -28,7 +28,16 @@ impl<Q: JobQueue + History> Store for Q {}
 /// What came about in a world, by kind, and how often: a test looks whether its worlds were worth living in.
 pub type Summary = BTreeMap<&'static str, usize>;
 
-/// Lives through the world of `seed`: half an hour in which pushes come, people cancel and retry, workers crash, sleep
+/// What came about in a world.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Life {
+    /// By kind.
+    pub summary: Summary,
+    /// Line by line, with the end of each job at last.
+    pub story: String,
+}
+
+/// Lives through the world of `seed`: twelve minutes in which pushes come, people cancel and retry, workers crash, sleep
 /// and shut down, and launcher, store and git fail; then quiet, until every job has ended.
 ///
 /// `queue` makes the queue, and `employ` puts a runner on a seat.
@@ -46,7 +55,7 @@ pub async fn live<Q: Store + 'static>(
     seed: u64,
     queue: impl FnOnce(Clock) -> Q,
     employ: impl Fn(Seat) -> Employee,
-) -> Result<Summary, String> {
+) -> Result<Life, String> {
     let clock = clock();
     let mut world = World::new(seed, clock.clone(), Arc::new(queue(clock)), employ);
     world.begin();
@@ -138,7 +147,7 @@ impl<Q: Store + 'static, E: Fn(Seat) -> Employee> World<Q, E> {
     }
 
     async fn step(&mut self) {
-        let pause = self.random.within(Duration::from_millis(1)..Duration::from_secs(20));
+        let pause = self.random.within(Duration::from_millis(1)..Duration::from_secs(8));
         sleep(pause).await;
         self.come_back();
         match self.random.below(20) {
@@ -217,7 +226,8 @@ impl<Q: Store + 'static, E: Fn(Seat) -> Employee> World<Q, E> {
         let jobs: Vec<Job> = self.jobs().await.into_iter().filter(|job| fits(job.state.stage)).collect();
         let Some(job) = self.random.pick(&jobs) else { return };
         if self.queue.command(job.id, what, &Actor("mona".into())).await.is_ok() {
-            self.note(kind, &job.id.to_string());
+            let name = named(job);
+            self.note(kind, &name);
         }
     }
 
@@ -227,7 +237,7 @@ impl<Q: Store + 'static, E: Fn(Seat) -> Employee> World<Q, E> {
             if job.state.stage == Stage::Held && !job.state.needs_diff() {
                 let answer = self.queue.command(job.id, Command::Approve, &Actor("mona".into())).await;
                 if answer.is_ok() {
-                    self.note("approval", &job.id.to_string());
+                    self.note("approval", &named(&job));
                 }
             }
         }
@@ -384,7 +394,7 @@ impl<Q: Store + 'static, E: Fn(Seat) -> Employee> World<Q, E> {
         self.jobs().await.iter().all(|job| job.state.stage.is_final())
     }
 
-    async fn judge(mut self) -> Result<Summary, String> {
+    async fn judge(mut self) -> Result<Life, String> {
         // Whoever has just finished a job is given the time to know it.
         sleep(Duration::from_secs(60)).await;
         for (delivery, decided) in &self.deliveries {
@@ -396,7 +406,11 @@ impl<Q: Store + 'static, E: Fn(Seat) -> Employee> World<Q, E> {
         }
         let runs = self.launcher.runs();
         for job in self.jobs().await {
-            *self.summary.entry(job.state.stage.word()).or_default() += 1;
+            let state = &job.state;
+            *self.summary.entry(state.stage.word()).or_default() += 1;
+            let (name, at) = (named(&job), state.finished_at);
+            writeln!(self.story, "{name}: {}, attempt {}, at {at:?}", state.stage, state.attempt)
+                .expect("a string takes everything");
             self.wrongs.extend(scene::wrong_end(&job, &runs));
         }
         for worker in &self.workers {
@@ -407,8 +421,9 @@ impl<Q: Store + 'static, E: Fn(Seat) -> Employee> World<Q, E> {
             }
         }
         *self.summary.entry("run").or_default() += runs.len();
+        self.note("end", "of the world");
         if self.wrongs.is_empty() {
-            return Ok(self.summary);
+            return Ok(Life { summary: self.summary, story: self.story });
         }
         self.wrongs.dedup();
         Err(format!("seed {}:\n{}\n\nwhat came before:\n{}", self.seed, self.wrongs.join("\n"), self.story))
@@ -420,7 +435,13 @@ impl<Q: Store + 'static, E: Fn(Seat) -> Employee> World<Q, E> {
     }
 }
 
+/// A job by what tells it apart in every life of this world: its id does not.
+fn named(job: &Job) -> String {
+    let change = &job.change;
+    format!("{} of {} run {} for {}", change.recipe, change.head.short(), change.run, change.ref_name)
+}
+
 /// How long things go wrong.
-const CHAOS: Duration = Duration::from_secs(30 * 60);
+const CHAOS: Duration = Duration::from_secs(12 * 60);
 /// How long everything may take to end after that.
 const QUIET: Duration = Duration::from_secs(24 * 3_600);

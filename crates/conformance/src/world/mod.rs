@@ -19,7 +19,7 @@ mod workspace;
 
 pub use clock::{Clock, clock};
 pub use launcher::{Course, Ending, RunRecord, ScriptedLauncher, SubmitFault};
-pub use life::{Store, Summary, live};
+pub use life::{Life, Store, Summary, live};
 pub use pushes::{decided, push, repository};
 pub use random::Random;
 pub use seat::{Employee, Seat};

@@ -40,5 +40,5 @@ pub fn repository() -> RepoName {
 }
 
 fn commit(number: u64) -> Option<CommitSha> {
-    CommitSha::parse(&format!("{number:040x}")).expect("forty digits")
+    CommitSha::parse(&format!("{number:012x}{number:028x}")).expect("forty digits")
 }

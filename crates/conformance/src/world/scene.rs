@@ -47,7 +47,7 @@ pub(super) fn diff(random: &mut Random) -> Result<ChangeSet, WorkspaceError> {
 }
 
 pub(super) fn course(random: &mut Random) -> Course {
-    let longest = if random.once_in(8) { 1_800 } else { 240 };
+    let longest = if random.once_in(8) { 600 } else { 90 };
     let ending = match random.below(10) {
         0 => Ending::Exits(1),
         1 => Ending::Exits(75),
