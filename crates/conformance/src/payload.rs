@@ -167,7 +167,7 @@ pub fn form(json: &[u8]) -> Bytes {
     for &byte in json {
         match byte.is_ascii_alphanumeric() {
             true => body.push(byte),
-            false => body.extend_from_slice(format!("%{byte:02X}").as_bytes()),
+            false => body.extend([b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]),
         }
     }
     body.into()
@@ -188,5 +188,6 @@ fn commit(id: &str, modified: &[&str]) -> Value {
     })
 }
 
+const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
 const PLACEHOLDER: &str = "0123456789abcdef0123456789abcdef01234567";
 const COMMITS: &str = "\"commits\":[";
