@@ -35,10 +35,11 @@
 //!   [`PeerAddr`](swifthook_core::PeerAddr) among the request's extensions, which goes first.
 //! - **A tokio runtime** with timers. Bodies over 1 MiB are verified on its blocking threads.
 //!
-//! # Panics
+//! # When something of yours fails
 //!
-//! A policy or an intake that panics is answered with 503, and the connection goes on. With `panic = "abort"`
-//! nothing can be caught.
+//! An intake that fails, panics, or takes longer than [`ACCEPT_DEADLINE`](swifthook_core::ACCEPT_DEADLINE) is
+//! answered with 503, and so is a policy that panics; the connection goes on. With `panic = "abort"` nothing can be
+//! caught. The cause is told to nobody: an intake logs its own.
 
 mod receive;
 mod service;

@@ -17,6 +17,9 @@ use swifthook_core::{
 use tokio::time::{Instant, timeout};
 
 /// Takes a delivery up to its verdicts.
+///
+/// The same loop is in swifthook-axum: adapters see nothing but core, and the list of swifthook-conformance holds
+/// them to the same replies.
 pub(crate) async fn receive<B>(
     receiver: &Current,
     head: &Parts,
@@ -26,12 +29,21 @@ pub(crate) async fn receive<B>(
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
-    match read(receiver, head, peer, &mut body).await {
-        Ok(reading) => finish(reading).await,
+    let mut reading = match receiver.load().begin(head.uri.path(), head, peer) {
+        Ok(reading) => reading,
         Err(refusal) => {
-            if !matches!(refusal, Refusal::TooSlow | Refusal::Interrupted) {
-                drain(head, body);
+            // Who asked for `100-continue` waits for our reply, and to read would be to tell him to send.
+            if !head.headers.contains_key(header::EXPECT) {
+                drain(body);
             }
+            return Err(refusal);
+        }
+    };
+    match read(&mut reading, &mut body).await {
+        Ok(()) => finish(reading).await,
+        Err(refusal @ (Refusal::TooSlow | Refusal::Interrupted)) => Err(refusal),
+        Err(refusal) => {
+            drain(body);
             Err(refusal)
         }
     }
@@ -46,16 +58,10 @@ pub(crate) async fn answer(outcome: Result<Outcome, Refusal>, intake: &dyn Intak
     reply(&outcome, receipt.as_ref())
 }
 
-async fn read<B>(
-    receiver: &Current,
-    head: &Parts,
-    peer: Option<IpAddr>,
-    body: &mut B,
-) -> Result<Reading, Refusal>
+async fn read<B>(reading: &mut Reading, body: &mut B) -> Result<(), Refusal>
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let mut reading = receiver.load().begin(head.uri.path(), head, peer)?;
     let started = Instant::now();
     while !body.is_end_stream() {
         let patience = reading.patience(started.elapsed());
@@ -64,7 +70,7 @@ where
         }
         match timeout(patience, body.frame()).await {
             Err(_) => return Err(Refusal::TooSlow),
-            Ok(None) => break,
+            Ok(None) => return Ok(()),
             Ok(Some(Err(_))) => return Err(Refusal::Interrupted),
             Ok(Some(Ok(frame))) => {
                 if let Ok(chunk) = frame.into_data() {
@@ -73,7 +79,7 @@ where
             }
         }
     }
-    Ok(reading)
+    Ok(())
 }
 
 /// A large body takes tens of milliseconds to verify and parse: too long for a thread that serves others.
@@ -94,7 +100,7 @@ async fn accept(intake: &dyn Intake, decided: &Decided) -> Result<Receipt, Intak
     let mut accepted = pin!(async { intake.accept(decided).await });
     let caught = poll_fn(|context| {
         catch_unwind(AssertUnwindSafe(|| accepted.as_mut().poll(context)))
-            .unwrap_or_else(|_| Poll::Ready(Err(IntakeError::permanent("the intake panicked"))))
+            .unwrap_or_else(|_| Poll::Ready(Err(IntakeError::passing("the intake panicked"))))
     });
     timeout(ACCEPT_DEADLINE, caught)
         .await
@@ -103,12 +109,12 @@ async fn accept(intake: &dyn Intake, decided: &Decided) -> Result<Receipt, Intak
 
 /// Reads on behind a refusal, so that it arrives: closing a connection on unread bytes makes the other side's
 /// kernel throw away what it has received, and a client that sends its whole body before it looks would see no
-/// reply. Who asked for `100-continue` waits for ours instead, and reading would tell him to send.
-fn drain<B>(head: &Parts, mut body: B)
+/// reply.
+fn drain<B>(mut body: B)
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
-    if body.is_end_stream() || head.headers.contains_key(header::EXPECT) {
+    if body.is_end_stream() {
         return;
     }
     tokio::spawn(timeout(DRAIN_TIME, async move {

@@ -6,17 +6,23 @@
 //!
 //! [`http_list!`](crate::http_list) makes a test of each check, and leaves none out:
 //!
-//! ```ignore
-//! use swifthook_conformance::http::Serving;
+//! ```
+//! use std::sync::Arc;
 //!
+//! use swifthook_conformance::http::Serving;
+//! use swifthook_core::{Current, Intake};
+//! use tokio::net::TcpListener;
+//!
+//! # mod my_adapter {
+//! #     use super::*;
+//! #     pub async fn serve(_: TcpListener, _: Arc<Current>, _: Arc<dyn Intake>) {}
+//! # }
 //! fn serve(listener: TcpListener, receiver: Arc<Current>, intake: Arc<dyn Intake>) -> Serving {
-//!     Box::pin(async move {
-//!         let app = swifthook_axum::routes("/webhook", receiver, intake);
-//!         axum::serve(listener, app).await.expect("it serves until it is dropped");
-//!     })
+//!     Box::pin(my_adapter::serve(listener, receiver, intake))
 //! }
 //!
 //! swifthook_conformance::http_list!(serve);
+//! # fn main() {}
 //! ```
 //!
 //! The hooks of the list are at `/webhook` and `/other`; the server must take deliveries at both, and know the
