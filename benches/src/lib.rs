@@ -1,1 +1,4 @@
-//! Benchmarks of swifthook.
+//! What the benchmarks of swifthook share.
+
+pub mod payload;
+pub mod turns;

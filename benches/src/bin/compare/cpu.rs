@@ -3,7 +3,9 @@ use std::fs;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::body::{Requests, Size};
+use swifthook_benches::payload::Size;
+
+use crate::body::Requests;
 use crate::load;
 use crate::server::Server;
 use crate::site::{Recipe, Site};

@@ -1,7 +1,9 @@
 use std::error::Error;
 use std::rc::Rc;
 
-use crate::body::{Requests, Size};
+use swifthook_benches::payload::Size;
+
+use crate::body::Requests;
 use crate::site::{Recipe, Site};
 use crate::{load, mark};
 
