@@ -1,6 +1,6 @@
 use std::fmt;
 
-use globset::{Candidate, GlobBuilder, GlobMatcher};
+use super::glob::Glob;
 
 /// An ordered list of globs; the last one that matches decides, and a leading `!` takes back.
 #[derive(Clone, Debug)]
@@ -13,7 +13,7 @@ pub(super) struct Globs {
 #[derive(Clone, Debug)]
 struct Pattern {
     takes_back: bool,
-    glob: GlobMatcher,
+    glob: Glob,
 }
 
 /// A pattern is no glob, or a list of them cannot match.
@@ -47,8 +47,7 @@ impl Globs {
 
     /// Whether the last pattern that matches does not take back.
     pub(super) fn matches(&self, name: &[u8]) -> bool {
-        let candidate = Candidate::from_bytes(name);
-        let last = self.patterns.iter().rev().find(|pattern| pattern.glob.is_match_candidate(&candidate));
+        let last = self.patterns.iter().rev().find(|pattern| pattern.glob.is_match(name));
         last.is_some_and(|pattern| !pattern.takes_back)
     }
 }
@@ -69,8 +68,7 @@ impl Pattern {
         if text.is_empty() {
             return Err(invalid("it is empty".to_owned()));
         }
-        let glob = GlobBuilder::new(text).literal_separator(true).build();
-        let glob = glob.map_err(|error| invalid(error.kind().to_string()))?;
-        Ok(Self { takes_back, glob: glob.compile_matcher() })
+        let glob = Glob::parse(text).map_err(|error| invalid(error.kind().to_string()))?;
+        Ok(Self { takes_back, glob })
     }
 }

@@ -40,6 +40,7 @@
 //! they match no character outside ASCII; `*` and `{…}` do. A name that begins with `!` is written `[!]…`, and
 //! every other special character can be written with a `\` before it.
 
+mod glob;
 mod globs;
 mod logic;
 mod merge_queue;

@@ -33,11 +33,16 @@ impl PathFilter {
     /// Whether the last pattern that matches `path` does not take it back.
     #[must_use]
     pub fn matches(&self, path: &str) -> bool {
-        self.0.is_empty() || self.0.matches(path.as_bytes())
+        self.matches_raw(path.as_bytes())
+    }
+
+    pub(crate) fn matches_raw(&self, path: &[u8]) -> bool {
+        self.0.is_empty() || self.0.matches(path)
     }
 
     fn first_match<'a>(&self, paths: &'a Paths) -> Option<&'a str> {
-        paths.iter().map(|(path, _)| path).find(|path| self.matches(path))
+        let position = paths.raw().position(|(path, _)| self.matches_raw(path))?;
+        Some(paths.path_at(position))
     }
 
     fn none_of(&self, paths: &Paths) -> Reason {

@@ -61,10 +61,23 @@ impl Paths {
         self.entries.is_empty()
     }
 
+    /// Every entry in bytes, in order: a path that is only compared need not be proved to be text first.
+    pub(crate) fn raw(&self) -> impl DoubleEndedIterator<Item = (&[u8], Change)> + ExactSizeIterator + '_ {
+        self.entries.iter().map(|entry| (self.bytes_of(entry), entry.change))
+    }
+
+    /// The path of the entry at that position.
+    pub(crate) fn path_at(&self, position: usize) -> &str {
+        self.text_of(&self.entries[position])
+    }
+
     fn text_of(&self, entry: &Entry) -> &str {
+        std::str::from_utf8(self.bytes_of(entry)).expect("entries are made from whole strings only")
+    }
+
+    fn bytes_of(&self, entry: &Entry) -> &[u8] {
         let buffer = if entry.is_decoded { &self.decoded } else { &self.text };
-        let bytes = &buffer[entry.start as usize..entry.end as usize];
-        std::str::from_utf8(bytes).expect("entries are made from whole strings only")
+        &buffer[entry.start as usize..entry.end as usize]
     }
 }
 

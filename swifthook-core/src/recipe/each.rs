@@ -34,17 +34,18 @@ impl Each {
         };
         let mut seen = HashSet::new();
         let mut files: Vec<_> = paths
-            .iter()
+            .raw()
+            .enumerate()
             .rev()
-            .filter(|(path, _)| self.matches(path) && seen.insert(*path))
-            .filter(|(_, change)| *change == Change::Present)
-            .map(|(path, _)| path)
+            .filter(|(_, (path, _))| self.matches(path) && seen.insert(*path))
+            .filter(|(_, (_, change))| *change == Change::Present)
+            .map(|(position, _)| paths.path_at(position))
             .collect();
         files.reverse();
         Ok(files)
     }
 
-    fn matches(&self, path: &str) -> bool {
-        self.files.matches(path) && self.paths.as_ref().is_none_or(|paths| paths.matches(path))
+    fn matches(&self, path: &[u8]) -> bool {
+        self.files.matches_raw(path) && self.paths.as_ref().is_none_or(|paths| paths.matches_raw(path))
     }
 }
