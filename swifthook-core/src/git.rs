@@ -97,6 +97,14 @@ impl RefName {
         }
     }
 
+    /// What stands before the name in the full ref.
+    pub(crate) fn prefix(&self) -> &'static str {
+        match self {
+            Self::Branch(_) => "refs/heads/",
+            Self::Tag(_) => "refs/tags/",
+        }
+    }
+
     /// `branch` or `tag`: the part of the change key that keeps the two apart.
     #[must_use]
     pub fn kind(&self) -> &'static str {
@@ -110,10 +118,7 @@ impl RefName {
 /// The full ref: `refs/heads/main`.
 impl fmt::Display for RefName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Branch(name) => write!(f, "refs/heads/{name}"),
-            Self::Tag(name) => write!(f, "refs/tags/{name}"),
-        }
+        write!(f, "{}{}", self.prefix(), self.name())
     }
 }
 

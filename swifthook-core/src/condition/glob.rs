@@ -3,8 +3,8 @@ use globset::{GlobBuilder, GlobMatcher};
 /// One glob, in globset's dialect with `*` stopping at `/`.
 ///
 /// Nearly all patterns that people write are a beginning and an end with one gap between them. Those are compared
-/// as they are, which takes a few nanoseconds where globset's regular expression takes some thirty to a hundred;
-/// a large push has hundreds of thousands of paths. Everything else is left to globset, and a property test holds
+/// as they are, which takes a nanosecond or two where globset takes 25 to 70, and a large push has hundreds of
+/// thousands of paths. Everything else is left to globset, and a property test holds
 /// the two to the same answers.
 #[derive(Clone, Debug)]
 pub(super) struct Glob(Shape);
@@ -66,27 +66,37 @@ impl Shape {
                 },
             },
         };
-        // What follows a gap of any depth is the end of the last part: no `/` may be in it that the star cannot pass.
-        let is_plain = !tail.contains('*') && !(matches!(gap, Gap::Anything) && tail.contains('/'));
-        is_plain.then(|| Self::Gap { head: head.as_bytes().into(), gap, tail: tail.as_bytes().into() })
+        // The star of `**/*` cannot pass a `/` that comes later.
+        let has_more = tail.contains('*') || (matches!(gap, Gap::Anything) && tail.contains('/'));
+        (!has_more).then(|| Self::Gap { head: head.as_bytes().into(), gap, tail: tail.as_bytes().into() })
     }
 }
 
 impl Gap {
-    #[inline]
     fn fits_between(self, head: &[u8], tail: &[u8], name: &[u8]) -> bool {
-        let Some(rest) = name.strip_prefix(head) else {
+        let is_long_enough = name.len() >= head.len() + tail.len();
+        if !is_long_enough || !begins_with(name, head) || !ends_with(name, tail) {
             return false;
-        };
-        let Some(gap) = rest.strip_suffix(tail) else {
-            return false;
-        };
+        }
+        let gap = &name[head.len()..name.len() - tail.len()];
         match self {
             Self::Anything => true,
             Self::Name => !gap.contains(&b'/'),
             Self::Directories => gap.last().is_none_or(|last| *last == b'/'),
         }
     }
+}
+
+/// Looks at the first byte before it calls on `memcmp`: that settles most comparisons, and an empty `text`, which
+/// points nowhere, costs the AVX-512 `memcmp` of glibc some 40 ns.
+#[inline]
+fn begins_with(name: &[u8], text: &[u8]) -> bool {
+    text.first().is_none_or(|first| name.first() == Some(first) && name.starts_with(text))
+}
+
+#[inline]
+fn ends_with(name: &[u8], text: &[u8]) -> bool {
+    text.last().is_none_or(|last| name.last() == Some(last) && name.ends_with(text))
 }
 
 #[cfg(test)]

@@ -75,8 +75,9 @@ impl Recipe {
     /// Repository, ref, recipe and path. Neither of the first two can have a colon in it, and
     /// [`Recipe::problems`] keeps it out of the third, so no two tuples give one text.
     fn own_group(&self, push: &Push, config: Option<&str>) -> String {
+        let (prefix, name) = (push.ref_name.prefix(), push.ref_name.name());
         let path = config.unwrap_or_default();
-        format!("{}:{}:{}:{path}", push.repository, push.ref_name, self.name)
+        [push.repository.as_str(), ":", prefix, name, ":", &self.name, ":", path].concat()
     }
 }
 

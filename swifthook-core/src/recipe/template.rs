@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::git::RefName;
+use crate::git::{CommitSha, RefName};
 use crate::id::JobId;
 use crate::push::Push;
 
@@ -13,12 +13,12 @@ use crate::push::Push;
 /// itself, so JSON and brace globs need no escaping. Each template fills exactly one argument: what a field holds
 /// is neither split nor interpreted, whatever characters it has.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Template(Vec<Part>);
+pub struct Template(Arc<[Part]>);
 
 /// A template filled at intake. Only what the run itself decides is still open.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Argument(Vec<Part>);
+pub struct Argument(Arc<[Part]>);
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -90,7 +90,7 @@ impl Template {
         if !literal.is_empty() || parts.is_empty() {
             parts.push(Part::Text(literal));
         }
-        Ok(Self(parts))
+        Ok(Self(parts.into()))
     }
 
     /// The fields it has, in order.
@@ -104,25 +104,38 @@ impl Template {
     /// Fills what is known at intake.
     #[must_use]
     pub fn fill(&self, recipe: &str, push: &Push, path: Option<&str>) -> Argument {
-        let filled = |part: &Part| match part {
-            Part::Field(field) if !field.is_late() => Part::Text(field.of_push(recipe, push, path)),
-            other => other.clone(),
-        };
-        Argument(self.0.iter().map(filled).collect())
+        if self.fields().all(Field::is_late) {
+            return Argument(self.0.clone());
+        }
+        let mut parts = Vec::with_capacity(self.0.len());
+        let mut text = String::new();
+        for part in &*self.0 {
+            match part {
+                Part::Text(literal) => text.push_str(literal),
+                Part::Field(field) if field.is_late() => {
+                    parts.push(Part::Text(std::mem::take(&mut text)));
+                    parts.push(Part::Field(*field));
+                }
+                Part::Field(field) => field.add_to(&mut text, recipe, push, path),
+            }
+        }
+        parts.push(Part::Text(text));
+        parts.retain(|part| *part != Part::Text(String::new()));
+        Argument(parts.into())
     }
 }
 
 impl Argument {
     /// An argument that is complete already.
     pub fn text(text: impl Into<String>) -> Self {
-        Self(vec![Part::Text(text.into())])
+        Self([Part::Text(text.into())].into())
     }
 
     /// Fills what the run decides.
     #[must_use]
     pub fn finish(&self, job: JobId, run_dir: &str, output_dir: &str) -> String {
         let mut whole = String::new();
-        for part in &self.0 {
+        for part in &*self.0 {
             match part {
                 Part::Text(text) => whole.push_str(text),
                 Part::Field(Field::Job) => whole.push_str(&job.to_string()),
@@ -211,21 +224,24 @@ impl Field {
         Self::ALL.into_iter().find(|field| field.name() == word)
     }
 
-    fn of_push(self, recipe: &str, push: &Push, path: Option<&str>) -> String {
+    /// Adds what it is of that push; nothing for what only the run knows.
+    fn add_to(self, text: &mut String, recipe: &str, push: &Push, path: Option<&str>) {
         let path = path.unwrap_or_default();
-        match (self, &push.ref_name) {
-            (Self::Repository, _) => push.repository.to_string(),
-            (Self::Ref, name) => name.to_string(),
-            (Self::Branch, RefName::Branch(name)) | (Self::Tag, RefName::Tag(name)) => name.to_string(),
-            (Self::Commit, _) => push.head.as_ref().map(ToString::to_string).unwrap_or_default(),
-            (Self::ShortCommit, _) => {
-                push.head.as_ref().map(|sha| sha.short().to_owned()).unwrap_or_default()
+        let part = match (self, &push.ref_name) {
+            (Self::Repository, _) => push.repository.as_str(),
+            (Self::Ref, name) => {
+                text.push_str(name.prefix());
+                name.name()
             }
-            (Self::Path, _) => path.to_owned(),
-            (Self::Stem, _) => stem(path).to_owned(),
-            (Self::Recipe, _) => recipe.to_owned(),
-            (Self::Branch | Self::Tag | Self::Job | Self::RunDir | Self::OutputDir, _) => String::new(),
-        }
+            (Self::Branch, RefName::Branch(name)) | (Self::Tag, RefName::Tag(name)) => name,
+            (Self::Commit, _) => push.head.as_ref().map_or("", CommitSha::as_str),
+            (Self::ShortCommit, _) => push.head.as_ref().map_or("", CommitSha::short),
+            (Self::Path, _) => path,
+            (Self::Stem, _) => stem(path),
+            (Self::Recipe, _) => recipe,
+            (Self::Branch | Self::Tag | Self::Job | Self::RunDir | Self::OutputDir, _) => "",
+        };
+        text.push_str(part);
     }
 }
 
