@@ -60,8 +60,7 @@ fn store(directory: &Path, generation: u32) -> PathBuf {
 }
 
 fn open(path: &Path, clock: &TestClock) -> Arc<SqliteQueue> {
-    let mut options = Options::default();
-    options.clock = clock.clock();
+    let options = Options { clock: clock.clock(), ..Options::default() };
     Arc::new(SqliteQueue::open(path, options).expect("the store opens"))
 }
 

@@ -40,10 +40,14 @@ impl<S: Store> Rules<'_, S> {
             if rival.stage.is_active() && job.spec.superseded != Superseding::CancelRunning {
                 continue;
             }
-            let Some(mut entry) = self.store.entry(rival.id)? else { continue };
-            if rival.stage.is_active()
-                && (entry.job.state.evidence.is_some() || entry.job.state.stop.is_some())
-            {
+            let mut entry = match self.store.entry(rival.id) {
+                Ok(Some(entry)) => entry,
+                // What is damaged can neither run nor give way, and is no reason to refuse what is newer.
+                Ok(None) | Err(QueueError::Store { is_permanent: true, .. }) => continue,
+                Err(error) => return Err(error),
+            };
+            let state = &entry.job.state;
+            if state.stage.is_active() && (state.evidence.is_some() || state.stop.is_some()) {
                 continue;
             }
             entry.job.superseded_by = Some(job.id);

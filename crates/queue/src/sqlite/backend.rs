@@ -15,14 +15,11 @@ use tokio::sync::{Semaphore, watch};
 use super::config::{OpenError, Options};
 use super::ignored::Ignored;
 use super::lock::Lock;
-use super::names::Names;
 use super::reader::{self, Readers};
-use super::rows::{self, RowError};
+use super::rows::RowError;
 use super::transaction::Transaction;
 use super::work::Question;
 use super::writer::{Message, Writer};
-use super::{codec, schema};
-use crate::chain::{Chains, MOVES_KEPT};
 use crate::clock::Clock;
 use crate::ids::Ids;
 use crate::rules::{Rules, Submission};
@@ -52,22 +49,9 @@ impl SqliteQueue {
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
         let path = path.as_ref();
         let lock = Lock::take(path)?;
-        let connection = schema::open(path, &options)?;
-        let refused = |source| OpenError::Sqlite { path: path.into(), source };
-        let ids = Arc::new(Ids::after(last_id(&connection).map_err(refused)?));
-        let chains = read_chains(&connection).map_err(refused)?;
         let (messages, received) = channel();
-        let (ignored, news) = (Arc::new(Ignored::default()), watch::Sender::default());
-        let writer = Writer {
-            path: path.into(),
-            options: options.clone(),
-            connection,
-            names: Names::default(),
-            chains,
-            ids: ids.clone(),
-            ignored: ignored.clone(),
-            news: news.clone(),
-        };
+        let writer = Writer::open(path, options.clone())?;
+        let (ids, ignored, news) = (writer.ids.clone(), writer.ignored.clone(), writer.news.clone());
         let thread = std::thread::Builder::new().name("swifthook-store".into()).spawn(move || {
             writer.serve(&received);
             // Only when nothing more can be written is the store another's.
@@ -214,34 +198,6 @@ impl History for SqliteQueue {
     async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, QueueError> {
         self.read(move |connection| reader::delivery(connection, id)).await
     }
-}
-
-/// The greatest number of an id in the store.
-fn last_id(connection: &Connection) -> rusqlite::Result<u64> {
-    let sql =
-        "SELECT max(ifnull((SELECT max(id) FROM jobs), 0), ifnull((SELECT max(id) FROM deliveries), 0))";
-    connection.query_row(sql, (), |row| row.get::<_, i64>(0)).map(i64::cast_unsigned)
-}
-
-/// How refs moved, by the last receipts. What cannot be read is left out: it only helps to order changes.
-fn read_chains(connection: &Connection) -> rusqlite::Result<Chains> {
-    let sql = "SELECT names.name, d.before, d.head FROM deliveries d LEFT JOIN names ON names.id = d.place \
-               WHERE d.head IS NOT NULL ORDER BY d.id DESC LIMIT ?1";
-    let mut statement = connection.prepare(sql)?;
-    let mut found = statement.query((i64::try_from(MOVES_KEPT).unwrap_or(i64::MAX),))?;
-    let mut moves = Vec::new();
-    while let Some(row) = found.next()? {
-        let before = rows::optional_blob(row, 1).ok().flatten().map(codec::commit);
-        let (Ok(place), Ok(head)) = (rows::place(row, 0), rows::blob(row, 2)) else { continue };
-        if let (Ok(before), Ok(head)) = (before.transpose(), codec::commit(head)) {
-            moves.push((place, before, head));
-        }
-    }
-    let mut chains = Chains::default();
-    for (place, before, head) in moves.iter().rev() {
-        chains.record(place, before.as_ref(), head);
-    }
-    Ok(chains)
 }
 
 /// How many requests may be under way.

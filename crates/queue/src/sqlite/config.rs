@@ -4,7 +4,6 @@ use crate::clock::{Clock, system_clock};
 
 /// How a store on SQLite is opened.
 #[derive(Clone)]
-#[non_exhaustive]
 pub struct Options {
     /// Where it takes the time from.
     pub clock: Clock,

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, Params, params};
 use swifthook_core::Timestamp;
 
-use super::codec;
-use super::rows::{self, RowError, entries, rivals};
+use super::rows::{self, RowError, entries, readable, rivals};
 use crate::store::{Entry, Rival};
 
 /// The oldest active job without a living lease that a worker on `host` can answer for.
@@ -73,7 +72,7 @@ pub(super) fn rivals(
         let mut statement = connection.prepare_cached(sql)?;
         let mut rows = statement.query(params![group, pushed_at, most])?;
         while let Some(row) = rows.next()? {
-            found.push(rows::rival(row)?);
+            found.extend(readable(rows::rival(row))?);
         }
         Ok(())
     };
@@ -99,8 +98,7 @@ pub(super) fn rivals(
     Ok(found)
 }
 
-/// The first row that can be read and is wanted. What cannot be read is told and passed by, so that one damaged row
-/// does not keep every worker from its work.
+/// The first row that can be read and is wanted.
 fn first(
     connection: &Connection,
     sql: &str,
@@ -110,14 +108,8 @@ fn first(
     let mut statement = connection.prepare_cached(sql)?;
     let mut rows = statement.query(params)?;
     while let Some(row) = rows.next()? {
-        match rows::entry(row) {
-            Ok(entry) if is_wanted(&entry) => return Ok(Some(entry)),
-            Ok(_) => {}
-            Err(RowError::Corrupt(error)) => {
-                let job = swifthook_core::JobId(codec::whole(row.get(0)?, row.get(1)?));
-                tracing::error!(%job, error = &error as &dyn std::error::Error, "passed by a job that cannot be read");
-            }
-            Err(error) => return Err(error),
+        if let Some(entry) = readable(rows::entry(row))?.filter(&is_wanted) {
+            return Ok(Some(entry));
         }
     }
     Ok(None)

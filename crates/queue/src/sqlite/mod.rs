@@ -14,6 +14,7 @@ mod names;
 mod reader;
 mod rows;
 mod schema;
+mod start;
 mod transaction;
 mod work;
 mod writer;

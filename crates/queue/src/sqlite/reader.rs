@@ -5,7 +5,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 use swifthook_core::{Delivery, DeliveryId, Job, JobFilter, JobId, QueueError, TimelineEntry};
 
-use super::rows::{self, LINES, RowError, deliveries, entries};
+use super::rows::{self, LINES, RowError, deliveries, entries, readable};
 use super::{codec, names, schema};
 use crate::rules::{with_beginning, with_specs};
 
@@ -123,21 +123,9 @@ pub(super) fn delivery(connection: &Connection, id: DeliveryId) -> Result<Option
 fn dressed(connection: &Connection, delivery: Delivery) -> Result<Delivery, RowError> {
     let mut jobs = Vec::new();
     for id in &delivery.jobs {
-        jobs.extend(job(connection, *id)?);
+        jobs.extend(readable(job(connection, *id))?.flatten());
     }
     Ok(with_specs(delivery, &jobs))
-}
-
-/// A list passes by what cannot be read, and says so; whoever asks for that very row is told.
-fn readable<T>(row: Result<T, RowError>) -> Result<Option<T>, RowError> {
-    match row {
-        Ok(value) => Ok(Some(value)),
-        Err(RowError::Corrupt(error)) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "passed by a row that cannot be read");
-            Ok(None)
-        }
-        Err(error) => Err(error),
-    }
 }
 
 /// How many jobs are listed unless it is said.

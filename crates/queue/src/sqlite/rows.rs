@@ -14,9 +14,22 @@ use crate::store::{Entry, Owner, Rival};
 #[derive(Debug, thiserror::Error)]
 pub(super) enum RowError {
     #[error(transparent)]
-    Sqlite(#[from] rusqlite::Error),
+    Sqlite(rusqlite::Error),
     #[error(transparent)]
     Corrupt(#[from] Corrupt),
+}
+
+impl From<rusqlite::Error> for RowError {
+    /// A value that is not what its column holds is damage; anything else may pass.
+    fn from(error: rusqlite::Error) -> Self {
+        match error {
+            rusqlite::Error::FromSqlConversionFailure(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::Utf8Error(..) => Self::Corrupt(Corrupt::new("value")),
+            error => Self::Sqlite(error),
+        }
+    }
 }
 
 impl From<RowError> for QueueError {
@@ -45,7 +58,7 @@ macro_rules! entries {
 pub(super) use entries;
 
 pub(super) fn entry(row: &Row<'_>) -> Result<Entry, RowError> {
-    readable(row.get(2)?)?;
+    check_format(row.get(2)?)?;
     let (repository, ref_name) = place(row, 3)?;
     let recipe: Arc<str> = row.get(4)?;
     let config: Option<Arc<str>> = row.get(7)?;
@@ -132,7 +145,7 @@ macro_rules! deliveries {
 pub(super) use deliveries;
 
 pub(super) fn delivery(row: &Row<'_>) -> Result<Delivery, RowError> {
-    readable(row.get(2)?)?;
+    check_format(row.get(2)?)?;
     let (repository, ref_name) = place(row, 4)?;
     let config: String = row.get(11)?;
     let verdicts: Vec<RecipeVerdict> = codec::read("list of verdicts", blob(row, 13)?)?;
@@ -165,7 +178,20 @@ pub(super) fn line(row: &Row<'_>) -> Result<TimelineEntry, RowError> {
     })
 }
 
-fn readable(format: i64) -> Result<(), Corrupt> {
+/// Passes by what cannot be read, and says so: one damaged row must not keep everybody from the others. Whoever asks
+/// for that very row is told.
+pub(super) fn readable<T>(row: Result<T, RowError>) -> Result<Option<T>, RowError> {
+    match row {
+        Ok(value) => Ok(Some(value)),
+        Err(RowError::Corrupt(error)) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "passed by a row that cannot be read");
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn check_format(format: i64) -> Result<(), Corrupt> {
     if format == FORMAT { Ok(()) } else { Err(Corrupt::new("row of another format")) }
 }
 

@@ -34,7 +34,10 @@ pub(super) struct Question<T, F> {
     asker: oneshot::Sender<Result<T, QueueError>>,
 }
 
-impl<T, F> Question<T, F> {
+impl<T, F> Question<T, F>
+where
+    F: FnMut(&mut Rules<'_, Transaction<'_>>) -> Result<T, QueueError>,
+{
     pub(super) fn new(what: F) -> (Self, oneshot::Receiver<Result<T, QueueError>>) {
         let (asker, answer) = oneshot::channel();
         (Self { what, said: None, asker }, answer)

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use tokio::sync::watch;
 
-use super::config::Options;
+use super::config::{OpenError, Options};
 use super::ignored::Ignored;
 use super::names::Names;
-use super::schema;
 use super::transaction::Transaction;
 use super::work::{Outcome, Work};
+use super::{schema, start};
 use crate::chain::Chains;
 use crate::ids::Ids;
 use crate::rules::{Rules, Submission};
@@ -28,17 +28,33 @@ pub(super) enum Message {
 
 /// The thread that writes, and all that belongs to it.
 pub(super) struct Writer {
-    pub(super) path: PathBuf,
-    pub(super) options: Options,
-    pub(super) connection: Connection,
-    pub(super) names: Names,
-    pub(super) chains: Chains,
+    path: PathBuf,
+    options: Options,
+    connection: Connection,
+    names: Names,
+    chains: Chains,
     pub(super) ids: Arc<Ids>,
     pub(super) ignored: Arc<Ignored>,
     pub(super) news: watch::Sender<u64>,
 }
 
 impl Writer {
+    pub(super) fn open(path: &Path, options: Options) -> Result<Self, OpenError> {
+        let connection = schema::open(path, &options)?;
+        let refused = |source| OpenError::Sqlite { path: path.into(), source };
+        let last_id = start::last_id(&connection).map_err(refused)?;
+        Ok(Self {
+            path: path.into(),
+            options,
+            names: Names::default(),
+            chains: start::chains(&connection).map_err(refused)?,
+            ids: Arc::new(Ids::after(last_id)),
+            ignored: Arc::default(),
+            news: watch::Sender::default(),
+            connection,
+        })
+    }
+
     /// Serves until it is told to end, or nobody is left to tell it anything.
     pub(super) fn serve(mut self, messages: &Receiver<Message>) {
         let mut flush_at = None;
@@ -174,3 +190,84 @@ fn describe(error: &dyn std::error::Error) -> String {
 const FLUSH_AFTER: Duration = Duration::from_millis(400);
 /// How many of them are written in one transaction, so that nobody waits long behind them.
 const MOST_IGNORED: usize = 1_024;
+
+#[cfg(test)]
+mod tests {
+    use swifthook_core::{
+        ChangeSet, CommitSha, ConfigDigest, Decided, Paths, Push, QueueError, Reason, RecipeVerdict, RefName,
+        RepoName, Source, Timestamp, Verdict,
+    };
+
+    use super::*;
+    use crate::sqlite::work::Question;
+
+    #[test]
+    fn a_request_that_fails_in_the_middle_takes_nothing_of_its_batch_with_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut writer = Writer::open(&directory.path().join("swifthook.db"), Options::default()).unwrap();
+        let submissions: Vec<_> = (1..=5).map(|head| submission(&writer, head)).collect();
+        let [first, broken, panicking, last, ignored] = <[_; 5]>::try_from(submissions).unwrap();
+        let (first, told_first) = Question::new(move |rules| rules.accept(&first));
+        let (broken, told_broken) = Question::new(move |rules| {
+            rules.accept(&broken)?;
+            Err::<(), _>(QueueError::store("the cable was pulled"))
+        });
+        let (panicking, told_panicking) = Question::new(move |rules| {
+            rules.accept(&panicking)?;
+            Err::<(), _>(nobody_thought_of_this())
+        });
+        let (last, told_last) = Question::new(move |rules| rules.accept(&last));
+
+        let batch: Vec<Box<dyn Work>> =
+            vec![Box::new(first), Box::new(broken), Box::new(panicking), Box::new(last)];
+        writer.write(batch, &[ignored]);
+
+        assert!(told_first.blocking_recv().unwrap().is_ok());
+        assert!(told_last.blocking_recv().unwrap().is_ok());
+        let broken = told_broken.blocking_recv().unwrap().unwrap_err();
+        assert_eq!(describe(&broken), "the store does not answer: the cable was pulled");
+        assert!(told_panicking.blocking_recv().unwrap().is_err());
+        let heads = "SELECT count(*), group_concat(hex(substr(head, 4, 1))) FROM deliveries";
+        let kept: (u32, String) =
+            writer.connection.query_row(heads, (), |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        assert_eq!(kept, (3, "01,04,05".to_owned()));
+        assert_eq!(writer.ignored.lost(), 0);
+    }
+
+    #[test]
+    fn what_cannot_be_written_and_nobody_waits_for_is_counted() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut writer = Writer::open(&directory.path().join("swifthook.db"), Options::default()).unwrap();
+        writer.connection.execute("DROP TABLE deliveries", ()).unwrap();
+        let ignored = [submission(&writer, 1), submission(&writer, 2)];
+        writer.write(Vec::new(), &ignored);
+        assert_eq!(writer.ignored.lost(), 2);
+    }
+
+    fn nobody_thought_of_this() -> QueueError {
+        panic!("as a fault in the rules would")
+    }
+
+    fn submission(writer: &Writer, head: u32) -> Submission {
+        let verdict = Verdict::Skip(Reason::new("paths", "no changed file matches"));
+        let decided = Decided {
+            version: Decided::VERSION,
+            push: Push {
+                repository: RepoName::new("acme/models").unwrap(),
+                ref_name: RefName::Branch(format!("branch {head}").into()),
+                before: None,
+                head: CommitSha::parse(&format!("{head:08x}").repeat(5)).unwrap(),
+                skip_marker: false,
+                sender: None,
+                pushed_at: None,
+                changes: ChangeSet::Complete(Paths::empty()),
+                source: Source::Reconcile,
+            },
+            verdicts: vec![RecipeVerdict { recipe: "sft".into(), verdict, jobs: Vec::new() }],
+            config: ConfigDigest([7; 32]),
+            received_at: Timestamp(1),
+            is_redeliverable: true,
+        };
+        Submission::new(&decided, writer.ids.delivery(Timestamp(1))).unwrap()
+    }
+}

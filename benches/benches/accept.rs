@@ -1,0 +1,193 @@
+//! Accepting pushes durably: `cargo bench -p swifthook-benches --bench accept`.
+//!
+//! `accept` is wall time per push, by the number of callers that accept at once, with the writer's group commit and,
+//! as the baseline of the same run, with a transaction for each push. `accept_cpu` is the processor time of the
+//! whole process per push; `ignored_cpu` that of a push for which nothing is to run.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use criterion::measurement::{Measurement, ValueFormatter, WallTime};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use rustix::time::{ClockId, clock_gettime};
+use swifthook_core::{
+    ChangeSet, CommitSha, ConfigDigest, Decided, Intake, JobSpec, PathChange, Push, Reason, RecipeVerdict,
+    RefName, RepoName, Retry, Source, Superseding, Timestamp, Verdict,
+};
+use swifthook_queue::{Options, SqliteQueue};
+use tokio::runtime::Runtime;
+
+fn wall(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("accept");
+    group.throughput(Throughput::Elements(1)).sample_size(10).measurement_time(Duration::from_secs(3));
+    for callers in CALLERS {
+        for (name, batch) in [("group commit", 256), ("one transaction each", 1)] {
+            let store = Store::new(batch);
+            group.bench_function(BenchmarkId::new(name, callers), |bencher| {
+                bencher.iter_custom(|pushes| {
+                    let since = Instant::now();
+                    store.accept(pushes, callers, trains);
+                    since.elapsed()
+                });
+            });
+        }
+    }
+}
+
+fn cpu(criterion: &mut Criterion<Cpu>) {
+    for (name, verdict) in [("accept_cpu", trains as fn() -> RecipeVerdict), ("ignored_cpu", skips)] {
+        let mut group = criterion.benchmark_group(name);
+        group.sample_size(10).measurement_time(Duration::from_secs(3));
+        for callers in CALLERS {
+            let store = Store::new(256);
+            group.bench_function(BenchmarkId::from_parameter(callers), |bencher| {
+                bencher.iter_custom(|pushes| {
+                    let since = Cpu.start();
+                    store.accept(pushes, callers, verdict);
+                    Cpu.end(since)
+                });
+            });
+        }
+    }
+}
+
+struct Store {
+    _directory: tempfile::TempDir,
+    queue: Arc<SqliteQueue>,
+    runtime: Runtime,
+}
+
+impl Store {
+    fn new(batch: usize) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let mut options = Options::default();
+        options.batch = batch;
+        let queue =
+            SqliteQueue::open(directory.path().join("swifthook.db"), options).expect("the store opens");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        Self { _directory: directory, queue: Arc::new(queue), runtime }
+    }
+
+    /// Accepts that many new pushes, by that many callers at once.
+    fn accept(&self, pushes: u64, callers: u64, verdict: fn() -> RecipeVerdict) {
+        let left = Arc::new(AtomicU64::new(pushes));
+        self.runtime.block_on(async {
+            let callers: Vec<_> = (0..callers)
+                .map(|_| {
+                    let (queue, left, mut decided) = (self.queue.clone(), left.clone(), decided(verdict()));
+                    tokio::spawn(async move {
+                        while left
+                            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1))
+                            .is_ok()
+                        {
+                            decided.push.head = Some(new_commit());
+                            queue.accept(&decided).await.expect("the store accepts");
+                        }
+                    })
+                })
+                .collect();
+            for caller in callers {
+                caller.await.expect("no caller panics");
+            }
+        });
+    }
+}
+
+/// A small push, as it comes out of the receiver.
+fn decided(verdict: RecipeVerdict) -> Decided {
+    let paths = ["configs/sft_qwen3.yaml", "data/prep.py", "README.md"];
+    Decided {
+        version: Decided::VERSION,
+        push: Push {
+            repository: RepoName::new("acme/models").expect("a name"),
+            ref_name: RefName::Branch("main".into()),
+            before: Some(commit(u64::MAX)),
+            head: None,
+            skip_marker: false,
+            sender: Some("octocat".into()),
+            pushed_at: Some(Timestamp(1_795_514_400_000)),
+            changes: ChangeSet::Complete(paths.into_iter().map(|path| (path, PathChange::Present)).collect()),
+            source: Source::Hook {
+                hook: "github".into(),
+                guid: "2f1d0c3e-1e5b-11ef-9f0a-0242ac120002".into(),
+            },
+        },
+        verdicts: vec![verdict],
+        config: ConfigDigest([7; 32]),
+        received_at: Timestamp(1_795_514_400_000),
+        is_redeliverable: true,
+    }
+}
+
+fn trains() -> RecipeVerdict {
+    let spec = JobSpec {
+        recipe: "sft-qwen3".into(),
+        config: None,
+        group: "acme/models/refs/heads/main/sft-qwen3/".into(),
+        priority: 0,
+        launcher: "local".into(),
+        labels: Vec::new(),
+        command: Default::default(),
+        superseded: Superseding::CancelQueued,
+        debounce: None,
+        retry: Retry::default(),
+    };
+    RecipeVerdict { recipe: spec.recipe.clone(), verdict: Verdict::launch(), jobs: vec![spec] }
+}
+
+fn skips() -> RecipeVerdict {
+    let verdict = Verdict::Skip(Reason::new("branch", "`main` matches none of `release/**`"));
+    RecipeVerdict { recipe: "sft-qwen3".into(), verdict, jobs: Vec::new() }
+}
+
+fn new_commit() -> CommitSha {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    commit(COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Commits are as good as random, so their keys are spread like those of real ones.
+fn commit(number: u64) -> CommitSha {
+    let mixed = |salt: u64| number.wrapping_add(salt).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+    let digits = format!("{:016x}{:016x}{:08x}", mixed(1), mixed(2), mixed(3) >> 32);
+    CommitSha::parse(&digits).expect("40 digits").expect("not all zeros")
+}
+
+/// The processor time of this process, all threads together.
+struct Cpu;
+
+impl Measurement for Cpu {
+    type Intermediate = Duration;
+    type Value = Duration;
+
+    fn start(&self) -> Duration {
+        let time = clock_gettime(ClockId::ProcessCPUTime);
+        Duration::new(time.tv_sec.cast_unsigned(), u32::try_from(time.tv_nsec).expect("less than a second"))
+    }
+
+    fn end(&self, since: Duration) -> Duration {
+        self.start() - since
+    }
+
+    fn add(&self, one: &Duration, other: &Duration) -> Duration {
+        *one + *other
+    }
+
+    fn zero(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn to_f64(&self, value: &Duration) -> f64 {
+        WallTime.to_f64(value)
+    }
+
+    fn formatter(&self) -> &dyn ValueFormatter {
+        WallTime.formatter()
+    }
+}
+
+const CALLERS: [u64; 4] = [1, 16, 64, 256];
+
+criterion_group!(wall_time, wall);
+criterion_group!(name = processor_time; config = Criterion::default().with_measurement(Cpu); targets = cpu);
+criterion_main!(wall_time, processor_time);

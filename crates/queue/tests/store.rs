@@ -1,0 +1,337 @@
+//! What is peculiar to the store on SQLite: its lock, its schema, a full disk, damage, the end.
+
+#![expect(clippy::unwrap_used, reason = "a failed expectation ends the test")]
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use swifthook_core::{
+    Admitted, ChangeSet, CommitSha, ConfigDigest, Decided, Event, History, Intake, JobFilter, JobQueue,
+    JobSpec, Paths, Problem, Push, Reason, Receipt, RecipeVerdict, RefName, RepoName, Retry, Source, Stage,
+    StoredJob, Superseding, Timestamp, Verdict, Worker,
+};
+use swifthook_queue::{OpenError, Options, SqliteQueue};
+use tempfile::TempDir;
+
+#[test]
+fn a_store_belongs_to_one_process_and_says_to_which() {
+    let place = Place::new();
+    let first = place.open().unwrap();
+    let refused = place.open().map(drop).unwrap_err();
+    assert!(matches!(refused, OpenError::InUse { owner: Some(pid), .. } if pid == std::process::id()));
+    let (path, pid) = (place.path(), std::process::id());
+    let told = format!(
+        "`{0}` is in use by process {pid}: a store on SQLite belongs to one process (its lock file is `{0}.lock`)",
+        path.display()
+    );
+    assert_eq!(refused.to_string(), told);
+    first.close();
+    place.open().expect("whoever has closed it lets others have it");
+}
+
+#[test]
+fn a_store_that_a_newer_version_wrote_is_refused_and_left_alone() {
+    let place = Place::new();
+    drop(place.open().unwrap());
+    place.sql("PRAGMA user_version = 7000");
+    let refused = place.open().map(drop).unwrap_err();
+    assert!(matches!(refused, OpenError::Newer { found: 7000, known: 1, .. }), "{refused:?}");
+    place.sql("PRAGMA user_version = 1");
+    place.open().expect("nothing of it was changed");
+}
+
+#[test]
+fn a_database_of_something_else_is_refused() {
+    let place = Place::new();
+    place.sql("CREATE TABLE jobs (id INTEGER PRIMARY KEY)");
+    assert!(matches!(place.open().map(drop), Err(OpenError::Foreign { .. })));
+    std::fs::write(place.path(), "this is no database, whatever it is called").unwrap();
+    assert!(matches!(place.open().map(drop), Err(OpenError::Sqlite { .. })));
+    let nowhere = place.directory.path().join("no/such/directory/swifthook.db");
+    assert!(matches!(SqliteQueue::open(nowhere, Options::default()).map(drop), Err(OpenError::Io { .. })));
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_pushes_while_reading_goes_on_and_heals_by_itself() {
+    let place = Place::new();
+    let store =
+        SqliteQueue::open(place.path(), Options { max_pages: Some(120), ..Options::default() }).unwrap();
+    let mut head = 0;
+    let refused = loop {
+        head += 1;
+        assert!(head < 10_000, "the store is never full");
+        if let Err(refused) = store.accept(&push(head)).await {
+            break refused;
+        }
+    };
+    assert!(!refused.is_permanent() && refused.retry_after().is_some());
+    let cause = refused.source().unwrap().source().unwrap().to_string();
+    assert!(cause.contains("full"), "{cause}");
+
+    let page = JobFilter { limit: 10_000, ..JobFilter::default() };
+    assert_eq!(store.jobs(&page).await.unwrap().len(), head as usize - 1, "nothing was half stored");
+    assert!(store.accept(&push(head)).await.is_err(), "and it is still full");
+
+    place.sql("DELETE FROM jobs WHERE id IN (SELECT id FROM jobs ORDER BY id LIMIT 100)");
+    place.sql("DELETE FROM deliveries");
+    assert_eq!(new(&store, head).await.admitted, Admitted::New);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_push_that_does_not_fit_takes_no_other_down_with_it() {
+    let place = Place::new();
+    let store =
+        SqliteQueue::open(place.path(), Options { max_pages: Some(400), ..Options::default() }).unwrap();
+    let store = Arc::new(store);
+    let asked: Vec<_> = (1..=60)
+        .map(|head| {
+            let store = store.clone();
+            let mut push = push(head);
+            let is_large = head % 10 == 0;
+            if is_large {
+                let command = serde_json::json!([[{ "text": "x".repeat(4 << 20) }]]);
+                push.verdicts[0].jobs[0].command = serde_json::from_value(command).unwrap();
+            }
+            tokio::spawn(async move { (is_large, store.accept(&push).await.is_ok()) })
+        })
+        .collect();
+    for asked in asked {
+        let (is_large, is_stored) = asked.await.unwrap();
+        assert_ne!(is_large, is_stored);
+    }
+    let page = JobFilter { limit: 100, ..JobFilter::default() };
+    assert_eq!(store.jobs(&page).await.unwrap().len(), 54);
+}
+
+#[tokio::test]
+async fn a_damaged_row_stops_neither_the_start_nor_the_work() {
+    let place = Place::new();
+    let (mut ids, mut receipts) = (Vec::new(), Vec::new());
+    {
+        let store = place.open().unwrap();
+        for head in 1..=4 {
+            let Receipt::Stored { delivery, jobs } = store.accept(&push(head)).await.unwrap() else {
+                panic!()
+            };
+            ids.push(jobs[0].id);
+            receipts.push(delivery);
+        }
+    }
+    place.sql("UPDATE jobs SET spec = x'00' WHERE id = (SELECT min(id) FROM jobs)");
+    place.sql("UPDATE jobs SET format = 9 WHERE id = (SELECT max(id) FROM jobs)");
+    place.sql("UPDATE jobs SET place = 12345 WHERE spec = x'00'");
+    place.sql(
+        "UPDATE deliveries SET verdicts = x'7b', place = 999 WHERE id = (SELECT min(id) FROM deliveries)",
+    );
+
+    let store = place.open().unwrap();
+    let page = JobFilter::default();
+    let listed: Vec<_> = store.jobs(&page).await.unwrap().iter().map(|job| job.id).collect();
+    assert_eq!(listed, [ids[2], ids[1]]);
+    assert_eq!(store.deliveries(None, 10).await.unwrap().len(), 3);
+    for id in [ids[0], ids[3]] {
+        let refused = store.job(id).await.unwrap_err();
+        assert!(refused.is_permanent(), "whoever asks for that very job is told");
+    }
+    assert!(store.delivery(receipts[0]).await.is_err());
+    let worker = worker();
+    for id in &ids[1..3] {
+        assert_eq!(store.claim(&worker).await.unwrap().unwrap().job.id, *id);
+    }
+    assert!(store.claim(&worker).await.unwrap().is_none());
+    assert_eq!(new(&store, 5).await.admitted, Admitted::New);
+
+    // A newer change of the damaged job's group, to which it would have to give way.
+    let mut newer = push(6);
+    newer.verdicts[0].jobs[0].group = "group 4".into();
+    newer.push.before = push(4).push.head;
+    store.accept(&newer).await.expect("damage is no reason to refuse it");
+}
+
+#[tokio::test]
+async fn a_push_that_trains_nothing_is_answered_before_and_written_without_anything_more_to_do() {
+    let place = Place::new();
+    let store = place.open().unwrap();
+    let Receipt::Stored { delivery, .. } = store.accept(&skipped(1)).await.unwrap() else { panic!() };
+    let since = Instant::now();
+    while store.delivery(delivery).await.unwrap().is_none() {
+        assert!(since.elapsed() < Duration::from_secs(1), "within a second");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(store.unrecorded(), 0);
+}
+
+#[tokio::test]
+async fn what_waits_is_written_when_the_store_is_closed() {
+    let place = Place::new();
+    let store = place.open().unwrap();
+    let mut receipts = Vec::new();
+    for head in 1..=2_500 {
+        let Receipt::Stored { delivery, .. } = store.accept(&skipped(head)).await.unwrap() else { panic!() };
+        receipts.push(delivery);
+    }
+    store.close();
+    assert!(store.accept(&push(9_000)).await.is_err() && store.sweep().await.is_err(), "it is closed");
+    let store = place.open().unwrap();
+    receipts.reverse();
+    let kept: Vec<_> =
+        store.deliveries(None, 10_000).await.unwrap().iter().map(|delivery| delivery.id).collect();
+    assert_eq!(kept, receipts);
+}
+
+#[tokio::test]
+async fn too_many_pushes_that_train_nothing_are_counted_and_not_waited_for() {
+    let place = Place::new();
+    let store = place.open().unwrap();
+    // Somebody else's transaction keeps the writer from its work.
+    let mut other = Connection::open(place.path()).unwrap();
+    let blocking = other.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
+    let mut accepted = 0;
+    while store.unrecorded() == 0 {
+        accepted += 1;
+        assert!(accepted < 100_000, "there is room for ever more");
+        store.accept(&skipped(accepted)).await.unwrap();
+    }
+    drop(blocking);
+    store.close();
+    let recorded = place.count("deliveries");
+    assert_eq!(recorded + store.unrecorded(), u64::from(accepted), "each is written or counted");
+    assert!(recorded > 1_000);
+}
+
+#[tokio::test]
+async fn a_store_is_read_while_it_is_written() {
+    let place = Place::new();
+    let store = place.open().unwrap();
+    let id = new(&store, 1).await.id;
+    let mut other = Connection::open(place.path()).unwrap();
+    let blocking = other.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
+    let push = push(2);
+    let waiting = store.accept(&push);
+    tokio::pin!(waiting);
+    let read = async {
+        assert_eq!(store.job(id).await.unwrap().unwrap().state.stage, Stage::Queued);
+        assert_eq!(store.jobs(&JobFilter::default()).await.unwrap().len(), 1);
+    };
+    tokio::select! {
+        biased;
+        _ = &mut waiting => panic!("nobody can write now"),
+        () = read => {}
+    }
+    drop(blocking);
+    waiting.await.expect("it waited, and was written");
+}
+
+#[tokio::test]
+async fn news_are_told_when_there_is_something_to_do() {
+    let place = Place::new();
+    let store = place.open().unwrap();
+    let mut news = store.watch();
+    let mut is_news = || {
+        let is_news = news.has_changed().unwrap();
+        news.mark_unchanged();
+        is_news
+    };
+    assert!(!is_news());
+    new(&store, 1).await;
+    assert!(is_news(), "a new job");
+    let claimed = store.claim(&worker()).await.unwrap().unwrap();
+    assert!(!is_news(), "what was handed out is nothing for anybody else");
+    store.apply(&claimed.lease, Event::Start { at: claimed.job.created_at }).await.unwrap();
+    assert!(!is_news());
+    store.apply(&claimed.lease, Event::Release).await.unwrap();
+    assert!(is_news(), "a job without a worker");
+}
+
+async fn new(store: &SqliteQueue, head: u32) -> StoredJob {
+    match store.accept(&push(head)).await.unwrap() {
+        Receipt::Stored { mut jobs, .. } => jobs.remove(0),
+        Receipt::Accepted { .. } => panic!("a store stores"),
+    }
+}
+
+/// A push of commit number `head` that one recipe launches, in a group of its own.
+fn push(head: u32) -> Decided {
+    let recipe: Arc<str> = "sft".into();
+    let spec = JobSpec {
+        recipe: recipe.clone(),
+        config: None,
+        group: format!("group {head}").into(),
+        priority: 0,
+        launcher: "local".into(),
+        labels: Vec::new(),
+        command: Default::default(),
+        superseded: Superseding::CancelQueued,
+        debounce: None,
+        retry: Retry::default(),
+    };
+    Decided {
+        version: Decided::VERSION,
+        push: Push {
+            repository: RepoName::new("acme/models").expect("a name"),
+            ref_name: RefName::Branch("main".into()),
+            before: None,
+            head: CommitSha::parse(&format!("{head:08x}").repeat(5)).expect("40 digits"),
+            skip_marker: false,
+            sender: Some("ada".into()),
+            pushed_at: None,
+            changes: ChangeSet::Complete(Paths::empty()),
+            source: Source::Hook { hook: "github".into(), guid: format!("guid {head}").into() },
+        },
+        verdicts: vec![RecipeVerdict { recipe, verdict: Verdict::launch(), jobs: vec![spec] }],
+        config: ConfigDigest([7; 32]),
+        received_at: Timestamp(1_795_514_400_000),
+        is_redeliverable: true,
+    }
+}
+
+/// The same push, for which nothing is to run.
+fn skipped(head: u32) -> Decided {
+    let verdict = Verdict::Skip(Reason::new("paths", "no changed file matches"));
+    let verdicts = vec![RecipeVerdict { recipe: "sft".into(), verdict, jobs: Vec::new() }];
+    Decided { verdicts, ..push(head) }
+}
+
+fn worker() -> Worker {
+    Worker {
+        name: "w".into(),
+        host: "h".into(),
+        labels: Vec::new(),
+        slots_free: 9,
+        lease: Duration::from_secs(60),
+    }
+}
+
+struct Place {
+    directory: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Self { directory: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("swifthook.db")
+    }
+
+    fn open(&self) -> Result<SqliteQueue, OpenError> {
+        SqliteQueue::open(self.path(), Options::default())
+    }
+
+    fn reading(&self) -> Connection {
+        Connection::open(self.path()).unwrap()
+    }
+
+    fn sql(&self, sql: &str) {
+        self.reading().execute_batch(sql).unwrap();
+    }
+
+    fn count(&self, table: &str) -> u64 {
+        let sql = format!("SELECT count(*) FROM {table}");
+        self.reading().query_row(&sql, (), |row| row.get::<_, i64>(0)).unwrap().cast_unsigned()
+    }
+}
