@@ -160,25 +160,23 @@ impl Client {
         Self { stream, received: Vec::new() }
     }
 
-    /// Sends all of the request, as far as the server lets it, before it looks at any reply.
-    pub async fn send(&mut self, request: &Request) {
-        self.write(&request.head()).await;
-        if request.headers.iter().any(|(name, _)| name == "Transfer-Encoding") {
-            for chunk in request.body.chunks(1 << 16) {
-                self.write(format!("{:x}\r\n", chunk.len()).as_bytes()).await;
-                self.write(chunk).await;
-                self.write(b"\r\n").await;
-            }
-            self.write(b"0\r\n\r\n").await;
-        } else {
-            self.write(&request.body).await;
+    /// Sends all of the request before it looks at any reply, and says whether the server took all of it.
+    pub async fn send(&mut self, request: &Request) -> bool {
+        let mut is_taken = self.write(&request.head()).await;
+        if !request.headers.iter().any(|(name, _)| name == "Transfer-Encoding") {
+            return is_taken && self.write(&request.body).await;
         }
+        for chunk in request.body.chunks(1 << 16) {
+            let framed = [format!("{:x}\r\n", chunk.len()).as_bytes(), chunk, b"\r\n"].concat();
+            is_taken = is_taken && self.write(&framed).await;
+        }
+        is_taken && self.write(b"0\r\n\r\n").await
     }
 
-    /// Writes bytes. That the server no longer takes them is no error: its reply counts.
-    pub async fn write(&mut self, bytes: &[u8]) {
+    /// Writes bytes, and says whether the server took them. That it did not is no end: it may have replied.
+    pub async fn write(&mut self, bytes: &[u8]) -> bool {
         let written = timeout(PATIENCE, self.stream.write_all(bytes)).await;
-        let _refused = written.expect("the server under test stopped reading without closing the connection");
+        written.expect("the server under test stopped reading without closing the connection").is_ok()
     }
 
     /// Ends the sending side.
@@ -199,6 +197,11 @@ impl Client {
     pub async fn reply_within(&mut self, time: Duration) -> Option<Reply> {
         timeout(time, self.receive()).await.ok()??;
         self.reply().await
+    }
+
+    /// Whether the server closes the connection within `time`, without another word.
+    pub async fn is_closed_within(&mut self, time: Duration) -> bool {
+        timeout(time, self.receive()).await.is_ok_and(|more| more.is_none())
     }
 
     async fn read_reply(&mut self) -> Option<Reply> {

@@ -1,5 +1,7 @@
+use std::time::Duration;
+
 use super::Serve;
-use super::site::Site;
+use super::site::{OTHER_LIMIT, Site};
 use crate::client::{Client, Reply, Request, SIGNATURE};
 use crate::payload::{Payload, sha};
 
@@ -54,16 +56,29 @@ pub async fn a_form_without_payload_is_refused(serve: Serve) {
     refused(serve, 400, &forms.map(|form| Request::push(form).form_encoded())).await;
 }
 
-/// A byte over 25 MiB is 413, announced or not; and a client that sends all of it before it looks gets to read so.
-pub async fn a_body_over_the_limit_is_refused_and_the_refusal_arrives(serve: Serve) {
+/// A byte over 25 MiB is 413, announced or not.
+pub async fn a_body_over_the_limit_is_refused(serve: Serve) {
     let site = Site::new(serve).await;
-    let over = Request::push(vec![b' '; LIMIT + 1]).header(SIGNATURE, "sha256=".to_owned() + &"0".repeat(64));
+    let over = Request::push(vec![b' '; LIMIT + 1]);
     assert_eq!(site.send(&over).await.status, 413);
-    assert_eq!(unchecked(&site, &over.clone().chunked()).await.status, 413);
-    let asking = over.clone().chunked().header("Expect", "100-continue");
-    assert_eq!(unchecked(&site, &asking).await.status, 413);
-    let unsigned = over.without(SIGNATURE);
-    assert_eq!(unchecked(&site, &unsigned.clone().chunked()).await.status, 401);
+    assert_eq!(unchecked(&site, &over.chunked()).await.status, 413);
+}
+
+/// A client that sends all of its body before it looks can do so, and then reads the refusal: one by the head of
+/// its request, and one in the middle of its body.
+pub async fn a_refusal_arrives_at_a_client_that_is_still_sending(serve: Serve) {
+    let site = Site::new(serve).await;
+    let large = Request::push(vec![b' '; 10 * OTHER_LIMIT]).to("/other");
+    for (request, status) in [
+        (large.clone(), 413),
+        (large.clone().without(SIGNATURE).chunked(), 401),
+        (large.clone().chunked(), 413),
+        (large.chunked().header("Expect", "100-continue"), 413),
+    ] {
+        let mut client = site.connect().await;
+        assert!(client.send(&request).await, "the client was cut off before its {status}");
+        assert_eq!(final_reply(&mut client).await.status, status);
+    }
 }
 
 /// 25 MiB are not over it.
@@ -162,6 +177,10 @@ pub async fn who_asks_before_sending_is_told_to_go_on(serve: Serve) {
 pub async fn who_asks_before_sending_is_refused_without_a_body(serve: Serve) {
     let mut client = Site::new(serve).await.asking(&push().without(SIGNATURE)).await;
     assert_eq!(client.0.reply().await.map(|reply| reply.status), Some(401));
+    assert!(
+        client.0.is_closed_within(Duration::from_secs(5)).await,
+        "the server waits for the body all the same"
+    );
 }
 
 async fn refused(serve: Serve, status: u16, requests: &[Request]) {
@@ -174,10 +193,14 @@ async fn refused(serve: Serve, status: u16, requests: &[Request]) {
     assert!(site.intake.pushes().is_empty());
 }
 
-/// A request that core alone cannot be asked about: what the framing does to it is the point.
+/// The reply to a request that core alone cannot be asked about: what the framing does to it is the point.
 async fn unchecked(site: &Site, request: &Request) -> Reply {
     let mut client = site.connect().await;
     client.send(request).await;
+    final_reply(&mut client).await
+}
+
+async fn final_reply(client: &mut Client) -> Reply {
     loop {
         let reply = client.reply().await.expect("every request is answered");
         if reply.status != 100 {

@@ -90,7 +90,8 @@ list! { $
         json_of_another_shape_is_refused
         an_issues_body_under_the_header_push_is_refused
         a_form_without_payload_is_refused
-        a_body_over_the_limit_is_refused_and_the_refusal_arrives
+        a_body_over_the_limit_is_refused
+        a_refusal_arrives_at_a_client_that_is_still_sending
         a_body_of_the_limit_is_taken
         a_content_length_that_is_too_small_cuts_the_body
         a_content_length_that_is_too_large_is_refused

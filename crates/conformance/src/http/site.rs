@@ -90,7 +90,7 @@ pub(crate) async fn spawn(
     (address, tokio::spawn(serve(listener, receiver, intake)))
 }
 
-/// The configuration of the cases, and a second hook that speaks for others.
+/// The configuration of the cases, and a second hook that speaks for others and takes less.
 pub(crate) fn receiver(secret: &str, limits: Limits) -> Receiver {
     builder(secret).limits(limits).build().expect("the configuration of the cases is right")
 }
@@ -102,6 +102,8 @@ pub(crate) fn builder(secret: &str) -> Builder {
         hook.max_age = None;
         hook
     };
+    let mut other = hook("other", "/other", OTHER_SECRET, &["other/*"]);
+    other.max_body = OTHER_LIMIT;
     let models = || RepoName::new("acme/models").expect("it is a name");
     let of_main = || branches(["main"]).expect("it is a pattern");
     let configs = paths(["configs/**", "!**/*.md"]).expect("they are patterns");
@@ -109,7 +111,7 @@ pub(crate) fn builder(secret: &str) -> Builder {
     let releases = tags(["v*"]).expect("it is a pattern");
     Receiver::builder()
         .add_hook(hook("github", "/webhook", secret, &["acme/*"]))
-        .add_hook(hook("other", "/other", OTHER_SECRET, &["other/*"]))
+        .add_hook(other)
         .add_recipe(Recipe::new("train", models(), all([of_main(), configs])))
         .add_recipe(Recipe { each: Some(each), ..Recipe::new("each", models(), of_main()) })
         .add_recipe(Recipe::new("release", models(), releases))
@@ -142,4 +144,5 @@ fn printed(reply: &Reply) -> String {
     format!("{}\n\n{}", reply.head.join("\n"), String::from_utf8_lossy(&reply.body))
 }
 
+pub(crate) const OTHER_LIMIT: usize = 1 << 20;
 pub(crate) const OTHER_SECRET: &str = "another horse, another staple 2026";
