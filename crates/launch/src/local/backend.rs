@@ -116,7 +116,10 @@ impl LocalLauncher {
         if let Some(known) = self.end(dir)? {
             return Ok(known);
         }
-        let Some(lock) = dir.lock_exclusive()? else {
+        // What was not written to the disk when the machine went down is not needed any more.
+        let is_rebooted = place.boot != *self.boot;
+        let lock = if is_rebooted { dir.lock_or_make()? } else { dir.lock_exclusive()? };
+        let Some(lock) = lock else {
             return Ok(match dir.begun()? {
                 Some(_) => RunStatus::Running(progress::read(&dir.path)),
                 None => RunStatus::Pending(Reason::new("starting", "its supervisor is being started")),
@@ -124,7 +127,7 @@ impl LocalLauncher {
         };
         // It may have ended between the two looks.
         if dir.ended()?.is_none() && !dir.has_vanished()? {
-            clear(dir, &lock, &place.key, &self.boot, &place.boot)?;
+            clear(dir, &lock, &place.key, is_rebooted)?;
         }
         drop(lock);
         self.end(dir)?.ok_or_else(|| io::Error::other("the end of the run was recorded and is not there"))
@@ -207,8 +210,11 @@ impl Place {
 fn is_let_go(dir: &RunDir) -> io::Result<bool> {
     let deadline = Instant::now() + LAST_BREATH;
     loop {
-        if dir.lock_shared()?.is_some() {
-            return Ok(true);
+        match dir.lock_shared() {
+            Ok(None) => {}
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            // Free, or somebody has removed it: the end is known anyhow.
+            _ => return Ok(true),
         }
         if Instant::now() >= deadline {
             return Ok(false);

@@ -13,20 +13,12 @@ use crate::supervisor::RUN_VARIABLE;
 
 /// Kills what is left of the run of `key`, waits until nothing is, and records that it has vanished. The lock says
 /// that no supervisor is alive, and keeps everybody else from coming to the same conclusion at once.
-///
-/// `boot` is this start of the machine; `started_in` the one in which the run began.
-pub(super) fn clear(
-    dir: &RunDir,
-    _lock: &Lock,
-    key: &RunKey,
-    boot: &str,
-    started_in: &str,
-) -> io::Result<()> {
-    let message = if boot == started_in {
+pub(super) fn clear(dir: &RunDir, _lock: &Lock, key: &RunKey, is_rebooted: bool) -> io::Result<()> {
+    let message = if is_rebooted {
+        "the machine was rebooted"
+    } else {
         kill_what_is_left(key, dir.begun()?.as_ref())?;
         "its supervisor was killed, and what was left of it with it"
-    } else {
-        "the machine was rebooted"
     };
     tracing::warn!(run = %key, "the run has vanished: {message}");
     dir.write_vanished(&Note {

@@ -131,25 +131,22 @@ impl RunDir {
         self.path.join(LOCK)
     }
 
-    /// Takes the lock for oneself; `None` if anybody else has it.
+    /// Takes the lock for oneself, and makes it if there is none; `None` if anybody else has it.
+    pub(crate) fn lock_or_make(&self) -> io::Result<Option<Lock>> {
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(0o600);
+        Lock::take(options.open(self.lock_path())?, FlockOperation::NonBlockingLockExclusive)
+    }
+
+    /// Takes the lock for oneself; `None` if anybody else has it. A lock that is not there is an error: somebody has
+    /// removed it, so that it tells nothing.
     pub(crate) fn lock_exclusive(&self) -> io::Result<Option<Lock>> {
-        self.lock(FlockOperation::NonBlockingLockExclusive)
+        Lock::take(File::open(self.lock_path())?, FlockOperation::NonBlockingLockExclusive)
     }
 
     /// Takes the lock together with others who only look; `None` if somebody has it for himself.
     pub(crate) fn lock_shared(&self) -> io::Result<Option<Lock>> {
-        self.lock(FlockOperation::NonBlockingLockShared)
-    }
-
-    fn lock(&self, operation: FlockOperation) -> io::Result<Option<Lock>> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let file = options.open(self.lock_path())?;
-        match flock(&file, operation) {
-            Ok(()) => Ok(Some(Lock { file, is_ours: true })),
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        Lock::take(File::open(self.lock_path())?, FlockOperation::NonBlockingLockShared)
     }
 
     pub(crate) fn wake_path(&self) -> PathBuf {
@@ -212,6 +209,14 @@ pub(crate) struct Lock {
 }
 
 impl Lock {
+    fn take(file: File, operation: FlockOperation) -> io::Result<Option<Self>> {
+        match flock(&file, operation) {
+            Ok(()) => Ok(Some(Self { file, is_ours: true })),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// The lock as a child's standard input: the child has it too.
     pub(crate) fn share(&self) -> io::Result<Stdio> {
         Ok(Stdio::from(self.file.try_clone()?))

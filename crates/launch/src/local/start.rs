@@ -27,7 +27,7 @@ pub(super) fn fate(dir: &RunDir) -> io::Result<Fate> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         // Only under the lock is it certain that nothing has begun.
-        let lock = dir.lock_exclusive()?;
+        let lock = dir.lock_or_make()?;
         if dir.is_spent()? {
             return Ok(Fate::Begun);
         }

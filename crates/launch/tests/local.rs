@@ -1,0 +1,152 @@
+//! What is peculiar to local runs: their directory, their host, and programs that are no supervisor.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot set up its world has failed")]
+
+mod support;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use support::{end, ended, key, script};
+use swifthook_core::{Problem, RunHandle, RunKey, RunStatus, Stop, StopKind, TrainingLauncher};
+use swifthook_launch::LocalLauncher;
+
+fn launcher(runs: &Path) -> LocalLauncher {
+    LocalLauncher::new(runs).unwrap().supervised_by(env!("CARGO_BIN_EXE_swifthook-supervise"))
+}
+
+/// A program of this text that stands in for the supervisor.
+fn program(dir: &Path, text: &str) -> PathBuf {
+    let path = dir.join("program");
+    fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+/// The handle of a run of this launcher, as it would be for another key.
+fn handle_for(handle: &RunHandle, key: &RunKey) -> RunHandle {
+    let mut other = handle.clone();
+    other.data["key"] = serde_json::to_value(key).unwrap();
+    other
+}
+
+#[tokio::test]
+async fn a_program_that_is_no_supervisor_is_told_apart_and_the_key_stays_free() {
+    let runs = tempfile::tempdir().unwrap();
+    let run = script(runs.path(), &key(1), "exit 3");
+    for other in ["true", "false", "echo", "cat"] {
+        let refused = launcher(runs.path()).supervised_by(other).submit(&key(1), &run).await.unwrap_err();
+        assert!(refused.is_permanent(), "{other}: {refused}");
+        assert!(refused.to_string().contains("supervise_if_asked"), "{refused}");
+        assert_eq!(launcher(runs.path()).find(&key(1)).await.unwrap(), None);
+    }
+    let handle = launcher(runs.path()).submit(&key(1), &run).await.unwrap();
+    assert_eq!(ended(&launcher(runs.path()), &handle).await.code, Some(3));
+}
+
+#[tokio::test]
+async fn a_supervisor_that_dies_before_it_begins_has_begun_nothing() {
+    let runs = tempfile::tempdir().unwrap();
+    let run = script(runs.path(), &key(2), "echo once >> \"$RUN_DIR/ran\"");
+    let dying = launcher(runs.path()).supervised_by(program(runs.path(), "kill -9 $$"));
+    let missing = launcher(runs.path()).supervised_by("no-such-supervisor");
+    for launcher in [dying, missing] {
+        assert!(!launcher.submit(&key(2), &run).await.unwrap_err().is_permanent());
+        assert_eq!(launcher.find(&key(2)).await.unwrap(), None);
+    }
+    let handle = launcher(runs.path()).submit(&key(2), &run).await.unwrap();
+    assert!(ended(&launcher(runs.path()), &handle).await.is_success());
+    assert_eq!(fs::read_to_string(run.run_dir.join("ran")).unwrap(), "once\n");
+}
+
+#[tokio::test]
+async fn neither_environment_nor_anything_of_it_is_written_to_the_directory() {
+    let runs = tempfile::tempdir().unwrap();
+    let mut run = script(runs.path(), &key(3), "exit 0");
+    run.env.insert("TOKEN".into(), "hf_very_secret".into());
+    let handle = launcher(runs.path()).submit(&key(3), &run).await.unwrap();
+    ended(&launcher(runs.path()), &handle).await;
+    for file in
+        fs::read_dir(&run.run_dir).unwrap().flatten().filter(|file| file.file_type().unwrap().is_file())
+    {
+        let text = String::from_utf8_lossy(&fs::read(file.path()).unwrap()).into_owned();
+        assert!(!text.contains("hf_very_secret") && !text.contains("TOKEN"), "{:?}: {text}", file.path());
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o077, 0, "{:?}", file.path());
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_is_stopped_before_it_began_starts_nothing() {
+    let runs = tempfile::tempdir().unwrap();
+    let launcher = launcher(runs.path());
+    let first = launcher.submit(&key(4), &script(runs.path(), &key(4), "exit 0")).await.unwrap();
+    let run = script(runs.path(), &key(5), "echo once >> \"$RUN_DIR/ran\"");
+    launcher.stop(&handle_for(&first, &key(5)), Stop::Kill).await.unwrap();
+    let handle = launcher.submit(&key(5), &run).await.unwrap();
+    let exit = ended(&launcher, &handle).await;
+    assert_eq!((exit.code, exit.signal, exit.stopped), (None, None, Some(StopKind::Cancel)));
+    assert!(!run.run_dir.join("ran").exists());
+}
+
+#[tokio::test]
+async fn a_run_of_before_a_reboot_has_vanished_unless_it_had_ended() {
+    let runs = tempfile::tempdir().unwrap();
+    let launcher = launcher(runs.path());
+    let over = launcher.submit(&key(6), &script(runs.path(), &key(6), "exit 3")).await.unwrap();
+    ended(&launcher, &over).await;
+    // As the disk may look after a power failure: the directory is there, and nothing that was not synced.
+    let lost = script(runs.path(), &key(7), "exit 0");
+    let before_reboot = |run: &RunHandle| {
+        let mut run = run.clone();
+        run.data["boot"] = "00000000-0000-0000-0000-000000000000".into();
+        run
+    };
+    assert_eq!(ended(&launcher, &before_reboot(&over)).await.code, Some(3));
+    assert_eq!(end(&launcher, &before_reboot(&handle_for(&over, &key(7)))).await, RunStatus::Vanished);
+    let note = fs::read_to_string(lost.run_dir.join("vanished.json")).unwrap();
+    assert!(note.contains("rebooted"), "{note}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_no_evidence() {
+    let runs = tempfile::tempdir().unwrap();
+    let launcher = launcher(runs.path());
+    let run = script(runs.path(), &key(8), "sleep 600");
+    let handle = launcher.submit(&key(8), &run).await.unwrap();
+    let elsewhere = launcher.clone().host("another-host");
+    assert!(matches!(elsewhere.poll(&handle).await.unwrap(), RunStatus::Unreachable { .. }));
+    assert!(elsewhere.stop(&handle, Stop::Kill).await.is_err());
+    let (lock, hidden) = (run.run_dir.join("lock"), run.run_dir.join("lock.hidden"));
+    fs::rename(&lock, &hidden).unwrap();
+    assert!(!launcher.poll(&handle).await.unwrap_err().is_permanent());
+    fs::rename(&hidden, &lock).unwrap();
+    let away = runs.path().join("away");
+    fs::rename(&run.run_dir, &away).unwrap();
+    assert!(matches!(launcher.poll(&handle).await.unwrap(), RunStatus::Unreachable { .. }));
+    fs::rename(&away, &run.run_dir).unwrap();
+    fs::write(run.run_dir.join("exit.json"), "{").unwrap();
+    assert!(!launcher.poll(&handle).await.unwrap_err().is_permanent());
+    fs::remove_file(run.run_dir.join("exit.json")).unwrap();
+    assert!(matches!(launcher.poll(&handle).await.unwrap(), RunStatus::Running(_)));
+    launcher.stop(&handle, Stop::Kill).await.unwrap();
+    ended(&launcher, &handle).await;
+    let mut foreign = handle;
+    foreign.version = 2;
+    assert!(launcher.poll(&foreign).await.unwrap_err().is_permanent());
+}
+
+#[tokio::test]
+async fn a_directory_that_is_not_the_keys_is_refused_for_good() {
+    let runs = tempfile::tempdir().unwrap();
+    let run = script(runs.path(), &key(9), "exit 0");
+    assert!(launcher(runs.path()).submit(&key(10), &run).await.unwrap_err().is_permanent());
+}
+
+#[tokio::test]
+async fn a_directory_of_runs_that_is_not_there_says_nothing_of_a_run() {
+    let runs = tempfile::tempdir().unwrap();
+    let launcher = launcher(&runs.path().join("runs"));
+    fs::remove_dir(runs.path().join("runs")).unwrap();
+    assert!(!launcher.find(&key(11)).await.unwrap_err().is_permanent());
+}

@@ -1,0 +1,70 @@
+//! Runs of shell scripts, for the launcher's own tests.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use swifthook_core::{Exit, Job, JobId, RunHandle, RunKey, RunSpec, RunStatus, State, TrainingLauncher};
+
+/// The first attempt of a job that no other test has.
+pub(crate) fn key(id: u8) -> RunKey {
+    RunKey { job: JobId([id; 16]), attempt: 1 }
+}
+
+/// A run of a script, which finds its directory in `RUN_DIR`.
+pub(crate) fn script(runs: &Path, key: &RunKey, text: &str) -> RunSpec {
+    let run_dir = runs.join(key.to_string());
+    std::fs::create_dir_all(&run_dir).unwrap();
+    let own = run_dir.to_str().unwrap().to_owned();
+    RunSpec {
+        job: Arc::new(job(key)),
+        argv: vec!["sh".into(), "-c".into(), text.into()],
+        env: BTreeMap::from([("PATH".into(), std::env::var("PATH").unwrap()), ("RUN_DIR".into(), own)]),
+        working_dir: run_dir.clone(),
+        output_dir: run_dir.join("output"),
+        run_dir,
+        timeout: None,
+        grace: Duration::from_secs(20),
+    }
+}
+
+/// Waits until the run is over.
+pub(crate) async fn end(launcher: &dyn TrainingLauncher, run: &RunHandle) -> RunStatus {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let status = launcher.poll(run).await.unwrap();
+        if matches!(status, RunStatus::Ended(_) | RunStatus::Vanished) {
+            return status;
+        }
+        assert!(Instant::now() < deadline, "the run does not end: {status:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Waits until the run has ended.
+pub(crate) async fn ended(launcher: &dyn TrainingLauncher, run: &RunHandle) -> Exit {
+    match end(launcher, run).await {
+        RunStatus::Ended(exit) => exit,
+        other => panic!("the run should have ended, and is {other:?}"),
+    }
+}
+
+fn job(key: &RunKey) -> Job {
+    let change = json!({
+        "repository": "acme/models", "ref_name": { "branch": "main" }, "head": "a".repeat(40),
+        "recipe": "test", "config": "", "run": 0,
+    });
+    let spec = json!({
+        "recipe": "test", "config": null, "group": "test", "priority": 0, "launcher": "local", "labels": [],
+        "command": [], "superseded": "keep", "debounce": null,
+        "retry": swifthook_core::Retry::default(),
+    });
+    let job = json!({
+        "id": key.job, "change": change, "before": null, "sender": null, "pushed_at": null, "source": "person",
+        "spec": spec, "state": State::queued(None, None), "created_at": 0, "rerun_of": null,
+        "superseded_by": null, "progress": null,
+    });
+    serde_json::from_value(job).unwrap()
+}
