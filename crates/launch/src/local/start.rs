@@ -1,6 +1,7 @@
 //! From a key to a run that has begun.
 
 use std::io::{self, Read};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -80,6 +81,7 @@ impl LocalLauncher {
         })?;
         let mut command = Command::new(&*self.supervisor);
         command
+            .arg0("swifthook-supervise")
             .arg(ARGUMENT)
             .arg(&dir.path)
             .current_dir("/")
