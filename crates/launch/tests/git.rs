@@ -256,6 +256,26 @@ async fn nothing_in_a_commit_is_run() {
 }
 
 #[tokio::test]
+async fn what_a_killed_git_left_in_the_mirror_is_no_hindrance() {
+    let world = World::new();
+    world.write("a.txt", "1");
+    let first = world.commit();
+    world.checkout("main", &first).await.unwrap();
+    let second = world.commit();
+    let mirror = world.dir.path().join("state/mirrors/acme/models.git");
+    fs::write(mirror.join(format!("refs/swifthook/{second}.lock")), "").unwrap();
+    for (name, half_made) in [("tree1", "commondir"), ("tree2", "HEAD")] {
+        let kept = mirror.join("worktrees").join(name);
+        fs::create_dir_all(&kept).unwrap();
+        fs::write(kept.join("locked"), "initializing").unwrap();
+        fs::write(kept.join(half_made), "").unwrap();
+    }
+    world.checkout("main", &second).await.unwrap();
+    let kept = fs::read_dir(mirror.join("worktrees")).unwrap().flatten().map(|kept| kept.file_name());
+    assert_eq!(kept.collect::<Vec<_>>(), ["tree"]);
+}
+
+#[tokio::test]
 async fn a_tree_can_be_discarded_twice_and_made_again() {
     let world = World::new();
     world.write("a.txt", "1");

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use swifthook_core::{ChangeSet, CommitSha, RefName, RepoName, Workspace, WorkspaceError};
 
+use super::command::Git;
 use super::config::Remote;
 use super::mirror::{Mirror, remove};
 
@@ -49,12 +50,10 @@ impl Workspace for GitWorkspace {
         let mirror = self.mirror(repository)?;
         mirror.ensure(ref_name, commit).await?;
         clear(directory).await?;
-        mirror
-            .git("check out")
-            // By force: git may still know of a tree there that an earlier try has left.
-            .args(["worktree", "add", "--quiet", "--detach", "--force", "--end-of-options"])
-            .arg(directory)
-            .arg(commit.as_str())
+        mirror.add_worktree(directory, commit).await?;
+        Git::local("check out", &directory.join(".git"))
+            .in_tree(directory)
+            .args(["reset", "--quiet", "--hard", "--no-recurse-submodules"])
             .output()
             .await?;
         Ok(directory.to_owned())
@@ -73,11 +72,8 @@ impl Workspace for GitWorkspace {
     async fn discard(&self, repository: &RepoName, directory: &Path) -> Result<(), WorkspaceError> {
         clear(directory).await?;
         match self.mirrors.get(repository) {
-            Some(mirror) if mirror.path.exists() => {
-                mirror.git("forget a working tree").args(["worktree", "prune"]).output().await?;
-                Ok(())
-            }
-            _ => Ok(()),
+            Some(mirror) => mirror.prune_worktrees().await,
+            None => Ok(()),
         }
     }
 }

@@ -14,6 +14,7 @@ use swifthook_core::WorkspaceError;
 use tokio::process::Command;
 
 use super::config::{Credentials, Remote, Transport};
+use super::mirror::Lock;
 
 /// A call of git, still without arguments.
 pub(super) struct Git {
@@ -43,6 +44,12 @@ impl Git {
         git
     }
 
+    /// The same in a working tree.
+    pub(super) fn in_tree(mut self, directory: &Path) -> Self {
+        self.command.env("GIT_WORK_TREE", directory).current_dir(directory);
+        self
+    }
+
     /// A call that reaches `remote` too, by its transport, and shows its credentials. They go by the environment,
     /// which only our user can read, and never by an argument.
     pub(super) fn remote(what: &'static str, git_dir: &Path, remote: &Remote) -> io::Result<Self> {
@@ -67,6 +74,14 @@ impl Git {
         }
         git.command.env("GIT_SSH_COMMAND", ssh);
         Ok(git)
+    }
+
+    /// As long as it runs, this call has the lock too: its input is the file that is locked, and it reads nothing.
+    pub(super) fn holding(mut self, lock: &Lock<'_>) -> Self {
+        if let Ok(file) = lock.file.try_clone() {
+            self.command.stdin(file);
+        }
+        self
     }
 
     pub(super) fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 use swifthook_core::{CommitSha, RefName, WorkspaceError};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::command::Git;
 use super::config::Remote;
@@ -16,14 +16,14 @@ use super::config::Remote;
 pub(super) struct Mirror {
     pub(super) path: PathBuf,
     pub(super) remote: Remote,
-    fetching: Mutex<()>,
+    changing: Mutex<()>,
 }
 
 impl Mirror {
     /// The mirror of `remote`. A repository's name has two parts of harmless characters, none of them `.` or `..`.
     pub(super) fn new(mirrors: &Path, remote: Remote) -> Self {
         let path = mirrors.join(format!("{}.git", remote.name));
-        Self { path, remote, fetching: Mutex::new(()) }
+        Self { path, remote, changing: Mutex::new(()) }
     }
 
     /// Makes sure that the commit is here. `ref_name` is where it was pushed to, for servers that give nothing away
@@ -36,16 +36,39 @@ impl Mirror {
         if self.has(commit) {
             return Ok(());
         }
-        let _in_process = self.fetching.lock().await;
-        let _between_processes = self.lock().await?;
+        let lock = self.lock().await?;
         if self.has(commit) {
             return Ok(());
         }
-        self.create(commit).await?;
-        match self.fetch(&format!("+{commit}:{}", ref_of(commit))).await? {
+        self.create(&lock, commit).await?;
+        match self.fetch(&lock, commit.as_str(), &ref_of(commit)).await? {
             Fetched::Here => Ok(()),
-            Fetched::No => self.fetch_by_ref(ref_name, commit).await,
+            Fetched::No => self.fetch_by_ref(&lock, ref_name, commit).await,
         }
+    }
+
+    /// Makes a working tree of the commit, still empty.
+    pub(super) async fn add_worktree(
+        &self,
+        directory: &Path,
+        commit: &CommitSha,
+    ) -> Result<(), WorkspaceError> {
+        let lock = self.lock().await?;
+        self.forget_worktrees(&lock)?;
+        self.git("make a working tree")
+            .holding(&lock)
+            .args(["worktree", "add", "--quiet", "--detach", "--no-checkout", "--end-of-options"])
+            .arg(directory)
+            .arg(commit.as_str())
+            .output()
+            .await?;
+        Ok(())
+    }
+
+    /// Forgets working trees that are not there any more.
+    pub(super) async fn prune_worktrees(&self) -> Result<(), WorkspaceError> {
+        let lock = self.lock().await?;
+        self.forget_worktrees(&lock)
     }
 
     /// Whether the commit and everything that it needs is here. Asks no process: this is the way of every push
@@ -91,10 +114,15 @@ impl Mirror {
     }
 
     /// Fetches what `ref_name` is now, and looks for the commit in it.
-    async fn fetch_by_ref(&self, ref_name: &RefName, commit: &CommitSha) -> Result<(), WorkspaceError> {
-        let fetched = format!("refs/swifthook-tip/{commit}");
-        let is_here = match self.fetch(&format!("+{ref_name}:{fetched}")).await? {
-            Fetched::Here => self.is_ancestor(commit, &fetched).await,
+    async fn fetch_by_ref(
+        &self,
+        lock: &Lock<'_>,
+        ref_name: &RefName,
+        commit: &CommitSha,
+    ) -> Result<(), WorkspaceError> {
+        let tip = format!("refs/swifthook-tip/{commit}");
+        let is_here = match self.fetch(lock, &ref_name.to_string(), &tip).await? {
+            Fetched::Here => self.is_ancestor(commit, &tip).await,
             Fetched::No => false,
         };
         if !is_here {
@@ -103,24 +131,22 @@ impl Mirror {
                 self.remote.name
             )));
         }
-        let keep = self.git("keep a commit").args([
-            "update-ref",
-            "--end-of-options",
-            &ref_of(commit),
-            commit.as_str(),
-        ]);
-        keep.output().await?;
+        let keep = self.git("keep a commit").holding(lock);
+        keep.args(["update-ref", "--end-of-options", &ref_of(commit), commit.as_str()]).output().await?;
         Ok(())
     }
 
-    /// Fetches by one refspec. Names in it are never options and never reach a shell.
-    async fn fetch(&self, refspec: &str) -> Result<Fetched, WorkspaceError> {
+    /// Fetches a commit or ref into a ref of ours. Names in it are never options and never reach a shell.
+    async fn fetch(&self, lock: &Lock<'_>, what: &str, into: &str) -> Result<Fetched, WorkspaceError> {
+        // Of a fetch that was killed: under our lock there is no other.
+        let _ = fs::remove_file(self.path.join(format!("{into}.lock")));
         let fetched = self
             .remote_git("fetch")?
+            .holding(lock)
             .args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"])
             .args(["--no-auto-maintenance", "--no-show-forced-updates"])
             .trusting(&self.remote)
-            .args(["--end-of-options", &self.remote.url, refspec])
+            .args(["--end-of-options", &self.remote.url, &format!("+{what}:{into}")])
             .output()
             .await;
         match fetched {
@@ -130,8 +156,24 @@ impl Mirror {
         }
     }
 
+    /// Removes what git keeps of working trees that are gone, and of those that it was killed over: it would stumble
+    /// over the latter ever after, and takes them for locked itself.
+    ///
+    /// See `worktrees` in <https://git-scm.com/docs/gitrepository-layout>.
+    fn forget_worktrees(&self, _lock: &Lock<'_>) -> Result<(), WorkspaceError> {
+        let Ok(kept) = fs::read_dir(self.path.join("worktrees")) else { return Ok(()) };
+        let is_whole = |kept: &Path| {
+            let says = |name: &str| fs::read_to_string(kept.join(name)).ok().filter(|text| !text.is_empty());
+            says("commondir").is_some()
+                && says("gitdir").is_some_and(|link| Path::new(link.trim_end()).exists())
+        };
+        let forgotten = kept.flatten().map(|kept| kept.path()).filter(|kept| !is_whole(kept));
+        let removed = forgotten.map(|kept| remove(&kept)).collect::<io::Result<()>>();
+        removed.map_err(|error| WorkspaceError::passing("cannot forget a working tree").because(error))
+    }
+
     /// Makes the mirror if there is none. It is there whole or not at all.
-    async fn create(&self, commit: &CommitSha) -> Result<(), WorkspaceError> {
+    async fn create(&self, lock: &Lock<'_>, commit: &CommitSha) -> Result<(), WorkspaceError> {
         if self.path.join("HEAD").exists() {
             return Ok(());
         }
@@ -139,6 +181,7 @@ impl Mirror {
         remove(&unfinished).map_err(not_made)?;
         let format = if commit.as_str().len() == 64 { "sha256" } else { "sha1" };
         Git::local("make a mirror", &unfinished)
+            .holding(lock)
             .args(["init", "--quiet", "--bare", "--template="])
             .arg(format!("--object-format={format}"))
             .output()
@@ -146,17 +189,36 @@ impl Mirror {
         fs::rename(&unfinished, &self.path).map_err(not_made)
     }
 
-    /// Keeps other processes from fetching into this mirror.
-    async fn lock(&self) -> Result<File, WorkspaceError> {
+    /// Keeps everybody else from changing this mirror. Git itself does not keep calls apart that make working trees:
+    /// one fails at the sight of what another has half made.
+    async fn lock(&self) -> Result<Lock<'_>, WorkspaceError> {
+        let in_process = self.changing.lock().await;
         let path = self.path.with_extension("lock");
         let take = move || {
             fs::create_dir_all(path.parent().expect("it is under the mirrors"))?;
-            let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path)?;
+            let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
             rustix::io::retry_on_intr(|| flock(&file, FlockOperation::LockExclusive))?;
             Ok::<_, io::Error>(file)
         };
         let locked = tokio::task::spawn_blocking(take).await.map_err(io::Error::other);
-        locked.flatten().map_err(|error| WorkspaceError::passing("cannot lock the mirror").because(error))
+        let file = locked
+            .flatten()
+            .map_err(|error| WorkspaceError::passing("cannot lock the mirror").because(error))?;
+        Ok(Lock { file, _in_process: in_process })
+    }
+}
+
+/// Held while a mirror is changed: by us, and by the git that we started, should we be killed before it.
+pub(super) struct Lock<'a> {
+    pub(super) file: File,
+    _in_process: MutexGuard<'a, ()>,
+}
+
+impl Drop for Lock<'_> {
+    fn drop(&mut self) {
+        // Closing is not enough: a process that is just being forked elsewhere has a copy of the descriptor for a
+        // moment.
+        let _ = flock(&self.file, FlockOperation::Unlock);
     }
 }
 
@@ -231,19 +293,19 @@ mod tests {
         let name = swifthook_core::RepoName::new("acme/models").unwrap();
         let remote = Remote::new(name, origin.to_str().unwrap()).unwrap();
         let mirror = Mirror::new(dir.path(), remote);
-        let _lock = mirror.lock().await.unwrap();
-        mirror.create(&first).await.unwrap();
+        let lock = mirror.lock().await.unwrap();
+        mirror.create(&lock, &first).await.unwrap();
         let unknown = CommitSha::parse(&"a".repeat(40)).unwrap().unwrap();
         for branch in ["main", "-x", "--upload-pack=x", "$(touch${IFS}pwned)", "a`b`;&|'\"<>(){}"] {
             let branch = RefName::Branch(branch.into());
             git(&["update-ref", &branch.to_string(), second.as_str()]);
             git(&["--git-dir", mirror.path.to_str().unwrap(), "update-ref", "-d", &ref_of(&first)]);
-            mirror.fetch_by_ref(&branch, &first).await.unwrap();
+            mirror.fetch_by_ref(&lock, &branch, &first).await.unwrap();
             assert!(mirror.has(&first));
-            let gone = mirror.fetch_by_ref(&branch, &unknown).await.unwrap_err();
+            let gone = mirror.fetch_by_ref(&lock, &branch, &unknown).await.unwrap_err();
             assert!(gone.is_permanent() && !mirror.has(&unknown), "{gone}");
         }
-        let gone = mirror.fetch_by_ref(&RefName::Branch("deleted".into()), &first).await.unwrap_err();
+        let gone = mirror.fetch_by_ref(&lock, &RefName::Branch("deleted".into()), &first).await.unwrap_err();
         assert!(gone.is_permanent(), "{gone}");
     }
 }
