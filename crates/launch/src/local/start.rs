@@ -1,5 +1,6 @@
 //! From a key to a run that has begun.
 
+use std::fs;
 use std::io::{self, Read};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -71,6 +72,8 @@ impl LocalLauncher {
     }
 
     fn prepare(&self, dir: &RunDir, lock: &Lock, key: &RunKey, run: &RunSpec) -> io::Result<Command> {
+        fs::create_dir_all(&run.working_dir)?;
+        fs::create_dir_all(&run.output_dir)?;
         dir.write_order(&Order {
             version: VERSION,
             key: *key,
