@@ -82,6 +82,30 @@ pub trait History: Send + Sync {
     /// When the store cannot answer.
     async fn jobs(&self, filter: &JobFilter) -> Result<Vec<Job>, QueueError>;
 
+    /// How many jobs there are in each stage that is not final.
+    ///
+    /// By itself it goes through all of them: a store that can count does better.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot answer.
+    async fn open_jobs(&self) -> Result<Vec<(Stage, u64)>, QueueError> {
+        let mut counts: Vec<_> =
+            Stage::ALL.into_iter().filter(|stage| !stage.is_final()).map(|stage| (stage, 0)).collect();
+        for (stage, count) in &mut counts {
+            let mut filter = JobFilter { stages: vec![*stage], limit: 1_000, ..JobFilter::default() };
+            loop {
+                let page = self.jobs(&filter).await?;
+                *count += page.len() as u64;
+                match page.last() {
+                    Some(last) => filter.before = Some(last.id),
+                    None => break,
+                }
+            }
+        }
+        Ok(counts)
+    }
+
     /// What happened to a job, oldest first.
     ///
     /// # Errors

@@ -53,6 +53,9 @@ pub(super) async fn jobs_are_listed_by_stage_recipe_and_repository(bench: &dyn Q
     ] {
         assert_eq!(listed(&scene, filter.clone()).await, expected, "{filter:?}");
     }
+    let open = scene.queue.open_jobs().await.unwrap();
+    let counted: Vec<_> = open.into_iter().filter(|(_, count)| *count > 0).collect();
+    assert_eq!(counted, [(Stage::Queued, 2)]);
 }
 
 pub(super) async fn deliveries_are_listed_newest_first_a_page_at_a_time(bench: &dyn QueueBench) {

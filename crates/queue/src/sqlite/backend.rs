@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 use swifthook_core::{
     Actor, Claimed, Command, Decided, Delivery, DeliveryId, Event, History, Intake, IntakeError, Job,
-    JobFilter, JobId, JobQueue, Lease, Progress, QueueError, Receipt, Renewal, Swept, TimelineEntry, Worker,
+    JobFilter, JobId, JobQueue, Lease, Progress, QueueError, Receipt, Renewal, Stage, Swept, TimelineEntry,
+    Worker,
 };
 use tokio::sync::{Semaphore, watch};
 
@@ -181,6 +182,10 @@ impl History for SqliteQueue {
     async fn jobs(&self, filter: &JobFilter) -> Result<Vec<Job>, QueueError> {
         let filter = filter.clone();
         self.read(move |connection| reader::jobs(connection, &filter)).await
+    }
+
+    async fn open_jobs(&self) -> Result<Vec<(Stage, u64)>, QueueError> {
+        self.read(reader::open_jobs).await
     }
 
     async fn timeline(&self, id: JobId) -> Result<Vec<TimelineEntry>, QueueError> {

@@ -3,7 +3,7 @@ use std::sync::Mutex;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
-use swifthook_core::{Delivery, DeliveryId, Job, JobFilter, JobId, QueueError, TimelineEntry};
+use swifthook_core::{Delivery, DeliveryId, Job, JobFilter, JobId, QueueError, Stage, TimelineEntry};
 
 use super::rows::{self, LINES, RowError, deliveries, entries, readable};
 use super::{codec, names, schema};
@@ -84,6 +84,17 @@ pub(super) fn jobs(connection: &Connection, filter: &JobFilter) -> Result<Vec<Jo
         jobs.extend(readable(rows::entry(row).map(|entry| entry.job))?);
     }
     Ok(jobs)
+}
+
+pub(super) fn open_jobs(connection: &Connection) -> Result<Vec<(Stage, u64)>, RowError> {
+    let open = Stage::ALL.into_iter().filter(|stage| !stage.is_final());
+    let mut statement =
+        connection.prepare_cached("SELECT count(*) FROM jobs WHERE stage = ?1 AND stage < 4")?;
+    open.map(|stage| {
+        let count: i64 = statement.query_row((codec::stage_code(stage),), |row| row.get(0))?;
+        Ok((stage, count.unsigned_abs()))
+    })
+    .collect()
 }
 
 pub(super) fn timeline(connection: &Connection, id: JobId) -> Result<Vec<TimelineEntry>, RowError> {
