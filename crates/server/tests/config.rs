@@ -46,7 +46,7 @@ fn a_small_configuration_has_every_default() {
     assert_eq!(config.server.admin_listen.to_string(), "127.0.0.1:8081");
     assert_eq!(config.store.database, Path::new("/srv/swifthook.db"));
     assert_eq!(config.store.state_dir, Path::new("/srv/swifthook-state"));
-    assert_eq!((config.worker.slots, config.hooks[0].max_body), (1, 25 << 20));
+    assert_eq!((config.worker.slots, config.hooks[0].hook.max_body), (1, 25 << 20));
     assert_eq!(config.hooks[0].repositories, ["acme/models"]);
     assert_eq!(&*config.recipes[0].run.launcher, "local");
 }
@@ -184,4 +184,20 @@ fn a_secret_in_the_configuration_itself_is_refused_and_not_repeated() {
         let text = mistakes(&wrong);
         assert!(!text.contains(secret), "{text}");
     }
+}
+
+#[test]
+fn a_schedule_has_days_hours_and_a_zone() {
+    let good = with(
+        "schedule = [{ days = \"mon-fri\", hours = \"22:00-06:00\" }, { hours = \"00:00-24:00\" }]\ntimezone = \"Asia/Shanghai\"\noutside = \"skip\"",
+    );
+    assert!(parse(&good).unwrap().recipes[0].queueing.schedule.is_some());
+    let text = mistakes(&with(
+        r#"
+schedule = [{ days = "mo-fr", hours = "8-20" }, { days = "mon", hours = "25:00-26:00" }, { hour = "1" }, { hours = "08:00-08:00" }]
+timezone = "Shanghai"
+outside = "pause"
+"#,
+    ));
+    insta::assert_snapshot!(text);
 }

@@ -16,7 +16,7 @@ mod problem;
 mod router;
 mod terminal;
 
-pub use delivery::{DeliveryView, VerdictView};
+pub use delivery::{DeliveryView, PathView, VerdictView};
 pub use events::{Change, Changes};
 pub use job::{ExitView, JobView, TimelineView};
 pub use router::{Api, Backend};

@@ -3,7 +3,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use super::deliveries::{self, DeliveriesArguments};
+use super::jobs::{self, JobsArguments};
 use super::send::{self, SendArguments};
+use super::serve::{self, ServeArguments};
 use super::{check, toy_trainer};
 use crate::toy::TrainerArgs;
 
@@ -34,8 +37,14 @@ pub struct CommonArguments {
 /// What can be done.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Take pushes and run what they ask for.
+    Serve(ServeArguments),
     /// Tell everything that is wrong with the configuration, or what it would do.
     Check,
+    /// Look at jobs and command them.
+    Jobs(JobsArguments),
+    /// Look at deliveries and what each recipe said of them.
+    Deliveries(DeliveriesArguments),
     /// Sign a payload and post it to a hook, as GitHub does.
     Send(SendArguments),
     /// Train the toy model that the demo trains.
@@ -47,6 +56,9 @@ pub enum Command {
 pub fn run(arguments: Arguments) -> ExitCode {
     let Arguments { common, command } = arguments;
     match command {
+        Command::Serve(arguments) => serve::run(&common, &arguments),
+        Command::Jobs(arguments) => jobs::run(&common, &arguments),
+        Command::Deliveries(arguments) => deliveries::run(&common, &arguments),
         Command::Check => check::run(&common),
         Command::Send(arguments) => send::run(&common, &arguments),
         Command::ToyTrainer(arguments) => toy_trainer::run(&arguments),

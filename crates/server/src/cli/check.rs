@@ -4,6 +4,8 @@ use std::fmt::Write;
 use std::io;
 use std::process::ExitCode;
 
+use swifthook_core::Template;
+
 use super::CommonArguments;
 use super::environment::variable;
 use crate::config::{Config, Refs};
@@ -47,20 +49,28 @@ fn summary(config: &Config) -> String {
                 Refs::Branches(patterns) => ("branch", patterns),
                 Refs::Tags(patterns) => ("tag", patterns),
             };
-            let _ = writeln!(text, "    when a push moves a {kind} {}", patterns.join(", "));
+            let _ = writeln!(text, "    on pushes to a {kind} {}", patterns.join(", "));
             if !trigger.paths.is_empty() {
-                let _ = writeln!(text, "    and changes {}", trigger.paths.join(", "));
+                let _ = writeln!(text, "    that change {}", trigger.paths.join(", "));
             }
             if !trigger.senders.is_empty() {
-                let _ = writeln!(text, "    and comes from {}", trigger.senders.join(", "));
+                let _ = writeln!(text, "    by {}", trigger.senders.join(", "));
             }
             let runs = match &trigger.each {
                 Some(each) => format!("for each changed {each}"),
                 None => "once".to_owned(),
             };
-            let command: Vec<_> = recipe.run.command.iter().map(ToString::to_string).collect();
+            let command: Vec<_> = recipe.run.command.iter().map(quoted).collect();
             let _ = writeln!(text, "    {runs}: {} (launcher {})", command.join(" "), recipe.run.launcher);
         }
     }
     text
+}
+
+/// An argument so that it is seen where it ends.
+fn quoted(argument: &Template) -> String {
+    let text = argument.to_string();
+    let is_plain =
+        !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c == '"' || c.is_control());
+    if is_plain { text } else { format!("{text:?}") }
 }

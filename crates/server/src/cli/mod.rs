@@ -2,9 +2,17 @@
 
 mod args;
 mod check;
+mod deliveries;
+mod delivery_text;
 mod environment;
 mod failure;
+mod id;
+mod job_text;
+mod jobs;
+mod reach;
+mod screen;
 mod send;
+mod serve;
 mod toy_trainer;
 
 pub use args::{Arguments, Command, CommonArguments, run};

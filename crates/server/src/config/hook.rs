@@ -3,31 +3,30 @@
 use std::path::Path;
 use std::time::Duration;
 
+use swifthook_core::{Secret, SecretSet};
+
 use super::model::{Hook, Repository};
 use super::reader::{Fields, Node, Unique, Wrong};
 use super::secret::{self, Outside};
 use super::{sections, units};
 
-pub(super) fn hooks(
-    tables: Vec<Fields<'_>>,
-    folder: &Path,
-    variable: &dyn Fn(&str) -> Option<String>,
-    repositories: &[Repository],
-) -> Vec<Hook> {
-    let mut names = Unique::new("hooks called");
-    let mut paths = Unique::new("hooks with the path");
-    let one = |fields| hook(fields, folder, variable, repositories, &mut names, &mut paths);
-    tables.into_iter().map(one).collect()
+/// Where hooks look for what they refer to.
+pub(super) struct Around<'k> {
+    pub(super) folder: &'k Path,
+    pub(super) variable: &'k dyn Fn(&str) -> Option<String>,
+    pub(super) repositories: &'k [Repository],
 }
 
-fn hook(
-    fields: Fields<'_>,
-    folder: &Path,
-    variable: &dyn Fn(&str) -> Option<String>,
-    repositories: &[Repository],
-    names: &mut Unique,
-    paths: &mut Unique,
-) -> Hook {
+/// The hooks; `None` where something is wrong with one of them.
+pub(super) fn hooks(tables: Vec<Fields<'_>>, around: &Around<'_>) -> Option<Vec<Hook>> {
+    let mut names = Unique::new("hooks called");
+    let mut paths = Unique::new("hooks with the path");
+    let read: Vec<_> =
+        tables.into_iter().map(|fields| hook(fields, around, &mut names, &mut paths)).collect();
+    read.into_iter().collect()
+}
+
+fn hook(fields: Fields<'_>, around: &Around<'_>, names: &mut Unique, paths: &mut Unique) -> Option<Hook> {
     let name = match fields.get("name") {
         Some(node) => node.read(sections::word).inspect(|name| names.check(&node, name)),
         None => Some("github".into()),
@@ -36,52 +35,60 @@ fn hook(
         Some(node) => node.read(path).inspect(|path| paths.check(&node, path)),
         None => Some("/webhook".to_owned()),
     };
-    let all = || repositories.iter().map(|repository| repository.name.to_string()).collect();
-    let hook = Hook {
-        name: name.as_deref().unwrap_or_default().to_owned(),
-        path: path.unwrap_or_default(),
-        secrets: fields
-            .need("secrets", "`secrets = [\"env:GITHUB_WEBHOOK_SECRET\"]`")
-            .map(|node| secrets(&node, folder, variable))
-            .unwrap_or_default(),
-        repositories: fields.get("repositories").map_or_else(all, |node| {
-            let patterns = node.read_items(pattern);
-            if patterns.is_empty() && node.items().is_empty() {
-                node.wrong(Wrong::new("`repositories` is empty, so that every push would be refused"));
-            }
-            patterns
-        }),
-        allow_from: fields.get("allow_from").map(|node| node.read_items(units::cidr)).unwrap_or_default(),
-        max_body: fields
-            .or("max_body", DEFAULT_BODY, |node| node.read(|text| units::size(text, LARGEST_BODY))),
-        max_age: fields.or("max_age", Some(7 * DAY), |node| node.read(units::duration_or_off)),
-        redelivery: fields.or("redelivery", 3 * DAY, |node| node.read(units::duration)),
-    };
+    let secrets = fields
+        .need("secrets", "`secrets = [\"env:GITHUB_WEBHOOK_SECRET\"]`")
+        .and_then(|node| secrets(&node, around));
+    let repositories = repositories(&fields, around.repositories);
+    let allow_from = fields.get("allow_from").map(|node| node.read_items(units::cidr)).unwrap_or_default();
+    let max_body =
+        fields.or("max_body", DEFAULT_BODY, |node| node.read(|text| units::size(text, LARGEST_BODY)));
+    let max_age = fields.or("max_age", Some(7 * DAY), |node| node.read(units::duration_or_off));
+    let redelivery = fields.or("redelivery", 3 * DAY, |node| node.read(units::duration));
     fields.finish();
-    hook
+    let (name, path, (secrets, set)) = (name?, path?, secrets?);
+    let patterns: Vec<_> = repositories.iter().map(String::as_str).collect();
+    let made = swifthook_core::Hook::new(&name, &path, set, &patterns);
+    let mut hook = made.map_err(|error| fields.wrong(error.into())).ok()?;
+    hook.allow_from = allow_from;
+    hook.max_body = max_body;
+    hook.max_age = max_age;
+    hook.redelivery = redelivery;
+    Some(Hook { name: name.to_string(), path, secrets, repositories, hook })
 }
 
-fn secrets(node: &Node<'_>, folder: &Path, variable: &dyn Fn(&str) -> Option<String>) -> Vec<Outside> {
-    let items = node.items();
-    if items.len() > MOST_SECRETS || items.is_empty() {
-        node.wrong(
-            Wrong::new(format!("`secrets` has {} entries", items.len()))
-                .instead("1 to 4: the new one beside the old one while it is being changed"),
-        );
-    }
-    let one = |item: &Node<'_>| {
-        let place = item.read(|text| secret::reference(text, folder))?;
-        match place.value(variable) {
-            Err(missing) => item.wrong(missing.into()),
-            Ok(value) if value.len() < SHORTEST_SECRET => item.wrong(
-                Wrong::new(format!("the secret in `{place}` has {} bytes", value.len()))
-                    .instead("at least 16; `openssl rand -hex 32` makes a good one"),
-            ),
-            Ok(_) => {}
-        }
-        Some(place)
+/// Without the key, all repositories of the configuration.
+fn repositories(fields: &Fields<'_>, all: &[Repository]) -> Vec<String> {
+    let Some(node) = fields.get("repositories") else {
+        return all.iter().map(|repository| repository.name.to_string()).collect();
     };
-    items.iter().filter_map(one).collect()
+    if node.is_list() && node.items().is_empty() {
+        node.wrong(Wrong::new("`repositories` is empty, so that every push would be refused"));
+    }
+    node.read_items(pattern)
+}
+
+fn secrets(node: &Node<'_>, around: &Around<'_>) -> Option<(Vec<Outside>, SecretSet)> {
+    let items = node.items();
+    let one = |item: &Node<'_>| {
+        let place = item.read(|text| secret::reference(text, around.folder))?;
+        let value = place.value(around.variable).map_err(|missing| item.wrong(missing.into())).ok()?;
+        let length = value.len();
+        let Ok(secret) = Secret::new(&place.to_string(), value) else {
+            item.wrong(
+                Wrong::new(format!("the secret in `{place}` has {length} bytes"))
+                    .instead("at least 16; `openssl rand -hex 32` makes a good one"),
+            );
+            return None;
+        };
+        Some((place, secret))
+    };
+    let read: Vec<_> = items.iter().map(one).collect();
+    let (places, secrets): (Vec<_>, Vec<_>) =
+        read.into_iter().collect::<Option<Vec<_>>>()?.into_iter().unzip();
+    let set = SecretSet::new(secrets).map_err(|error| {
+        node.wrong(Wrong::from(error).instead("1 to 4: the new one beside the old one while it is changed"));
+    });
+    Some((places, set.ok()?))
 }
 
 fn path(text: &str) -> Result<String, Wrong> {
@@ -110,5 +117,3 @@ const DAY: Duration = Duration::from_secs(24 * 3_600);
 const DEFAULT_BODY: usize = 25 << 20;
 /// GitHub sends 25 MB at most; whoever else sends may send more, but not so much that it fills the memory.
 const LARGEST_BODY: usize = 256 << 20;
-const MOST_SECRETS: usize = 4;
-const SHORTEST_SECRET: usize = 16;

@@ -1,15 +1,48 @@
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use swifthook_core::ConfigDigest;
 use toml::de::DeTable;
 
 use super::digest;
-use super::hook::hooks;
+use super::hook::{Around, hooks};
 use super::mistake::{Mistake, Mistakes};
-use super::model::{Config, Hook, Server};
+use super::model::{Config, Hook, Server, Store};
 use super::reader::{Fields, Report, Wrong};
 use super::recipe::{Known, recipes};
 use super::secret::Outside;
 use super::sections;
+
+/// What whoever talks to a server has to know of its configuration.
+#[derive(Clone, Debug)]
+pub struct Contact {
+    /// Where it listens.
+    pub server: Server,
+    /// What it works on.
+    pub store: Store,
+}
+
+impl Contact {
+    /// Reads `[server]` and `[store]` of a configuration file. Nothing else is looked at: whoever looks at jobs need
+    /// not have the secrets of the hooks.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with these two.
+    pub fn load(file: &Path) -> Result<Self, Mistakes> {
+        let (text, folder) = read(file)?;
+        let report = Report::new(&text);
+        let (document, errors) = DeTable::parse_recoverable(&text);
+        syntax(&report, &errors);
+        let fields = Fields::new(&report, "the configuration", document.get_ref(), 0);
+        let server = sections::server(fields.table("server"), &folder);
+        let store = sections::store(fields.table("store"), &folder);
+        if report.is_clean() {
+            return Ok(Self { server, store });
+        }
+        Err(Mistakes { file: file.to_owned(), list: report.into_mistakes() })
+    }
+}
 
 impl Config {
     /// Reads a configuration file. Relative paths in it are relative to its folder.
@@ -20,19 +53,17 @@ impl Config {
     ///
     /// Everything that is wrong with it, at once.
     pub fn load(file: &Path, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, Mistakes> {
-        let mistakes = |what: String, instead: Option<String>| Mistakes {
-            file: file.to_owned(),
-            list: vec![Mistake { place: None, what, instead }],
-        };
-        let text = std::fs::read_to_string(file).map_err(|error| {
-            let instead = (error.kind() == std::io::ErrorKind::NotFound).then_some(
-                "name another file with `--config FILE`, or see the whole thing work with `swifthook demo`",
-            );
-            mistakes(format!("cannot be read: {error}"), instead.map(str::to_owned))
-        })?;
-        let absolute = std::path::absolute(file).map_err(|error| mistakes(error.to_string(), None))?;
-        let folder = absolute.parent().unwrap_or(Path::new("/")).to_owned();
+        let (text, folder) = read(file)?;
         Self::parse(&text, file, &folder, variable)
+    }
+
+    /// The same configuration with the secrets of the moment.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with them.
+    pub fn reread(&self, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, Mistakes> {
+        Self::parse(&self.text, &self.file, &self.folder, variable)
     }
 
     /// Reads the text of a configuration file that stands in `folder`.
@@ -48,14 +79,12 @@ impl Config {
     ) -> Result<Self, Mistakes> {
         let report = Report::new(text);
         let (document, errors) = DeTable::parse_recoverable(text);
-        for error in &errors {
-            let at = error.span().map(|span| span.start);
-            report.wrong(at, Wrong::new(format!("not TOML: {}", error.message())));
-        }
+        syntax(&report, &errors);
         // What follows a syntax error may have been read wrongly: no mistakes are told of it.
         let config = errors.is_empty().then(|| {
             let fields = Fields::new(&report, "the configuration", document.get_ref(), 0);
-            whole(fields, file.to_owned(), folder, variable, digest::of(document.get_ref()))
+            let source = (Arc::from(text), file.to_owned(), digest::of(document.get_ref()));
+            whole(&fields, source, folder, variable)
         });
         match config {
             Some(config) if report.is_clean() => Ok(config),
@@ -64,26 +93,49 @@ impl Config {
     }
 }
 
+/// The text of a file, and the folder that it stands in.
+fn read(file: &Path) -> Result<(String, PathBuf), Mistakes> {
+    let wrong = |what: String, instead: Option<&str>| Mistakes {
+        file: file.to_owned(),
+        list: vec![Mistake { place: None, what, instead: instead.map(str::to_owned) }],
+    };
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        let is_missing = error.kind() == std::io::ErrorKind::NotFound;
+        wrong(format!("cannot be read: {error}"), is_missing.then_some(ELSEWHERE))
+    })?;
+    let absolute = std::path::absolute(file).map_err(|error| wrong(error.to_string(), None))?;
+    let folder = absolute.parent().unwrap_or(Path::new("/")).to_owned();
+    Ok((text, folder))
+}
+
+fn syntax(report: &Report<'_>, errors: &[toml::de::Error]) {
+    for error in errors {
+        let at = error.span().map(|span| span.start);
+        report.wrong(at, Wrong::new(format!("not TOML: {}", error.message())));
+    }
+}
+
 fn whole(
-    fields: Fields<'_>,
-    file: PathBuf,
+    fields: &Fields<'_>,
+    (text, file, digest): (Arc<str>, PathBuf, ConfigDigest),
     folder: &Path,
     variable: &dyn Fn(&str) -> Option<String>,
-    digest: swifthook_core::ConfigDigest,
 ) -> Config {
     let server = sections::server(fields.table("server"), folder);
     let store = sections::store(fields.table("store"), folder);
     let worker = sections::worker(fields.table("worker"));
     let launchers = sections::launchers(fields.tables("launcher"));
-    let (repositories, names) = sections::repositories(fields.tables("repository"));
-    let hooks = hooks(fields.tables("hook"), folder, variable, &repositories);
+    let (repositories, names) = sections::repositories(fields.tables("repository"), folder, variable);
+    let around = Around { folder, variable, repositories: &repositories };
+    let hooks = hooks(fields.tables("hook"), &around);
     let known = Known {
         folder,
         variable,
         repositories: &names,
         launchers: &launchers,
         worker: &worker,
-        own_secrets: &own_secrets(&server, &hooks),
+        hooks: hooks.as_deref(),
+        own_secrets: &own_secrets(&server, hooks.as_deref().unwrap_or_default()),
     };
     let recipes = recipes(fields.tables("recipe"), &known);
     for (key, example) in REQUIRED {
@@ -93,17 +145,27 @@ fn whole(
     }
     fields.not_yet(&LATER);
     fields.finish();
-    Config { file, digest, server, store, worker, hooks, repositories, recipes }
+    let names = launchers.names().into_iter().filter(|name| *name != "local");
+    let launchers = std::iter::once("local").chain(names).map(Arc::from).collect();
+    Config {
+        text,
+        file,
+        folder: folder.to_owned(),
+        digest,
+        server,
+        store,
+        worker,
+        launchers,
+        hooks: hooks.unwrap_or_default(),
+        repositories,
+        recipes,
+    }
 }
 
-/// Variables that no run may see.
-fn own_secrets(server: &Server, hooks: &[Hook]) -> Vec<String> {
+/// Where secrets stand that no run may see.
+fn own_secrets(server: &Server, hooks: &[Hook]) -> Vec<Outside> {
     let places = hooks.iter().flat_map(|hook| &hook.secrets).chain(&server.admin_token);
-    let variables = places.filter_map(|place| match place {
-        Outside::Variable(name) => Some(name.clone()),
-        Outside::File(_) => None,
-    });
-    variables.chain(["SWIFTHOOK_ADMIN_TOKEN".to_owned()]).collect()
+    places.cloned().chain([Outside::Variable("SWIFTHOOK_ADMIN_TOKEN".to_owned())]).collect()
 }
 
 const REQUIRED: [(&str, &str); 3] = [
@@ -111,5 +173,8 @@ const REQUIRED: [(&str, &str); 3] = [
     ("repository", "a repository says where pushed commits are fetched from"),
     ("recipe", "a recipe says which pushes train, and what then runs"),
 ];
+
+const ELSEWHERE: &str =
+    "name another file with `--config FILE`, or see the whole thing work with `swifthook demo`";
 
 const LATER: [&str; 7] = ["intake", "notify", "registry", "deployment", "gateway", "retention", "limits"];

@@ -17,6 +17,7 @@ mod sections;
 mod trigger;
 mod units;
 
+pub use load::Contact;
 pub use mistake::{Mistake, Mistakes, Place};
 pub use model::{
     Config, Hook, Queueing, Recipe, Refs, Repository, Run, Server, Store, Trigger, Value, Worker,

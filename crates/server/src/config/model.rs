@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use swifthook_core::schedule::Schedule;
 use swifthook_core::{ConfigDigest, Debounce, RepoName, Retry, Superseding, Template};
+use swifthook_launch::Remote;
 
 use super::secret::Outside;
 
@@ -14,6 +16,10 @@ use super::secret::Outside;
 pub struct Config {
     /// The file that it stands in.
     pub file: PathBuf,
+    /// Its text, for reading secrets again without taking a new text.
+    pub(super) text: Arc<str>,
+    /// The folder that relative paths in it are relative to.
+    pub(super) folder: PathBuf,
     /// The SHA-256 of its normalised text: comments, order and spacing make no difference.
     pub digest: ConfigDigest,
     /// `[server]`.
@@ -22,6 +28,8 @@ pub struct Config {
     pub store: Store,
     /// `[worker]`.
     pub worker: Worker,
+    /// `[[launcher]]`, by name; `local` is always among them.
+    pub launchers: Vec<Arc<str>>,
     /// `[[hook]]`; at least one.
     pub hooks: Vec<Hook>,
     /// `[[repository]]`; at least one.
@@ -68,18 +76,12 @@ pub struct Hook {
     pub name: String,
     /// Its path on the server.
     pub path: String,
-    /// One to four.
+    /// Where its secrets stand, one to four.
     pub secrets: Vec<Outside>,
     /// Whose pushes it may announce: names with `*`.
     pub repositories: Vec<String>,
-    /// From where; empty for anywhere.
-    pub allow_from: Vec<IpNet>,
-    /// The largest body, in bytes.
-    pub max_body: usize,
-    /// An older push is held.
-    pub max_age: Option<Duration>,
-    /// How long a redelivery may train again what failed.
-    pub redelivery: Duration,
+    /// The hook with its secrets as they were when the configuration was read.
+    pub hook: swifthook_core::Hook,
 }
 
 /// `[[repository]]`.
@@ -87,8 +89,10 @@ pub struct Hook {
 pub struct Repository {
     /// Its name: `owner/name`.
     pub name: RepoName,
-    /// Where it is cloned from.
+    /// Where it is fetched from, as the configuration says.
     pub clone_url: String,
+    /// The same for git, with credentials.
+    pub remote: Remote,
 }
 
 /// `[[recipe]]`.
@@ -143,6 +147,8 @@ pub struct Run {
 pub struct Queueing {
     /// Labels that a worker must have.
     pub labels: Vec<Arc<str>>,
+    /// When its jobs may start; `None` is at any time.
+    pub schedule: Option<Schedule>,
     /// Higher goes first.
     pub priority: i32,
     /// The group of its jobs.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use swifthook_core::schedule::{Outside, Schedule, Window};
 use swifthook_core::{Debounce, Retry, Superseding, Template};
 
 use super::model::Queueing;
@@ -15,6 +16,7 @@ pub(super) fn queueing(fields: &Fields<'_>, known: &Known<'_>) -> Queueing {
     approval(fields);
     Queueing {
         labels: fields.get("labels").map(|node| labels(&node, known)).unwrap_or_default(),
+        schedule: schedule(fields),
         priority: fields.or("priority", 0, |node| node.number()),
         group: fields.get("group").and_then(|node| node.read(|text| group(text, has_each))),
         superseded: fields.or("superseded", Superseding::default(), |node| node.read(superseding)),
@@ -32,6 +34,37 @@ fn labels(node: &Node<'_>, known: &Known<'_>) -> Vec<Arc<str>> {
         Err(Wrong::new(format!("the worker has no label `{label}`, so that this would never run"))
             .instead("add it to `[worker] labels`".to_string()))
     })
+}
+
+fn schedule(fields: &Fields<'_>) -> Option<Schedule> {
+    let windows: Option<Vec<_>> = fields.get("schedule").map(|node| {
+        if node.is_list() && node.items().is_empty() {
+            node.wrong(Wrong::new("an empty schedule, so that nothing would ever start"));
+        }
+        node.items().iter().filter_map(window).collect()
+    });
+    let zone = fields
+        .get("timezone")
+        .and_then(|node| node.read(|zone| Schedule::new(zone, [], Outside::Hold).map(|_| zone.to_owned())));
+    let outside = fields.or("outside", Outside::Hold, |node| {
+        node.read(|text| match text {
+            "hold" => Ok(Outside::Hold),
+            "skip" => Ok(Outside::Skip),
+            "pause" => {
+                Err(Wrong::not_yet("`outside = \"pause\"`").instead("`hold` lets a run that has begun go on"))
+            }
+            _ => Err(choice("outside", text, &["hold", "skip"])),
+        })
+    });
+    Schedule::new(zone.as_deref().unwrap_or("UTC"), windows?, outside).ok()
+}
+
+fn window(node: &Node<'_>) -> Option<Window> {
+    let fields = node.fields("`schedule`")?;
+    let days = fields.get("days").map_or(Some("mon-sun"), |node| node.text());
+    let hours = fields.need("hours", "`hours = \"08:00-20:00\"`").and_then(|node| node.text());
+    fields.finish();
+    Window::parse(days?, hours?).map_err(|error| node.wrong(error.into())).ok()
 }
 
 fn group(text: &str, has_each: bool) -> Result<Template, Wrong> {

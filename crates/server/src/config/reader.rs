@@ -249,7 +249,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Refuses the keys that nobody asked for.
-    pub(super) fn finish(self) {
+    pub(super) fn finish(&self) {
         let asked = self.asked.borrow();
         for (key, _) in self.table.iter() {
             let name: &str = key.get_ref();

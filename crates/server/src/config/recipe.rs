@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use swifthook_core::RepoName;
 
-use super::model::{Recipe, Worker};
-use super::reader::{Fields, Node, Unique};
+use super::model::{Hook, Recipe, Worker};
+use super::reader::{Fields, Node, Unique, Wrong};
+use super::secret::Outside;
 use super::{queueing, run, sections, trigger};
 
 /// What a recipe may refer to.
@@ -16,8 +17,10 @@ pub(super) struct Known<'k> {
     pub(super) repositories: &'k Unique,
     pub(super) launchers: &'k Unique,
     pub(super) worker: &'k Worker,
-    /// Variables that hold secrets of the server, which no run may see.
-    pub(super) own_secrets: &'k [String],
+    /// The hooks, if nothing is wrong with them.
+    pub(super) hooks: Option<&'k [Hook]>,
+    /// Where secrets of the server stand, which no run may see.
+    pub(super) own_secrets: &'k [Outside],
 }
 
 pub(super) fn recipes(tables: Vec<Fields<'_>>, known: &Known<'_>) -> Vec<Recipe> {
@@ -44,6 +47,13 @@ fn repository(node: &Node<'_>, known: &Known<'_>) -> Option<RepoName> {
     if !known.repositories.contains(name.as_str()) {
         node.wrong(sections::unknown("repository", name.as_str(), &known.repositories.names()));
         return None;
+    }
+    let is_mute = |hooks: &[Hook]| !hooks.iter().any(|hook| hook.hook.speaks_for(name.as_str()));
+    if known.hooks.is_some_and(is_mute) {
+        node.wrong(
+            Wrong::new(format!("no hook may speak for `{name}`, so that its pushes would be refused"))
+                .instead("add it to the `repositories` of a [[hook]]"),
+        );
     }
     Some(name)
 }

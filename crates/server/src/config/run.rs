@@ -100,7 +100,7 @@ fn env(node: &Node<'_>, known: &Known<'_>) -> BTreeMap<String, Value> {
         }
         let value = node.read(|text| match Outside::parse(text, known.folder) {
             None => Ok(Value::Text(text.to_owned())),
-            Some(Outside::Variable(name)) if known.own_secrets.contains(&name) => Err(own_secret(&name)),
+            Some(place) if known.own_secrets.contains(&place) => Err(own_secret(&place)),
             Some(place) => place.value(known.variable).map(|_| Value::Outside(place)).map_err(Wrong::from),
         });
         value.map(|value| (name.to_owned(), value))
@@ -111,15 +111,16 @@ fn env(node: &Node<'_>, known: &Known<'_>) -> BTreeMap<String, Value> {
 fn pass_env(node: &Node<'_>, known: &Known<'_>) -> Vec<String> {
     node.read_items(|text| {
         variable_name(text)?;
-        if known.own_secrets.iter().any(|secret| secret == text) {
-            return Err(own_secret(text));
+        let place = Outside::Variable(text.to_owned());
+        if known.own_secrets.contains(&place) {
+            return Err(own_secret(&place));
         }
         Ok(text.to_owned())
     })
 }
 
-fn own_secret(name: &str) -> Wrong {
-    Wrong::new(format!("`{name}` holds a secret of this server, and no run is given it"))
+fn own_secret(place: &Outside) -> Wrong {
+    Wrong::new(format!("`{place}` holds a secret of this server, and no run is given it"))
 }
 
 fn variable_name(text: &str) -> Result<(), Wrong> {

@@ -5,10 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use swifthook_core::RepoName;
+use swifthook_launch::{Credentials, Remote};
 
 use super::model::{Repository, Server, Store, Worker};
-use super::reader::{Fields, Unique, Wrong, closest, listed};
-use super::{secret, units};
+use super::reader::{Fields, Node, Unique, Wrong, closest, listed};
+use super::secret::{self, Outside};
+use super::units;
 
 pub(super) fn server(fields: Option<Fields<'_>>, folder: &Path) -> Server {
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
@@ -97,25 +99,56 @@ pub(super) fn launchers(tables: Vec<Fields<'_>>) -> Unique {
     names
 }
 
-pub(super) fn repositories(tables: Vec<Fields<'_>>) -> (Vec<Repository>, Unique) {
+/// The repositories, and their names for whoever refers to them.
+pub(super) fn repositories(
+    tables: Vec<Fields<'_>>,
+    folder: &Path,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> (Vec<Repository>, Unique) {
     let mut names = Unique::new("repositories");
-    let mut all = Vec::new();
-    for fields in tables {
-        let name = fields.need("name", "`name = \"acme/models\"`").and_then(|node| {
-            let name = node.read(RepoName::new)?;
-            names.check(&node, name.as_str());
-            Some(name)
-        });
-        let clone_url = fields
-            .need("clone_url", "`clone_url = \"https://github.com/acme/models.git\"`")
-            .and_then(|node| node.read(clone_url));
-        fields.not_yet(&["credentials"]);
-        if let (Some(name), Some(clone_url)) = (name, clone_url) {
-            all.push(Repository { name, clone_url });
-        }
+    let mut one = |fields: Fields<'_>| {
+        let name = fields
+            .need("name", "`name = \"acme/models\"`")
+            .and_then(|node| node.read(RepoName::new).inspect(|name| names.check(&node, name.as_str())));
+        let clone_url = fields.need("clone_url", "`clone_url = \"https://github.com/acme/models.git\"`");
+        let credentials = fields.get("credentials").map(|node| credentials(&node, folder, variable));
         fields.finish();
-    }
+        let name = name?;
+        let remote = clone_url.as_ref()?.read(|url| Remote::new(name.clone(), url))?;
+        let remote = match credentials {
+            Some(credentials) => remote.with(credentials?),
+            None => remote,
+        };
+        Some(Repository { name, clone_url: clone_url?.text()?.to_owned(), remote })
+    };
+    let all = tables.into_iter().filter_map(&mut one).collect();
     (all, names)
+}
+
+fn credentials(
+    node: &Node<'_>,
+    folder: &Path,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Option<Credentials> {
+    let fields = node.fields("`credentials`")?;
+    let key = fields.get("key").map(|node| node.text().map(|text| Credentials::Key(folder.join(text))));
+    let helper =
+        fields.get("helper").map(|node| node.text().map(|text| Credentials::Helper(text.to_owned())));
+    let token = fields.get("token").map(|node| {
+        node.read(|text| match secret::reference(text, folder)? {
+            Outside::File(file) => Ok(Credentials::TokenFile(file)),
+            place => Ok::<_, Wrong>(Credentials::Token(place.value(variable)?)),
+        })
+    });
+    fields.finish();
+    let mut given = [key, helper, token].into_iter().flatten();
+    match (given.next(), given.next()) {
+        (Some(one), None) => one,
+        _ => {
+            node.wrong(Wrong::new("`credentials` has one of `key`, `token` and `helper`"));
+            None
+        }
+    }
 }
 
 /// A name or a label: it stands in URLs, metrics and file names.
@@ -142,24 +175,4 @@ fn address(text: &str) -> Result<SocketAddr, Wrong> {
         Wrong::new(format!("not an address with a port: `{text}`"))
             .instead("for example `127.0.0.1:8080` or `[::]:8080`")
     })
-}
-
-fn clone_url(text: &str) -> Result<String, Wrong> {
-    let has_password = text.split_once("://").is_some_and(|(_, rest)| {
-        rest.split('/')
-            .next()
-            .and_then(|host| host.rsplit_once('@'))
-            .is_some_and(|(user, _)| user.contains(':'))
-    });
-    if has_password {
-        return Err(
-            Wrong::new("a clone URL with a password in it").instead("git finds credentials by itself")
-        );
-    }
-    let is_known = ["https://", "ssh://", "file:///", "git@"].iter().any(|scheme| text.starts_with(scheme));
-    if !is_known || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
-        return Err(Wrong::new(format!("not a clone URL: `{text}`"))
-            .instead("`https://…`, `ssh://…`, `git@host:…` or `file:///…`"));
-    }
-    Ok(text.to_owned())
 }

@@ -39,7 +39,10 @@ impl Catalog for ServerCatalog {
         }
         let (env, admission): (_, Arc<dyn Admission>) =
             match environment::of(&from.run, &|name| std::env::var(name).ok()) {
-                Ok(env) => (env, Arc::new(Always)),
+                Ok(env) => match &from.queueing.schedule {
+                    Some(schedule) => (env, Arc::new(schedule.clone())),
+                    None => (env, Arc::new(Always)),
+                },
                 Err(missing) => (BTreeMap::new(), Arc::new(NotYet(missing.to_string()))),
             };
         Some(Terms {

@@ -94,8 +94,13 @@ mod tests {
 
     #[test]
     fn a_value_that_is_not_there_is_an_error_and_not_empty() {
-        let recipe =
-            Run { env: [("A".to_owned(), Value::Outside(Outside::Variable("ABSENT".into())))].into(), ..run() };
-        assert_eq!(of(&recipe, &variable).unwrap_err().to_string(), "`env:ABSENT` cannot be read: it is not set");
+        let recipe = Run {
+            env: [("A".to_owned(), Value::Outside(Outside::Variable("ABSENT".into())))].into(),
+            ..run()
+        };
+        assert_eq!(
+            of(&recipe, &variable).unwrap_err().to_string(),
+            "`env:ABSENT` cannot be read: it is not set"
+        );
     }
 }

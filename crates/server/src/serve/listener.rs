@@ -45,7 +45,7 @@ impl Default for Bounds {
 }
 
 /// Serves `router` until `shutdown`, then lets the requests under way end.
-pub async fn serve(
+pub(super) async fn serve(
     listener: TcpListener,
     router: Router,
     bounds: Bounds,

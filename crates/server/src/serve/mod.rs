@@ -1,10 +1,31 @@
 //! `swifthook serve`: everything put together.
 
+mod backends;
+mod catalog;
+mod door;
+mod environment;
+mod error;
+mod health;
 mod listener;
 mod logging;
+mod metrics;
+mod recipes;
+mod reload;
+mod server;
+mod shelf;
+mod snapshot;
+mod systemd;
 mod token;
 
-pub use listener::{Bounds, serve};
+pub(crate) use door::with_causes;
+pub use error::StartError;
+pub use listener::Bounds;
 pub use logging::{LogArguments, LogFormat, init as init_logging};
+pub use metrics::Metrics;
+pub use reload::{FileState, Handle as ServerHandle, ReloadError};
+pub use server::{Addresses, Server};
+pub use shelf::Shelf;
+pub use snapshot::Error as UnusableConfig;
+pub use systemd::warn_if_runs_would_be_killed;
 pub(crate) use token::random;
-pub use token::{InvalidToken, Token};
+pub use token::{FILE as TOKEN_FILE, InvalidToken, Token};

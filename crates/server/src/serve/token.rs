@@ -7,6 +7,9 @@ use std::sync::Arc;
 
 use subtle::ConstantTimeEq;
 
+use super::error::StartError;
+use crate::config::Config;
+
 /// What a caller of the admin API shows. Compared in constant time, and never shown.
 #[derive(Clone)]
 pub struct Token(Arc<str>);
@@ -22,6 +25,15 @@ impl Token {
         if text.len() < SHORTEST || !is_printable { Err(InvalidToken) } else { Ok(Self(text.into())) }
     }
 
+    /// A token that nobody knows.
+    ///
+    /// # Errors
+    ///
+    /// When the system has no randomness.
+    pub fn fresh() -> io::Result<Self> {
+        Ok(Self(random()?.into()))
+    }
+
     /// The token kept in `state_dir`, made there if there is none yet.
     ///
     /// # Errors
@@ -29,13 +41,13 @@ impl Token {
     /// When the file can be neither read nor made, or holds no token.
     pub fn kept_in(state_dir: &Path) -> io::Result<Self> {
         fs::create_dir_all(state_dir)?;
-        let token = random()?;
+        let token = Self::fresh()?;
         // Temporary files are their owner's alone, and one that appears under its name is whole.
         let mut file = tempfile::NamedTempFile::new_in(state_dir)?;
-        writeln!(file, "{token}")?;
+        writeln!(file, "{}", token.0)?;
         file.as_file().sync_all()?;
         match file.persist_noclobber(state_dir.join(FILE)) {
-            Ok(_) => Ok(Self(token.into())),
+            Ok(_) => Ok(token),
             Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Self::found_in(state_dir),
             Err(error) => Err(error.error),
         }
@@ -64,6 +76,16 @@ impl Token {
     }
 }
 
+/// The token of a configuration.
+pub(super) fn of(config: &Config) -> Result<Token, StartError> {
+    let Some(place) = &config.server.admin_token else {
+        let directory = &config.store.state_dir;
+        return Token::kept_in(directory)
+            .map_err(|source| StartError::StateDir { directory: directory.clone(), source });
+    };
+    Ok(Token::new(&place.value(&|name| std::env::var(name).ok())?)?)
+}
+
 /// Not what it is.
 impl std::fmt::Debug for Token {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -83,7 +105,8 @@ pub(crate) fn random() -> io::Result<String> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-const FILE: &str = "admin-token";
+/// Its name in the state directory.
+pub const FILE: &str = "admin-token";
 const SHORTEST: usize = 16;
 
 #[cfg(test)]

@@ -1,0 +1,99 @@
+//! `swifthook deliveries`.
+
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use clap::Subcommand;
+use serde::Deserialize;
+
+use super::delivery_text;
+use super::failure::{failed, misused};
+use super::reach::{Error, Reach, ReachArguments};
+use super::screen::print;
+use super::{CommonArguments, id};
+use crate::api::DeliveryView;
+
+/// Deliveries: what was pushed, and what each recipe said.
+#[derive(Debug, clap::Args)]
+pub struct DeliveriesArguments {
+    #[command(flatten)]
+    reach: ReachArguments,
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// List deliveries, newest first.
+    List(ListArguments),
+    /// Show a delivery.
+    Show(DeliveryArguments),
+    /// Say why a delivery trained, or did not.
+    Explain(DeliveryArguments),
+}
+
+#[derive(Debug, clap::Args)]
+struct ListArguments {
+    /// At most so many.
+    #[arg(long, default_value_t = 20)]
+    limit: usize,
+}
+
+#[derive(Debug, clap::Args)]
+struct DeliveryArguments {
+    /// Its id, or the beginning of it.
+    #[arg(value_name = "DELIVERY")]
+    id: String,
+}
+
+#[derive(Deserialize)]
+struct Page {
+    deliveries: Vec<DeliveryView>,
+    next: Option<String>,
+}
+
+pub(super) fn run(common: &CommonArguments, arguments: &DeliveriesArguments) -> ExitCode {
+    match text(common, arguments) {
+        Ok(text) => print(&text),
+        Err(error) if error.is_misuse() => misused(&error),
+        Err(error) => failed(&error),
+    }
+}
+
+fn text(common: &CommonArguments, arguments: &DeliveriesArguments) -> Result<Vec<u8>, Error> {
+    let reach = Reach::find(common, &arguments.reach)?;
+    let json = arguments.reach.json;
+    match &arguments.what {
+        None => list(&reach, 20, json),
+        Some(What::List(list_arguments)) => list(&reach, list_arguments.limit, json),
+        Some(What::Show(which)) => one(&reach, which, json, delivery_text::whole),
+        Some(What::Explain(which)) => one(&reach, which, json, delivery_text::explained),
+    }
+}
+
+fn list(reach: &Reach, limit: usize, json: bool) -> Result<Vec<u8>, Error> {
+    let mut body = reach.get(&format!("{DELIVERIES}?limit={limit}"))?;
+    if json {
+        body.push(b'\n');
+        return Ok(body);
+    }
+    let page: Page = serde_json::from_slice(&body).map_err(Error::Strange)?;
+    Ok(delivery_text::list(&page.deliveries, page.next.is_some(), SystemTime::now()).into_bytes())
+}
+
+fn one(
+    reach: &Reach,
+    which: &DeliveryArguments,
+    json: bool,
+    told: fn(&DeliveryView) -> String,
+) -> Result<Vec<u8>, Error> {
+    let id = id::whole(reach, "delivery", DELIVERIES, &which.id)?;
+    let mut body = reach.get(&format!("{DELIVERIES}/{id}"))?;
+    if json {
+        body.push(b'\n');
+        return Ok(body);
+    }
+    Ok(told(&serde_json::from_slice(&body).map_err(Error::Strange)?).into_bytes())
+}
+
+const DELIVERIES: &str = "/api/v1/deliveries";

@@ -1,0 +1,128 @@
+//! Jobs, as a person reads them.
+
+use std::fmt::Write;
+use std::time::SystemTime;
+
+use super::id::short;
+use super::screen::{ago, coloured, harmless, table};
+use crate::api::{JobView, TimelineView};
+
+pub(super) fn list(jobs: &[JobView], is_more: bool, now: SystemTime) -> String {
+    if jobs.is_empty() {
+        return "no jobs\n".to_owned();
+    }
+    let row = |job: &JobView| {
+        [
+            short(&job.id.to_string()).to_owned(),
+            job.state.clone(),
+            job.recipe.to_string(),
+            harmless(short_ref(&job.ref_name)),
+            job.commit.chars().take(12).collect(),
+            job.config.as_deref().map(harmless).unwrap_or_default(),
+            ago(&job.created_at, now),
+            harmless(&note(job)),
+        ]
+    };
+    let rows: Vec<_> = jobs.iter().map(row).collect();
+    let heading = ["JOB", "STATE", "RECIPE", "REF", "COMMIT", "CONFIG", "QUEUED", ""];
+    let states: Vec<_> = jobs.iter().map(|job| job.state.as_str()).collect();
+    let mut text = coloured(table(heading, &rows), &distinct(&states));
+    if is_more {
+        text.push_str("…and more: `--limit N`\n");
+    }
+    text
+}
+
+pub(super) fn whole(job: &JobView, timeline: &[TimelineView]) -> String {
+    let mut text = format!("job {}  {}\n", job.id, job.state);
+    let exit = job.exit.as_ref().map(|exit| match (exit.code, exit.signal, &exit.message) {
+        (_, _, Some(message)) => message.to_string(),
+        (_, Some(signal), None) => format!("signal {signal}"),
+        (Some(code), None, None) => format!("code {code}"),
+        (None, None, None) => "unknown".to_owned(),
+    });
+    let why = match (&job.reason, &job.detail) {
+        (Some(word), Some(detail)) => Some(format!("{word}: {detail}")),
+        (word, _) => word.clone(),
+    };
+    let lines = [
+        ("why", why),
+        ("recipe", Some(job.recipe.to_string())),
+        ("repository", Some(job.repository.clone())),
+        ("ref", Some(job.ref_name.clone())),
+        ("commit", Some(job.commit.clone())),
+        ("config", job.config.as_deref().map(str::to_owned)),
+        ("group", Some(job.group.to_string())),
+        ("launcher", Some(job.launcher.to_string())),
+        ("attempt", Some(job.attempt.to_string())),
+        ("progress", progress(job)),
+        ("exit", exit),
+        ("not before", job.not_before.clone()),
+        ("repeats", job.rerun_of.map(|id| id.to_string())),
+        ("superseded by", job.superseded_by.map(|id| id.to_string())),
+    ];
+    for (name, value) in lines {
+        if let Some(value) = value {
+            let _ = writeln!(text, "  {name:14}{}", harmless(&value));
+        }
+    }
+    text.push('\n');
+    let row = |entry: &TimelineView| {
+        [
+            entry.at.clone(),
+            entry.what.to_string(),
+            entry.state.clone(),
+            harmless(&entry.who),
+            entry.why.as_deref().map(harmless).unwrap_or_default(),
+        ]
+    };
+    let rows: Vec<_> = timeline.iter().map(row).collect();
+    text + &table(["WHEN", "WHAT", "STATE", "WHO", "WHY"], &rows)
+}
+
+/// What became of a job after a command.
+pub(super) fn after(word: &str, job: &JobView) -> String {
+    let id = job.id;
+    match (word, &*job.state) {
+        ("retry", _) => format!("job {id} trains it again (run {}, {})\n", job.run, job.state),
+        ("cancel", "finishing") => format!("job {id} is being stopped\n"),
+        (_, state) => format!("job {id} is {state}\n"),
+    }
+}
+
+fn note(job: &JobView) -> String {
+    if let ("running" | "finishing", Some(progress)) = (&*job.state, progress(job)) {
+        return progress;
+    }
+    match (&job.waits_for, &job.reason) {
+        (Some(wait), _) => format!("waits for {wait}"),
+        (None, reason) => reason.clone().unwrap_or_default(),
+    }
+}
+
+fn progress(job: &JobView) -> Option<String> {
+    let progress = job.progress?;
+    let mut text = match (progress.step?, progress.max_steps) {
+        (step, Some(most)) => format!("step {step} of {most}"),
+        (step, None) => format!("step {step}"),
+    };
+    if let Some(loss) = progress.loss {
+        let _ = write!(text, ", loss {loss:.4}");
+    }
+    if let Some(seconds) = progress.eta_s {
+        let _ =
+            write!(text, ", {} left", humantime::format_duration(std::time::Duration::from_secs(seconds)));
+    }
+    Some(text)
+}
+
+pub(super) fn short_ref(full: &str) -> &str {
+    full.strip_prefix("refs/heads/").or_else(|| full.strip_prefix("refs/")).unwrap_or(full)
+}
+
+fn distinct<'a>(words: &[&'a str]) -> Vec<&'a str> {
+    let mut words = words.to_vec();
+    words.sort_unstable();
+    words.dedup();
+    words
+}

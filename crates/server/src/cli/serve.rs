@@ -1,0 +1,110 @@
+//! `swifthook serve`.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info};
+
+use super::CommonArguments;
+use super::environment::variable;
+use super::failure::{failed, misused};
+use super::screen::print;
+use crate::config::Config;
+use crate::serve::{
+    LogArguments, Server, ServerHandle, StartError, TOKEN_FILE, init_logging, warn_if_runs_would_be_killed,
+    with_causes,
+};
+
+/// How to serve.
+#[derive(Debug, clap::Args)]
+pub struct ServeArguments {
+    #[command(flatten)]
+    log: LogArguments,
+}
+
+pub(super) fn run(common: &CommonArguments, arguments: &ServeArguments) -> ExitCode {
+    let config = match Config::load(&common.config, &variable) {
+        Ok(config) => config,
+        Err(mistakes) => return misused(&mistakes),
+    };
+    if let Err(error) = init_logging(&arguments.log) {
+        return misused(&*error);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error),
+    };
+    match runtime.block_on(serve(config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    }
+}
+
+async fn serve(config: Config) -> Result<(), StartError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Runtime)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Runtime)?;
+    let hangup = signal(SignalKind::hangup()).map_err(StartError::Runtime)?;
+    warn_if_runs_would_be_killed().await;
+    let server = Server::open(config).await?;
+    tell(&server);
+    let reloading = tokio::spawn(reload(server.handle(), hangup));
+    server
+        .run(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        })
+        .await;
+    reloading.abort();
+    Ok(())
+}
+
+/// Says where it listens: for people, and for whoever started it on any free port.
+fn tell(server: &Server) {
+    let (at, config) = (server.addresses(), server.handle().config());
+    let mut text = String::new();
+    for hook in &config.hooks {
+        text += &format!("taking pushes at http://{}{} (hook {})\n", at.hooks, hook.path, hook.name);
+    }
+    let token = match &config.server.admin_token {
+        Some(place) => place.to_string(),
+        None => config.store.state_dir.join(TOKEN_FILE).display().to_string(),
+    };
+    text += &format!("admin API at http://{} (token in {token})\n", at.admin);
+    print(text.as_bytes());
+}
+
+/// Takes a new configuration on SIGHUP, and new secrets whenever their files change.
+async fn reload(server: ServerHandle, mut hangup: tokio::signal::unix::Signal) {
+    let mut look = tokio::time::interval(LOOK_AT_SECRETS);
+    let mut seen = server.secret_files();
+    loop {
+        let done = tokio::select! {
+            asked = hangup.recv() => {
+                if asked.is_none() {
+                    return;
+                }
+                server.reload(&variable)
+            }
+            _ = look.tick() => {
+                if server.secret_files() == seen {
+                    continue;
+                }
+                server.reread_secrets(&variable)
+            }
+        };
+        match done {
+            Ok(()) => info!("the configuration was taken anew"),
+            Err(error) => {
+                error!(error = with_causes(&error), "the new configuration was refused; the old one goes on")
+            }
+        }
+        seen = server.secret_files();
+    }
+}
+
+/// Reading again what was written halfway costs nothing: a secret that is too short is refused, and looked at again
+/// when its file changes.
+const LOOK_AT_SECRETS: Duration = Duration::from_secs(2);

@@ -1,0 +1,115 @@
+//! What a server stands on: the store, the launchers, the working trees.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, RwLock};
+
+use async_trait::async_trait;
+use swifthook_core::{ChangeSet, CommitSha, RefName, RepoName, TrainingLauncher, Workspace, WorkspaceError};
+use swifthook_launch::{GitWorkspace, LocalLauncher};
+use swifthook_queue::SqliteQueue;
+use tokio::sync::watch;
+
+use super::error::StartError;
+use crate::config::{Config, Store};
+
+pub(super) struct Backends {
+    pub(super) store: Arc<SqliteQueue>,
+    /// Changes whenever there is something for a runner to look at.
+    pub(super) news: watch::Receiver<u64>,
+    pub(super) launchers: HashMap<Arc<str>, Arc<dyn TrainingLauncher>>,
+    pub(super) workspace: Arc<Trees>,
+    /// This machine, by the name that launchers write into their handles.
+    pub(super) host: String,
+}
+
+impl Backends {
+    pub(super) fn open(config: &Config) -> Result<Self, StartError> {
+        let directory = &config.store.state_dir;
+        let state_dir = |source| StartError::StateDir { directory: directory.clone(), source };
+        fs::create_dir_all(directory).map_err(state_dir)?;
+        let host = host().map_err(state_dir)?;
+        let local = LocalLauncher::new(directory.join("runs")).map_err(state_dir)?.host(&host);
+        let local: Arc<dyn TrainingLauncher> = Arc::new(local);
+        let store = Arc::new(open(&config.store)?);
+        Ok(Self {
+            news: store.watch(),
+            store,
+            launchers: config.launchers.iter().map(|name| (name.clone(), local.clone())).collect(),
+            workspace: Arc::new(Trees::of(config).map_err(state_dir)?),
+            host,
+        })
+    }
+}
+
+/// The working trees of the repositories of the moment.
+pub(super) struct Trees(RwLock<Arc<GitWorkspace>>);
+
+impl Trees {
+    fn of(config: &Config) -> io::Result<Self> {
+        Ok(Self(RwLock::new(Arc::new(workspace(config)?))))
+    }
+
+    /// From now on those of another configuration. What is under way goes on.
+    pub(super) fn replace(&self, config: &Config) -> io::Result<()> {
+        *self.0.write().expect("nothing panics under this lock") = Arc::new(workspace(config)?);
+        Ok(())
+    }
+
+    fn now(&self) -> Arc<GitWorkspace> {
+        self.0.read().expect("nothing panics under this lock").clone()
+    }
+}
+
+#[async_trait]
+impl Workspace for Trees {
+    async fn checkout(
+        &self,
+        repository: &RepoName,
+        ref_name: &RefName,
+        commit: &CommitSha,
+        directory: &Path,
+    ) -> Result<PathBuf, WorkspaceError> {
+        self.now().checkout(repository, ref_name, commit, directory).await
+    }
+
+    async fn diff(
+        &self,
+        repository: &RepoName,
+        ref_name: &RefName,
+        before: Option<&CommitSha>,
+        head: &CommitSha,
+    ) -> Result<ChangeSet, WorkspaceError> {
+        self.now().diff(repository, ref_name, before, head).await
+    }
+
+    async fn discard(&self, repository: &RepoName, directory: &Path) -> Result<(), WorkspaceError> {
+        self.now().discard(repository, directory).await
+    }
+}
+
+fn workspace(config: &Config) -> io::Result<GitWorkspace> {
+    let remotes = config.repositories.iter().map(|repository| repository.remote.clone());
+    GitWorkspace::new(&config.store.state_dir, remotes)
+}
+
+/// The name of this machine.
+fn host() -> io::Result<String> {
+    Ok(fs::read_to_string("/proc/sys/kernel/hostname")?.trim().to_owned())
+}
+
+fn open(store: &Store) -> Result<SqliteQueue, StartError> {
+    let file = &store.database;
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder
+        .map_or(Ok(()), fs::create_dir_all)
+        .map_err(|source| StartError::Folder { folder: folder.unwrap_or(file).to_owned(), source })?;
+    Ok(SqliteQueue::open(file, swifthook_queue::Options::default())?)
+}
+
+/// The store of a server that does not run.
+pub(super) fn existing_store(store: &Store) -> Result<SqliteQueue, StartError> {
+    if store.database.exists() { open(store) } else { Err(StartError::NoStore(store.database.clone())) }
+}

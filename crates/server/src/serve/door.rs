@@ -1,0 +1,62 @@
+//! The intake of the server: the store's, with a measure and a word in the log where it fails.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use swifthook_core::{Answered, Decided, Intake, IntakeError, Receipt};
+use tracing::{error, info};
+
+use super::metrics::Metrics;
+use crate::api::{Backend, Changes};
+
+pub(super) struct Door {
+    pub(super) store: Arc<dyn Backend>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) changes: Changes,
+}
+
+#[async_trait]
+impl Intake for Door {
+    async fn accept(&self, decided: &Decided) -> Result<Receipt, IntakeError> {
+        let started = Instant::now();
+        let accepted = self.store.accept(decided).await;
+        self.metrics.accepted(started.elapsed(), accepted.is_ok());
+        match &accepted {
+            Ok(Receipt::Stored { jobs, .. }) => jobs.iter().for_each(|job| self.changes.tell(job.id, None)),
+            Ok(_) => {}
+            Err(error) => error!(error = with_causes(error), "a push could not be stored"),
+        }
+        accepted
+    }
+}
+
+/// Counts a delivery and logs it: one line each, with nothing in it that is secret or that the payload may shape.
+pub(super) async fn observe(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let response = next.run(request).await;
+    if let Some(answered) = response.extensions().get::<Answered>() {
+        let status = response.status().as_u16();
+        metrics.answered(answered, status);
+        info!(
+            delivery = answered.delivery.map(tracing::field::display),
+            repository = answered.repository.as_ref().map(tracing::field::display),
+            decision = answered.decision,
+            reason = answered.reason.as_deref(),
+            status,
+            us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
+            "delivery"
+        );
+    }
+    response
+}
+
+/// An error with its causes.
+pub(crate) fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(error.source(), |cause| (**cause).source());
+    std::iter::once(error.to_string()).chain(causes.map(ToString::to_string)).collect::<Vec<_>>().join(": ")
+}

@@ -1,0 +1,60 @@
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use swifthook_queue::OpenError;
+
+use super::snapshot;
+use super::token::InvalidToken;
+use crate::config::Missing;
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] snapshot::Error),
+    /// The admin token is not where the configuration says.
+    #[error("there is no admin token")]
+    Token(#[from] Missing),
+    /// The admin token is none.
+    #[error(transparent)]
+    InvalidToken(#[from] InvalidToken),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// There is no store yet.
+    #[error("there is no store `{}` yet", .0.display())]
+    NoStore(PathBuf),
+    /// The folder of the store cannot be made.
+    #[error("the folder `{}` of the store cannot be made", folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// What went wrong.
+        #[source]
+        source: io::Error,
+    },
+    /// Something in the state directory cannot be read or made.
+    #[error("the state directory `{}` cannot be used", directory.display())]
+    StateDir {
+        /// The directory.
+        directory: PathBuf,
+        /// What went wrong.
+        #[source]
+        source: io::Error,
+    },
+    /// The system gives no threads or no randomness.
+    #[error("the system does not give what every program needs")]
+    Runtime(#[source] io::Error),
+    /// A port is taken, or is not ours to take.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What went wrong.
+        #[source]
+        source: io::Error,
+    },
+}

@@ -1,0 +1,74 @@
+//! `/healthz` and `/readyz`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use http::StatusCode;
+use serde::Serialize;
+use swifthook_runner::Handle;
+use tokio::time::timeout;
+
+use super::door::with_causes;
+use crate::api::Backend;
+
+/// What has to be well for the server to be.
+#[derive(Clone)]
+pub(super) struct Health {
+    pub(super) store: Arc<dyn Backend>,
+    pub(super) runner: Handle,
+}
+
+#[derive(Serialize)]
+struct Report {
+    status: &'static str,
+    /// The names of the parts that are not well.
+    failing: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    causes: Vec<String>,
+}
+
+impl Health {
+    /// For everybody: names of what fails, and no causes.
+    pub(super) fn public(self) -> Router {
+        Router::new()
+            .route("/healthz", get(alive))
+            .route("/readyz", get(async |State(health): State<Self>| health.report(false).await))
+            .with_state(self)
+    }
+
+    /// For administrators: causes too.
+    pub(super) fn private(self) -> Router {
+        let ready = get(async |State(health): State<Self>| health.report(true).await);
+        Router::new().route("/readyz", ready).with_state(self)
+    }
+
+    async fn report(self, with_reasons: bool) -> Response {
+        let store = match timeout(PATIENCE, self.store.deliveries(None, 1)).await {
+            Ok(Ok(_)) => None,
+            Ok(Err(error)) => Some(with_causes(&error)),
+            Err(_) => Some("the store does not answer in time".to_owned()),
+        };
+        let runner =
+            if self.runner.status().is_running { None } else { Some("no runner is at work".to_owned()) };
+        let parts = [("store", store), ("runner", runner)];
+        let failing: Vec<_> = parts.iter().filter(|(_, why)| why.is_some()).map(|(name, _)| *name).collect();
+        let causes =
+            if with_reasons { parts.into_iter().filter_map(|(_, why)| why).collect() } else { Vec::new() };
+        let (code, status) = if failing.is_empty() {
+            (StatusCode::OK, "ready")
+        } else {
+            (StatusCode::SERVICE_UNAVAILABLE, "not ready")
+        };
+        (code, Json(Report { status, failing, causes })).into_response()
+    }
+}
+
+async fn alive() -> Json<Report> {
+    Json(Report { status: "ok", failing: Vec::new(), causes: Vec::new() })
+}
+
+const PATIENCE: Duration = Duration::from_secs(2);

@@ -1,0 +1,139 @@
+//! Numbers for Prometheus. Labels come from closed sets only: nothing that a payload says is one.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use swifthook_core::{Answered, Stage};
+
+/// What a server has counted since its start.
+#[derive(Debug, Default)]
+pub struct Metrics(Mutex<Counted>);
+
+#[derive(Debug, Default)]
+struct Counted {
+    deliveries: BTreeMap<(&'static str, String), u64>,
+    refusals: BTreeMap<(u16, String), u64>,
+    finished: BTreeMap<&'static str, u64>,
+    accepting: Histogram,
+    store_errors: u64,
+}
+
+#[derive(Debug, Default)]
+struct Histogram {
+    counts: [u64; BOUNDS.len()],
+    sum: f64,
+    total: u64,
+}
+
+impl Metrics {
+    pub(super) fn answered(&self, answered: &Answered, status: u16) {
+        let reason = answered.reason.as_deref().unwrap_or_default().to_owned();
+        let mut counted = self.counted();
+        let count = match answered.decision {
+            "refused" => counted.refusals.entry((status, reason)).or_default(),
+            decision => counted.deliveries.entry((decision, reason)).or_default(),
+        };
+        *count += 1;
+    }
+
+    pub(super) fn accepted(&self, took: Duration, is_stored: bool) {
+        let mut counted = self.counted();
+        counted.accepting.observe(took);
+        counted.store_errors += u64::from(!is_stored);
+    }
+
+    pub(super) fn finished(&self, stage: Stage) {
+        *self.counted().finished.entry(stage.word()).or_default() += 1;
+    }
+
+    /// All of them, in the text format
+    /// (<https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>). `jobs` are the counts of
+    /// the moment.
+    #[must_use]
+    pub fn text(&self, jobs: &[(Stage, u64)]) -> String {
+        let counted = self.counted();
+        let mut text = Text::default();
+        text.family("swifthook_deliveries_total", "counter", "Deliveries by decision and reason.");
+        for ((decision, reason), count) in &counted.deliveries {
+            text.line("swifthook_deliveries_total", &[("decision", decision), ("reason", reason)], count);
+        }
+        text.family("swifthook_refusals_total", "counter", "Refused requests by status and reason.");
+        for ((status, reason), count) in &counted.refusals {
+            let labels = [("status", &*status.to_string()), ("reason", reason)];
+            text.line("swifthook_refusals_total", &labels, count);
+        }
+        text.family("swifthook_accept_seconds", "histogram", "How long it took to store a decided push.");
+        counted.accepting.write("swifthook_accept_seconds", &mut text);
+        text.family("swifthook_accept_errors_total", "counter", "Decided pushes that could not be stored.");
+        text.line("swifthook_accept_errors_total", &[], counted.store_errors);
+        text.family("swifthook_jobs", "gauge", "Jobs that have not ended, by state.");
+        for (stage, count) in jobs {
+            text.line("swifthook_jobs", &[("state", stage.word())], count);
+        }
+        text.family("swifthook_jobs_finished_total", "counter", "Jobs that this server saw end, by state.");
+        for (state, count) in &counted.finished {
+            text.line("swifthook_jobs_finished_total", &[("state", state)], count);
+        }
+        text.0
+    }
+
+    fn counted(&self) -> MutexGuard<'_, Counted> {
+        self.0.lock().expect("nothing panics under this lock")
+    }
+}
+
+impl Histogram {
+    fn observe(&mut self, took: Duration) {
+        let seconds = took.as_secs_f64();
+        self.sum += seconds;
+        self.total += 1;
+        for (bound, count) in BOUNDS.iter().zip(&mut self.counts) {
+            *count += u64::from(seconds <= *bound);
+        }
+    }
+
+    fn write(&self, name: &str, text: &mut Text) {
+        let bucket = format!("{name}_bucket");
+        for (bound, count) in BOUNDS.iter().zip(self.counts) {
+            text.line(&bucket, &[("le", &bound.to_string())], count);
+        }
+        text.line(&bucket, &[("le", "+Inf")], self.total);
+        text.line(&format!("{name}_sum"), &[], self.sum);
+        text.line(&format!("{name}_count"), &[], self.total);
+    }
+}
+
+#[derive(Default)]
+struct Text(String);
+
+impl Text {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    /// Label values are our own words, in which nothing has to be escaped.
+    fn line(&mut self, name: &str, labels: &[(&str, &str)], value: impl std::fmt::Display) {
+        let labels: Vec<_> = labels.iter().map(|(label, word)| format!("{label}=\"{word}\"")).collect();
+        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+        let _ = writeln!(self.0, "{name}{labels} {value}");
+    }
+}
+
+/// Seconds. GitHub gives up after ten.
+const BOUNDS: [f64; 11] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 5.0, 8.0];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_counted_is_written_as_prometheus_reads_it() {
+        let metrics = Metrics::default();
+        metrics.accepted(Duration::from_millis(2), true);
+        metrics.accepted(Duration::from_secs(9), false);
+        metrics.finished(Stage::Succeeded);
+        insta::assert_snapshot!(metrics.text(&[(Stage::Queued, 3), (Stage::Running, 1)]));
+    }
+}

@@ -1,0 +1,179 @@
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use axum::{Router, middleware};
+use http::header;
+use swifthook_core::{Current, Job};
+use swifthook_queue::SqliteQueue;
+use swifthook_runner::{Moment, Options, Runner};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use super::backends::Backends;
+use super::catalog::ServerCatalog;
+use super::door::{Door, observe};
+use super::error::StartError;
+use super::health::Health;
+use super::listener::{self, Bounds};
+use super::metrics::Metrics;
+use super::reload::Handle;
+use super::{snapshot, token};
+use crate::api::{Api, Backend, Changes};
+use crate::config::Config;
+
+/// A server that has everything it needs, and waits to be [run](Server::run).
+///
+/// It handles no signals and sets up no logging: whoever runs it does.
+pub struct Server {
+    hooks: (TcpListener, Router),
+    admin: (TcpListener, Router),
+    runner: Runner,
+    store: Arc<SqliteQueue>,
+    news: watch::Receiver<u64>,
+    shutdown: CancellationToken,
+    handle: Handle,
+    addresses: Addresses,
+}
+
+/// Where a server listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// Hooks, `/healthz` and `/readyz`.
+    pub hooks: SocketAddr,
+    /// API and metrics.
+    pub admin: SocketAddr,
+}
+
+impl Server {
+    /// Opens store and state directory and takes the ports.
+    ///
+    /// # Errors
+    ///
+    /// When the store is another process's, a port is taken, or something cannot be read or made.
+    pub async fn open(config: Config) -> Result<Self, StartError> {
+        let (receiver, recipes) = snapshot::of(&config)?;
+        let backends = Backends::open(&config)?;
+        let token = token::of(&config)?;
+        let hooks = bind(config.server.listen).await?;
+        let admin = bind(config.server.admin_listen).await?;
+        let addresses = Addresses { hooks: hooks.1, admin: admin.1 };
+
+        let receiver = Arc::new(Current::new(receiver));
+        let catalog = Arc::new(ServerCatalog::new(recipes, backends.launchers));
+        let metrics = Arc::new(Metrics::default());
+        let state_dir = config.store.state_dir.clone();
+        let api = Api::new(backends.store.clone(), token, state_dir.clone());
+        let (changes, shutdown) = (api.changes.clone(), api.shutdown.clone());
+        let options = Options {
+            slots: config.worker.slots,
+            labels: config.worker.labels.clone(),
+            observer: Arc::new(observer(metrics.clone(), changes.clone())),
+            ..Options::new(&format!("{}-{}", backends.host, std::process::id()), &backends.host, state_dir)
+        };
+        let trees = backends.workspace;
+        let runner = Runner::new(backends.store.clone(), trees.clone(), catalog.clone(), options);
+        let health = Health { store: backends.store.clone(), runner: runner.handle() };
+        let door = Door { store: backends.store.clone(), metrics: metrics.clone(), changes: changes.clone() };
+        let handle = Handle::new(config, receiver.clone(), catalog, trees, changes);
+        let hook_routes = swifthook_axum::routes("/{*path}", receiver, Arc::new(door))
+            .layer(middleware::from_fn_with_state(metrics.clone(), observe))
+            .merge(health.clone().public());
+        let admin_routes = api.router(health.private().merge(exposition(metrics, backends.store.clone())));
+        Ok(Self {
+            hooks: (hooks.0, hook_routes),
+            admin: (admin.0, admin_routes),
+            store: backends.store,
+            news: backends.news,
+            runner,
+            shutdown,
+            handle,
+            addresses,
+        })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// A way to it from outside.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Serves until `shutdown`. Then requests under way end, jobs are released, and runs go on.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let stop = self.shutdown;
+        let stopped = || stop.clone().cancelled_owned();
+        let bounds = Bounds::default();
+        let hooks = listener::serve(self.hooks.0, self.hooks.1, bounds, stopped());
+        let admin = listener::serve(self.admin.0, self.admin.1, bounds, stopped());
+        let wake = wake(self.runner.handle(), self.news);
+        let runner = async {
+            tokio::select! {
+                () = self.runner.run(stopped()) => {}
+                () = wake => {}
+            }
+        };
+        let asked = async {
+            shutdown.await;
+            info!("shutting down; runs go on");
+            stop.cancel();
+        };
+        tokio::join!(hooks, admin, runner, asked);
+        // What is not written yet is written now, and the next server may have the store.
+        let closing = tokio::task::spawn_blocking(move || self.store.close()).await;
+        closing.expect("closing a store does not panic");
+    }
+}
+
+/// Tells the runner whenever there is something new in the store. Never ends.
+async fn wake(runner: swifthook_runner::Handle, mut news: watch::Receiver<u64>) {
+    while news.changed().await.is_ok() {
+        runner.wake();
+    }
+    std::future::pending().await
+}
+
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |source| StartError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+/// What the runner tells of, in the log, the numbers and the streams of events.
+fn observer(metrics: Arc<Metrics>, changes: Changes) -> impl Fn(&Job, &Moment) + Send + Sync {
+    move |job, moment| {
+        let progress = match moment {
+            Moment::Progressed(progress) => Some(*progress),
+            _ => None,
+        };
+        changes.tell(job.id, progress);
+        if progress.is_some() {
+            return;
+        }
+        let (state, reason) = (job.state.stage, job.state.reason.as_ref().map(|reason| &*reason.word));
+        if *moment == Moment::Finished && state.is_final() {
+            metrics.finished(state);
+        }
+        info!(job = %job.id, recipe = &*job.change.recipe, moment = ?moment, state = state.word(), reason, "job");
+    }
+}
+
+fn exposition(metrics: Arc<Metrics>, store: Arc<dyn Backend>) -> Router {
+    let show = get(async |State((metrics, store)): State<(Arc<Metrics>, Arc<dyn Backend>)>| {
+        let jobs = store.open_jobs().await.unwrap_or_default();
+        ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.text(&jobs))
+            .into_response()
+    });
+    Router::new().route("/metrics", show).with_state((metrics, store))
+}

@@ -1,0 +1,59 @@
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use http::{Method, Request, StatusCode, header};
+use http_body_util::BodyExt;
+use tower::ServiceExt;
+
+use super::backends;
+use super::error::StartError;
+use super::token::Token;
+use crate::api::Api;
+use crate::config::Store;
+
+/// The store of a server that does not run, behind the same API: for looking only.
+pub struct Shelf {
+    runtime: tokio::runtime::Runtime,
+    router: Router,
+    token: Token,
+}
+
+impl Shelf {
+    /// Opens the store. Nothing else can, until this is dropped.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or it is another process's.
+    pub fn open(store: &Store) -> Result<Self, StartError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(StartError::Runtime)?;
+        let opened = runtime.block_on(async { backends::existing_store(store) })?;
+        let token = Token::fresh().map_err(StartError::Runtime)?;
+        let router = Api::new(Arc::new(opened), token.clone(), store.state_dir.clone()).router(Router::new());
+        Ok(Self { runtime, router, token })
+    }
+
+    /// A call of the API. Whatever changes something is refused.
+    #[must_use]
+    pub fn call(&self, method: Method, path: &str, body: Vec<u8>) -> (StatusCode, Vec<u8>) {
+        if method != Method::GET {
+            return (StatusCode::METHOD_NOT_ALLOWED, Vec::new());
+        }
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::AUTHORIZATION, self.token.bearer())
+            .body(Body::from(body));
+        let Ok(request) = request else { return (StatusCode::BAD_REQUEST, Vec::new()) };
+        self.runtime.block_on(async {
+            let response = match self.router.clone().oneshot(request).await {
+                Ok(response) => response,
+                Err(never) => match never {},
+            };
+            let status = response.status();
+            let body = response.into_body().collect().await;
+            (status, body.map(|body| body.to_bytes().to_vec()).unwrap_or_default())
+        })
+    }
+}

@@ -1,0 +1,35 @@
+//! What a configuration becomes: what receives, and what runs.
+
+use std::sync::Arc;
+
+use swifthook_core::Receiver;
+
+use super::catalog::Recipes;
+use super::recipes::recipe;
+use crate::config::Config;
+
+/// The receiver and the recipes of a configuration.
+pub(super) fn of(config: &Config) -> Result<(Receiver, Recipes), Error> {
+    let mut receiver =
+        Receiver::builder().config(config.digest).trusted_proxies(config.server.trusted_proxies.clone());
+    for hook in &config.hooks {
+        receiver = receiver.add_hook(hook.hook.clone());
+    }
+    let mut recipes = Recipes::new();
+    for from in &config.recipes {
+        let made = recipe(from)?;
+        receiver = receiver.add_recipe(made.clone());
+        recipes.insert(from.name.clone(), (Arc::new(made), from.clone()));
+    }
+    Ok((receiver.build()?, recipes))
+}
+
+/// A configuration that reads well and yet cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("the configuration cannot be used")]
+pub enum Error {
+    /// A pattern is none.
+    Pattern(#[from] swifthook_core::InvalidPattern),
+    /// Hooks and recipes do not fit together.
+    Receiver(#[from] swifthook_core::ConfigError),
+}

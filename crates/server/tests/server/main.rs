@@ -1,0 +1,7 @@
+//! The real program, as its users have it.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
+mod command_line;
+mod serve;
+mod world;

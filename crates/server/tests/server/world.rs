@@ -1,0 +1,214 @@
+//! A world for the real program: a folder, a git repository that a small team would have, and a server.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use swifthook::send::{Answer, Delivery};
+
+pub(crate) const SECRET: &str = "correct horse battery staple 2026";
+
+/// A folder with a repository and a configuration.
+pub(crate) struct World {
+    folder: tempfile::TempDir,
+}
+
+impl World {
+    /// With a recipe that says these lines.
+    pub(crate) fn new(recipe: &str) -> Self {
+        let world = Self { folder: tempfile::tempdir().unwrap() };
+        fs::create_dir(world.path("repository")).unwrap();
+        world.git(&["init", "--quiet", "--initial-branch=main"]);
+        world.commit("README.md", "models\n");
+        fs::write(world.path("secret"), format!("{SECRET}\n")).unwrap();
+        world.configure(recipe);
+        world
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn configure(&self, recipe: &str) {
+        let config = format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n\n\
+             [[hook]]\nsecrets = [\"file:secret\"]\n\n\
+             [[repository]]\nname = \"acme/models\"\nclone_url = \"file://{}\"\n\n\
+             [[recipe]]\nname = \"sft\"\nrepository = \"acme/models\"\nbranches = [\"main\"]\ntrust = \"code\"\n{recipe}\n",
+            self.path("repository").display()
+        );
+        fs::write(self.path("swifthook.toml"), config).unwrap();
+    }
+
+    /// Commits a file and gives the commit.
+    pub(crate) fn commit(&self, file: &str, text: &str) -> String {
+        let path = self.path("repository").join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+        self.git(&["add", "--all"]);
+        self.git(&["commit", "--quiet", "--message=change"]);
+        self.git(&["rev-parse", "HEAD"])
+    }
+
+    fn git(&self, arguments: &[&str]) -> String {
+        let output = Command::new("git")
+            .args(["-c", "user.name=dev", "-c", "user.email=dev@example.org", "-c", "commit.gpgsign=false"])
+            .args(arguments)
+            .current_dir(self.path("repository"))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// A push of `after` to main in which these files changed.
+    pub(crate) fn push(&self, before: &str, after: &str, files: &[&str]) -> Value {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        json!({
+            "ref": "refs/heads/main", "before": before, "after": after,
+            "created": false, "deleted": false, "forced": false,
+            "repository": { "id": 1, "full_name": "acme/models", "name": "models", "pushed_at": now,
+                            "owner": { "login": "acme", "name": "acme" }, "default_branch": "main" },
+            "pusher": { "name": "dev", "email": null }, "sender": { "login": "dev" },
+            "commits": [{ "id": after, "message": "change", "added": files, "modified": [], "removed": [] }],
+            "head_commit": { "id": after, "message": "change" },
+        })
+    }
+
+    /// The program, in this world and with nothing of the environment around.
+    pub(crate) fn program(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(assert_cmd::cargo::cargo_bin!("swifthook"));
+        command
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("HOME", self.folder.path())
+            .env("LANG", "C.UTF-8");
+        command
+    }
+
+    pub(crate) fn serve(&self) -> Running {
+        self.serve_with(&[])
+    }
+
+    pub(crate) fn serve_with(&self, arguments: &[&str]) -> Running {
+        let log = fs::File::options().create(true).append(true).open(self.path("server.log")).unwrap();
+        let mut command = self.program(&["serve"]);
+        let mut child = command.args(arguments).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut url = || {
+            let line = lines.next().unwrap_or_else(|| panic!("it ended: {}", self.server_log())).unwrap();
+            let start = line.find("http://").unwrap_or_else(|| panic!("no address: {line}"));
+            line[start..].split(' ').next().unwrap().to_owned()
+        };
+        let (hook, admin) = (url(), url());
+        let token = fs::read_to_string(self.path("swifthook-state/admin-token")).unwrap().trim().to_owned();
+        Running { child: Some(child), hook, admin, token }
+    }
+
+    pub(crate) fn server_log(&self) -> String {
+        fs::read_to_string(self.path("server.log")).unwrap_or_default()
+    }
+}
+
+/// A server that runs. It is killed when the test is over.
+pub(crate) struct Running {
+    child: Option<Child>,
+    pub(crate) hook: String,
+    pub(crate) admin: String,
+    pub(crate) token: String,
+}
+
+impl Running {
+    /// Posts a push as GitHub does.
+    pub(crate) fn deliver(&self, payload: &Value) -> Answer {
+        self.deliver_signed(payload, SECRET)
+    }
+
+    pub(crate) fn deliver_signed(&self, payload: &Value, secret: &str) -> Answer {
+        let delivery = Delivery::push(payload.to_string());
+        delivery.post(&self.hook.parse().unwrap(), secret.as_bytes()).unwrap()
+    }
+
+    /// A call of the admin API: status and body.
+    pub(crate) fn call(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+        self.call_as(method, path, body, &format!("Bearer {}", self.token))
+    }
+
+    pub(crate) fn call_as(&self, method: &str, path: &str, body: &str, authorization: &str) -> (u16, String) {
+        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let request = http::Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.admin))
+            .header("authorization", authorization)
+            .body(body.to_owned())
+            .unwrap();
+        let mut answer = agent.run(request).unwrap();
+        (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Value {
+        let (status, body) = self.call("GET", path, "");
+        assert_eq!(status, 200, "{path}: {body}");
+        serde_json::from_str(&body).unwrap()
+    }
+
+    pub(crate) fn job(&self, id: &str) -> Value {
+        self.get(&format!("/api/v1/jobs/{id}"))
+    }
+
+    /// The job once it is in one of the states.
+    pub(crate) fn wait_for(&self, id: &str, states: &[&str]) -> Value {
+        until(|| Some(self.job(id)).filter(|job| states.contains(&job["state"].as_str().unwrap())))
+            .unwrap_or_else(|| panic!("not {states:?}: {:#}", self.job(id)))
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.as_ref().unwrap().id().to_string();
+        assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
+    }
+
+    /// Waits for its end.
+    pub(crate) fn ended(mut self) -> std::process::ExitStatus {
+        let mut child = self.child.take().unwrap();
+        until(|| child.try_wait().unwrap()).unwrap_or_else(|| {
+            let _ = child.kill();
+            panic!("it does not end")
+        })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Waits until there is something, at most a while.
+pub(crate) fn until<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while Instant::now() < deadline {
+        if let Some(found) = look() {
+            return Some(found);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    None
+}
+
+pub(crate) fn job_of(answer: &Answer) -> String {
+    let body: Value = serde_json::from_str(&answer.body).unwrap();
+    body["verdicts"][0]["jobs"][0]["id"].as_str().unwrap_or_else(|| panic!("no job: {body}")).to_owned()
+}
+
+/// Whether a file appears.
+pub(crate) fn appears(file: &Path) -> bool {
+    until(|| file.exists().then_some(())).is_some()
+}
