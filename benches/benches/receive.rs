@@ -91,7 +91,7 @@ struct AllPaths(PathFilter);
 
 impl TriggerPolicy for AllPaths {
     fn decide(&self, push: &Push, _now: Timestamp) -> Verdict {
-        match push.changes.paths().iter().filter(|(path, _)| self.0.matches(path)).count() {
+        match self.0.matching(push.changes.paths()).count() {
             0 => Verdict::Skip(Reason::new("paths", "no path matches")),
             _ => Verdict::launch(),
         }

@@ -21,7 +21,7 @@ pub(crate) enum MediaType {
 pub(crate) enum EventHint {
     Push,
     Ping,
-    Other(Box<str>),
+    Other(Arc<str>),
     None,
 }
 
@@ -46,14 +46,14 @@ impl EventHint {
             None => Self::None,
             Some(b"push") => Self::Push,
             Some(b"ping") => Self::Ping,
-            Some(other) => Self::Other(printable(other, 40).into()),
+            Some(other) => Self::Other(printable(other, 40)),
         }
     }
 }
 
 /// GitHub's id of the delivery; empty where there is none.
 pub(crate) fn guid(headers: &HeaderMap) -> Arc<str> {
-    headers.get(DELIVERY).map_or_else(|| "".into(), |value| printable(value.as_bytes(), 64).into())
+    headers.get(DELIVERY).map_or_else(|| "".into(), |value| printable(value.as_bytes(), 64))
 }
 
 pub(crate) fn refuse_encoded(headers: &HeaderMap) -> Result<(), Refusal> {
@@ -93,8 +93,14 @@ fn single<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<Option<&'h [u
 struct Doubled;
 
 /// The text of a header as far as it is printable: what is not signed goes into stores and logs.
-fn printable(bytes: &[u8], at_most: usize) -> String {
-    bytes.iter().filter(|b| b.is_ascii_graphic()).take(at_most).map(|b| char::from(*b)).collect()
+fn printable(bytes: &[u8], at_most: usize) -> Arc<str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if text.len() <= at_most && bytes.iter().all(u8::is_ascii_graphic) => text.into(),
+        _ => {
+            let kept = bytes.iter().filter(|b| b.is_ascii_graphic()).take(at_most);
+            kept.map(|b| char::from(*b)).collect::<String>().into()
+        }
+    }
 }
 
 const SIGNATURE: HeaderName = HeaderName::from_static("x-hub-signature-256");

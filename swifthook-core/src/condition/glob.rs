@@ -7,7 +7,7 @@ use globset::{GlobBuilder, GlobMatcher};
 /// thousands of paths. Everything else is left to globset, and a property test holds
 /// the two to the same answers.
 #[derive(Clone, Debug)]
-pub(super) struct Glob(Shape);
+pub(crate) struct Glob(Shape);
 
 #[derive(Clone, Debug)]
 enum Shape {
@@ -31,12 +31,12 @@ enum Gap {
 }
 
 impl Glob {
-    pub(super) fn parse(pattern: &str) -> Result<Self, globset::Error> {
+    pub(crate) fn parse(pattern: &str) -> Result<Self, globset::Error> {
         let whole = GlobBuilder::new(pattern).literal_separator(true).build()?;
         Ok(Self(Shape::of(pattern).unwrap_or_else(|| Shape::Other(Box::new(whole.compile_matcher())))))
     }
 
-    pub(super) fn is_match(&self, name: &[u8]) -> bool {
+    pub(crate) fn is_match(&self, name: &[u8]) -> bool {
         match &self.0 {
             Shape::Exact(text) => *name == **text,
             Shape::Gap { head, gap, tail } => gap.fits_between(head, tail, name),

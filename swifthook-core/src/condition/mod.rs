@@ -50,6 +50,7 @@ mod rule;
 mod senders;
 mod skip_markers;
 
+pub(crate) use glob::Glob;
 pub use globs::InvalidPattern;
 pub use logic::{all, any, not};
 pub use merge_queue::merge_queue;

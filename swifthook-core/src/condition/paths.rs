@@ -40,9 +40,14 @@ impl PathFilter {
         self.0.is_empty() || self.0.matches(path)
     }
 
+    /// Every listed path that matches, in order; one that is listed twice comes twice.
+    pub fn matching<'a>(&self, paths: &'a Paths) -> impl Iterator<Item = &'a str> {
+        let positions = paths.raw().enumerate().filter(|(_, (path, _))| self.matches_raw(path));
+        positions.map(|(position, _)| paths.path_at(position))
+    }
+
     fn first_match<'a>(&self, paths: &'a Paths) -> Option<&'a str> {
-        let position = paths.raw().position(|(path, _)| self.matches_raw(path))?;
-        Some(paths.path_at(position))
+        self.matching(paths).next()
     }
 
     fn none_of(&self, paths: &Paths) -> Reason {
@@ -141,7 +146,7 @@ mod tests {
         let rule = paths::<&str>([]).unwrap();
         assert_eq!(told(&rule, &push("refs/heads/main", &[])), "true");
         assert_eq!(told(&rule, &incomplete(push("refs/heads/main", &[]), Gap::Forced)), "true");
-        assert!(PathFilter::new::<&str>([]).unwrap().first_match(&present(&["x"])).is_some());
+        assert!(PathFilter::new::<&str>([]).unwrap().matching(&present(&["x"])).eq(["x"]));
     }
 
     #[test]
@@ -157,6 +162,7 @@ mod tests {
             ("", false),
         ] {
             assert_eq!(filter.matches(path), is_match, "{path:?}");
+            assert_eq!(filter.matching(&present(&[path])).eq([path]), is_match, "{path:?}");
         }
     }
 }

@@ -1,7 +1,8 @@
 /// Whether a commit message asks that nothing be run for it
 /// (<https://docs.github.com/en/actions/managing-workflow-runs/skipping-workflow-runs>).
 pub(crate) fn asks_to_skip(message: &str) -> bool {
-    MARKERS.iter().any(|marker| message.contains(marker)) || has_trailer(message)
+    let may_be_marked = message.contains('[');
+    may_be_marked && MARKERS.iter().any(|marker| message.contains(marker)) || has_trailer(message)
 }
 
 /// Whether the message ends with the trailer `skip-checks: true`. A subject is no trailer.

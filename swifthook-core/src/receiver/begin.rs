@@ -21,6 +21,7 @@ use crate::signature::Claimed;
 /// makes a new one and swaps it in [`Current`](super::Current).
 pub struct Receiver {
     pub(super) hooks: HashMap<Arc<str>, Arc<Hook>>,
+    /// By their names in lower case.
     pub(super) repositories: HashMap<Box<str>, Repository>,
     pub(super) limits: Limits,
     pub(super) trusted_proxies: Vec<IpNet>,
@@ -95,12 +96,8 @@ impl Receiver {
     /// The recipes of a repository, in their order.
     #[must_use]
     pub fn recipes(&self, repository: &RepoName) -> &[Recipe] {
-        self.repository(repository.as_str()).map_or(&[], |known| &known.recipes)
-    }
-
-    /// The configured repository of this name, whatever its case.
-    pub(super) fn repository(&self, name: &str) -> Option<&Repository> {
-        self.repositories.get(name.to_ascii_lowercase().as_str())
+        let known = self.repositories.get(repository.as_str().to_ascii_lowercase().as_str());
+        known.map_or(&[], |known| &known.recipes)
     }
 
     /// This one in the place of `earlier`.

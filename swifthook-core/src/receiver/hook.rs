@@ -2,10 +2,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use globset::{GlobBuilder, GlobMatcher};
 use ipnet::IpNet;
 
 use super::{ConfigError, Refusal};
+use crate::condition::Glob;
 use crate::id::RepoName;
 use crate::secret::SecretSet;
 use crate::signature::{Claimed, Macs, SignatureProblem};
@@ -30,9 +30,9 @@ pub struct Hook {
     pub redelivery: Duration,
 }
 
-/// A pattern of repository names, `acme/*`, compared without regard to case. `*` stops at `/`.
+/// A pattern of repository names, `acme/*`, in lower case. `*` stops at `/`.
 #[derive(Clone, Debug)]
-struct RepoPattern(GlobMatcher);
+struct RepoPattern(Glob);
 
 /// Proof that a body was signed with a secret of a hook. Only verification makes one.
 #[derive(Clone, Debug)]
@@ -110,7 +110,11 @@ impl Hook {
     /// Whether it may speak for this repository.
     #[must_use]
     pub fn speaks_for(&self, repository: &str) -> bool {
-        self.repositories.iter().any(|pattern| pattern.0.is_match(repository))
+        self.speaks_for_lower_case(&repository.to_ascii_lowercase())
+    }
+
+    pub(super) fn speaks_for_lower_case(&self, repository: &str) -> bool {
+        self.repositories.iter().any(|pattern| pattern.0.is_match(repository.as_bytes()))
     }
 
     pub(super) fn macs(&self) -> Macs {
@@ -135,8 +139,8 @@ impl RepoPattern {
         if is_literal && RepoName::new(text).is_err() {
             return Err("neither `owner/name` nor a pattern".to_owned());
         }
-        let glob = GlobBuilder::new(text).literal_separator(true).case_insensitive(true).build();
-        Ok(Self(glob.map_err(|error| error.kind().to_string())?.compile_matcher()))
+        let glob = Glob::parse(&text.to_ascii_lowercase());
+        Ok(Self(glob.map_err(|error| error.kind().to_string())?))
     }
 }
 

@@ -68,10 +68,11 @@ impl Receiver {
         guid: Arc<str>,
         now: Timestamp,
     ) -> Result<Outcome, Refusal> {
-        if !hook.speaks_for(&reported.repository) {
+        let name = reported.repository.to_ascii_lowercase();
+        if !hook.speaks_for_lower_case(&name) {
             return Err(Refusal::Repository(reported.repository.chars().take(140).collect()));
         }
-        let Some(known) = self.repository(&reported.repository) else {
+        let Some(known) = self.repositories.get(name.as_str()) else {
             let detail = format!("`{}` is not in the configuration", reported.repository);
             return Ok(Outcome::Ignored(Reason::new("repository", detail)));
         };
