@@ -2,6 +2,8 @@
 //!
 //! `cargo bench -p swifthook-benches --bench policy`
 
+#![expect(clippy::unwrap_used, reason = "what is measured is made of constants")]
+
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
