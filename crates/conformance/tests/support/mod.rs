@@ -1,5 +1,7 @@
 //! Runners over the memory queue, in a world whose clock a test moves.
 
+#![expect(clippy::unwrap_used, reason = "what a test cannot have, it fails for")]
+
 mod between;
 mod play;
 

@@ -55,7 +55,7 @@ impl Play {
     }
 
     pub(crate) async fn accept(&self, push: Push) -> JobId {
-        let decided = decided(&push, &[self.book.recipe.clone()], (self.clock)());
+        let decided = decided(&push, std::slice::from_ref(&self.book.recipe), (self.clock)());
         match self.queue.accept(&decided).await.unwrap() {
             Receipt::Stored { jobs, .. } => jobs[0].id,
             Receipt::Accepted { .. } => unreachable!("a queue is no broker"),
