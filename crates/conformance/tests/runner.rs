@@ -457,7 +457,7 @@ async fn a_failure_of_the_training_is_not_tried_again() {
 // Diffs.
 
 fn picky(patterns: &[&str]) -> Recipe {
-    Recipe { policy: Arc::new(condition::paths(patterns).unwrap()), ..recipe() }
+    Recipe { policy: Arc::new(condition::paths(patterns).expect("they are patterns")), ..recipe() }
 }
 
 fn unknown(branch: &str) -> Push {

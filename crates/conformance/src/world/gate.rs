@@ -52,6 +52,12 @@ impl Gate {
         random.within(Duration::ZERO..Duration::from_millis(longest))
     }
 
+    fn detour(&self) -> Duration {
+        let mut random = self.random();
+        let longest = if random.once_in(6) { 90 } else { 0 };
+        random.within(Duration::ZERO..Duration::from_secs(longest))
+    }
+
     async fn pass(&self) {
         let delay = self.delay();
         sleep(delay).await;
@@ -130,11 +136,14 @@ impl TrainingLauncher for Gated<dyn TrainingLauncher> {
         self.other.capabilities()
     }
 
-    /// On its way it is out of the worker's hands: it arrives though the worker is dead by then.
+    /// On its way it is out of the worker's hands: it arrives though the worker is dead by then, and at times it takes
+    /// its time.
     async fn submit(&self, key: &RunKey, run: &RunSpec) -> Result<RunHandle, LaunchError> {
         let (gate, other, key, run) = (self.gate.clone(), self.other.clone(), *key, run.clone());
+        let way = self.gate.detour();
         let on_its_way = tokio::spawn(async move {
             gate.pass().await;
+            sleep(way).await;
             other.submit(&key, &run).await
         });
         let answer = on_its_way.await;
@@ -172,6 +181,7 @@ impl Workspace for Gated<dyn Workspace> {
         commit: &CommitSha,
         directory: &Path,
     ) -> Result<PathBuf, WorkspaceError> {
+        sleep(self.gate.detour()).await;
         self.gate.through(self.other.checkout(repository, ref_name, commit, directory)).await
     }
 

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use super::clock::{Clock, clock};
 use super::gate::{Gate, Gated};
-use super::launcher::{ScriptedLauncher, SubmitFault};
+use super::launcher::{RunRecord, ScriptedLauncher, SubmitFault};
 use super::pushes::decided;
 use super::random::Random;
 use super::scene;
@@ -394,39 +394,44 @@ impl<Q: Store + 'static, E: Fn(Seat) -> Employee> World<Q, E> {
         self.jobs().await.iter().all(|job| job.state.stage.is_final())
     }
 
+    /// Looks at the end of it all, if it came to that.
     async fn judge(mut self) -> Result<Life, String> {
         // Whoever has just finished a job is given the time to know it.
         sleep(Duration::from_secs(60)).await;
-        for (delivery, decided) in &self.deliveries {
-            let kept = self.queue.delivery(*delivery).await.expect("no gate is before it");
-            if kept.is_none_or(|kept| kept.verdicts.len() != decided.verdicts.len()) {
-                self.wrongs
-                    .push(format!("delivery {delivery} was accepted and is not kept with its verdicts"));
-            }
-        }
-        let runs = self.launcher.runs();
-        for job in self.jobs().await {
+        self.note("end", "of the world");
+        let (jobs, runs) = (self.jobs().await, self.launcher.runs());
+        for job in &jobs {
             let state = &job.state;
             *self.summary.entry(state.stage.word()).or_default() += 1;
-            let (name, at) = (named(&job), state.finished_at);
+            let (name, at) = (named(job), state.finished_at);
             writeln!(self.story, "{name}: {}, attempt {}, at {at:?}", state.stage, state.attempt)
                 .expect("a string takes everything");
-            self.wrongs.extend(scene::wrong_end(&job, &runs));
-        }
-        for worker in &self.workers {
-            let runs = (worker.runs)();
-            if runs > 0 {
-                self.wrongs
-                    .push(format!("{} thinks that it has {runs} runs when all have ended", worker.name));
-            }
         }
         *self.summary.entry("run").or_default() += runs.len();
-        self.note("end", "of the world");
+        if self.wrongs.is_empty() {
+            self.judge_end(&jobs, &runs).await;
+        }
         if self.wrongs.is_empty() {
             return Ok(Life { summary: self.summary, story: self.story });
         }
         self.wrongs.dedup();
         Err(format!("seed {}:\n{}\n\nwhat came before:\n{}", self.seed, self.wrongs.join("\n"), self.story))
+    }
+
+    async fn judge_end(&mut self, jobs: &[Job], runs: &[RunRecord]) {
+        for (delivery, decided) in &self.deliveries {
+            let kept = self.queue.delivery(*delivery).await.expect("no gate is before it");
+            if kept.is_none_or(|kept| kept.verdicts.len() != decided.verdicts.len()) {
+                self.wrongs.push(format!("delivery {delivery} was accepted and is not kept with its verdicts"));
+            }
+        }
+        self.wrongs.extend(jobs.iter().filter_map(|job| scene::wrong_end(job, runs)));
+        for worker in &self.workers {
+            let runs = (worker.runs)();
+            if runs > 0 {
+                self.wrongs.push(format!("{} thinks that it has {runs} runs when all have ended", worker.name));
+            }
+        }
     }
 
     fn note(&mut self, kind: &'static str, what: &str) {
