@@ -196,7 +196,12 @@ async fn an_attempt_whose_worker_was_lost_before_the_launch_is_launched_by_the_n
 
     let _next = play.start("b");
     play.ends_as(id, Stage::Succeeded, "").await;
-    assert_eq!((play.attempts(id), play.launcher.submissions()), (vec![1], 1));
+    assert_eq!((play.attempts(id), play.launcher.submissions()), (vec![2], 1));
+    assert!(
+        play.launcher.is_forbidden(&RunKey { job: id, attempt: 1 }),
+        "nobody launches the first any more"
+    );
+    assert_eq!(play.job(id).await.state.retries, 0, "nothing failed");
 }
 
 #[tokio::test(start_paused = true)]
@@ -219,7 +224,7 @@ async fn a_worker_that_lost_its_lease_launches_nothing_when_it_comes_back() {
     assert!(sleeper.is_alive());
     assert_eq!(sleeper.handle.status().runs, 0, "it has let go");
     play.ends_as(id, Stage::Succeeded, "").await;
-    assert_eq!((play.attempts(id), play.launcher.submissions()), (vec![1], 1));
+    assert_eq!((play.attempts(id), play.launcher.submissions()), (vec![2], 1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -61,6 +61,9 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
+    /// Another worker's attempt has no run, and its launcher saw to it that it never will
+    /// ([`forbid`](crate::TrainingLauncher::forbid)): the number of the attempt is spent, and nothing failed.
+    NeverRan,
     /// A poll found the run pending or running.
     Seen,
     /// The launcher could not be reached: evidence of nothing.
@@ -124,6 +127,7 @@ impl Event {
             Self::Diffed { .. } => "take a diff",
             Self::Submitted(_) => "be submitted",
             Self::Refused { .. } => "be refused",
+            Self::NeverRan => "be known never to have run",
             Self::Seen => "be seen running",
             Self::Unreachable { .. } => "be out of reach",
             Self::StopWanted(_) => "be stopped",

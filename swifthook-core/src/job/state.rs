@@ -296,6 +296,12 @@ impl State {
                 let queued = self.into_queued(Some(until), Some(Wait::Backoff));
                 Ok(Self { attempt, crashes, reason, ..queued })
             }
+            // The worker that began it may only be asleep, and submit when it wakes up: another attempt must not have
+            // its key.
+            Event::NeverRan if self.handle.is_none() => {
+                let crashes = self.crashes.saturating_sub(1);
+                Ok(Self { crashes, ..self.into_queued(None, None) })
+            }
             other => self.apply_active(other, retry),
         }
     }
@@ -303,7 +309,7 @@ impl State {
     fn apply_finishing(self, event: Event, retry: &Retry) -> Result<Self, Illegal> {
         match event {
             // The submission was under way when the stop came.
-            Event::Refused { .. } if self.handle.is_none() && self.evidence.is_none() => {
+            Event::Refused { .. } | Event::NeverRan if self.handle.is_none() && self.evidence.is_none() => {
                 Ok(self.with_evidence(Evidence::Vanished))
             }
             Event::Collected { steps_done, retry_at, at } => match self.evidence.clone() {

@@ -422,14 +422,16 @@ impl<Q: Store + 'static, E: Fn(Seat) -> Employee> World<Q, E> {
         for (delivery, decided) in &self.deliveries {
             let kept = self.queue.delivery(*delivery).await.expect("no gate is before it");
             if kept.is_none_or(|kept| kept.verdicts.len() != decided.verdicts.len()) {
-                self.wrongs.push(format!("delivery {delivery} was accepted and is not kept with its verdicts"));
+                self.wrongs
+                    .push(format!("delivery {delivery} was accepted and is not kept with its verdicts"));
             }
         }
         self.wrongs.extend(jobs.iter().filter_map(|job| scene::wrong_end(job, runs)));
         for worker in &self.workers {
             let runs = (worker.runs)();
             if runs > 0 {
-                self.wrongs.push(format!("{} thinks that it has {runs} runs when all have ended", worker.name));
+                self.wrongs
+                    .push(format!("{} thinks that it has {runs} runs when all have ended", worker.name));
             }
         }
     }

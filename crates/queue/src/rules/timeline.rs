@@ -50,6 +50,7 @@ fn word(event: &Event) -> &'static str {
         Event::Diffed { .. } => "diffed",
         Event::Submitted(_) => "submitted",
         Event::Refused { .. } => "refused",
+        Event::NeverRan => "never_ran",
         Event::Seen => "seen",
         Event::Unreachable { .. } => "unreachable",
         Event::StopWanted(_) | Event::Supersede { .. } => "stopping",

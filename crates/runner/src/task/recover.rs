@@ -1,6 +1,6 @@
 use swifthook_core::{Event, LaunchError, RunHandle, Timestamp};
 
-use super::launch::{Refusal, told};
+use super::launch::told;
 use super::{End, Task};
 use crate::guard::guarded;
 use crate::observer::Moment;
@@ -19,11 +19,7 @@ impl Task {
                     return Ok(());
                 }
                 Ok(None) if self.is_stop_wanted() => return self.apply(Event::Vanished).await,
-                Ok(None) => {
-                    let lost = || Refusal::for_now("its worker was lost before the launch");
-                    let refusal = self.refusal.take().unwrap_or_else(lost);
-                    return self.refuse(refusal).await;
-                }
+                Ok(None) => return self.nothing_runs().await,
                 Err(error) => {
                     self.out_of_reach(self.now(), &told(&error)).await?;
                     self.pause_unless_stopped(backoff.pause()).await?;
@@ -32,17 +28,29 @@ impl Task {
         }
     }
 
-    /// The run of this attempt. Where the job is to end it also makes sure that there never will be one: a worker that
-    /// was asleep may still be about to submit it.
+    /// The run of this attempt. Unless it is this worker's own and may be tried again under the same key, there will be
+    /// none either: the worker that began it may only be asleep, and still about to submit it.
     async fn look(&self) -> Result<Option<RunHandle>, LaunchError> {
         let launcher =
             self.launcher().ok_or_else(|| LaunchError::passing("the configuration has no such launcher"))?;
-        let (key, is_refused) =
-            (self.key(), self.refusal.as_ref().is_some_and(|refusal| refusal.is_permanent));
-        if is_refused || self.is_stop_wanted() {
-            return guarded(async { launcher.forbid(&key).await }).await;
+        let key = self.key();
+        let may_try_again = self.refusal.as_ref().is_some_and(|refusal| !refusal.is_permanent);
+        if may_try_again && !self.is_stop_wanted() {
+            return guarded(async { launcher.find(&key).await }).await;
         }
-        guarded(async { launcher.find(&key).await }).await
+        guarded(async { launcher.forbid(&key).await }).await
+    }
+
+    async fn nothing_runs(&mut self) -> Result<(), End> {
+        if let Some(refusal) = self.refusal.take() {
+            return self.refuse(refusal).await;
+        }
+        tracing::info!("its worker was lost before the launch");
+        let tree = self.places().tree;
+        self.apply(Event::NeverRan).await?;
+        self.tell(&Moment::Refused);
+        self.discard(&tree).await;
+        Ok(())
     }
 
     /// Records, once, that nobody can tell how the run is.

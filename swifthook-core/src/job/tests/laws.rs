@@ -72,6 +72,7 @@ fn event() -> impl Strategy<Value = Event> {
         Just(no_longer()),
         answer().prop_map(diffed),
         any::<bool>().prop_map(refused),
+        Just(Event::NeverRan),
         Just(unreachable()),
         stop_kind().prop_map(Event::StopWanted),
         Just(Event::Release),
@@ -158,7 +159,7 @@ proptest! {
                 prop_assert!(!is_open, "attempt {} began while another may run", after.attempt);
                 is_open = true;
             }
-            if matches!(event, Event::Ended(_) | Event::Vanished | Event::Refused { .. }) {
+            if matches!(event, Event::Ended(_) | Event::Vanished | Event::Refused { .. } | Event::NeverRan) {
                 is_open = false;
             }
         }

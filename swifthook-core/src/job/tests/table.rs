@@ -107,6 +107,9 @@ fn a_starting_job() {
     becomes(starting(), refused(true), "failed(refused) 1/1/1/0");
     let again = "queued(backoff) 0/1/0/0 waits_for=backoff not_before=60000";
     becomes(starting(), refused(false), again);
+    becomes(starting(), Event::NeverRan, "queued 1/1/0/0");
+    becomes(after(starting(), [takeover()]), Event::NeverRan, "queued 1/2/1/0");
+    becomes(after(starting(), [Event::NeverRan, claim()]), start(), "running 2/2/1/0");
     becomes(starting(), Event::Seen, "running 1/1/0/0");
     becomes(starting(), unreachable(), "running 1/1/1/0 unreachable");
 }
@@ -290,6 +293,7 @@ fn every_event() -> Vec<(&'static str, Event)> {
         ("submitted_other", Event::Submitted(handle(2))),
         ("refused", refused(false)),
         ("refused_for_good", refused(true)),
+        ("never_ran", Event::NeverRan),
         ("seen", Event::Seen),
         ("unreachable", unreachable()),
         ("stop_wanted", Event::StopWanted(StopKind::Timeout)),
@@ -312,7 +316,7 @@ fn every_event() -> Vec<(&'static str, Event)> {
 #[test]
 fn whatever_is_not_in_the_table_is_illegal() {
     let active = "seen unreachable stop_wanted ended vanished takeover release supersede cancel";
-    let unsubmitted = "submitted submitted_other refused refused_for_good";
+    let unsubmitted = "submitted submitted_other refused refused_for_good never_ran";
     let lost = |state| after(state, [unreachable()]);
     let waiting = "supersede cancel";
     let answered = "cause_gone approve reject expire";
