@@ -23,9 +23,6 @@ fn whatever_goes_wrong_every_change_trains_once_and_every_job_ends() {
         }
     }
     println!("{whole:#?}");
-    for story in &failures {
-        eprintln!("FF {:?}", story.lines().take(3).collect::<Vec<_>>());
-    }
     assert!(
         failures.is_empty(),
         "{} worlds went wrong; the first (again with SEED=…):\n{}",
