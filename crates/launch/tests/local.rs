@@ -77,6 +77,17 @@ async fn neither_environment_nor_anything_of_it_is_written_to_the_directory() {
 }
 
 #[tokio::test]
+async fn a_place_that_is_not_there_is_told_apart_from_a_program_that_is_not() {
+    let runs = tempfile::tempdir().unwrap();
+    let mut run = script(runs.path(), &key(12), "exit 0");
+    run.working_dir = run.run_dir.join("no-such-tree");
+    let handle = launcher(runs.path()).submit(&key(12), &run).await.unwrap();
+    let exit = ended(&launcher(runs.path()), &handle).await;
+    assert_eq!(exit.code, Some(127));
+    assert!(exit.message.as_deref().unwrap().contains("no-such-tree"), "{exit:?}");
+}
+
+#[tokio::test]
 async fn a_run_that_is_stopped_before_it_began_starts_nothing() {
     let runs = tempfile::tempdir().unwrap();
     let launcher = launcher(runs.path());
@@ -125,8 +136,10 @@ async fn what_cannot_be_read_is_no_evidence() {
     fs::rename(&run.run_dir, &away).unwrap();
     assert!(matches!(launcher.poll(&handle).await.unwrap(), RunStatus::Unreachable { .. }));
     fs::rename(&away, &run.run_dir).unwrap();
-    fs::write(run.run_dir.join("exit.json"), "{").unwrap();
-    assert!(!launcher.poll(&handle).await.unwrap_err().is_permanent());
+    for unknown in ["{", "{\"version\": 2, \"code\": 0}"] {
+        fs::write(run.run_dir.join("exit.json"), unknown).unwrap();
+        assert!(!launcher.poll(&handle).await.unwrap_err().is_permanent());
+    }
     fs::remove_file(run.run_dir.join("exit.json")).unwrap();
     assert!(matches!(launcher.poll(&handle).await.unwrap(), RunStatus::Running(_)));
     launcher.stop(&handle, Stop::Kill).await.unwrap();
@@ -137,10 +150,14 @@ async fn what_cannot_be_read_is_no_evidence() {
 }
 
 #[tokio::test]
-async fn a_directory_that_is_not_the_keys_is_refused_for_good() {
+async fn what_can_never_run_is_refused_for_good() {
     let runs = tempfile::tempdir().unwrap();
-    let run = script(runs.path(), &key(9), "exit 0");
-    assert!(launcher(runs.path()).submit(&key(10), &run).await.unwrap_err().is_permanent());
+    let mut run = script(runs.path(), &key(9), "exit 0");
+    let elsewhere = launcher(runs.path()).submit(&key(10), &run).await.unwrap_err();
+    assert!(elsewhere.is_permanent() && elsewhere.to_string().contains("directory"), "{elsewhere}");
+    run.argv.clear();
+    let empty = launcher(runs.path()).submit(&key(9), &run).await.unwrap_err();
+    assert!(empty.is_permanent() && empty.to_string().contains("empty"), "{empty}");
 }
 
 #[tokio::test]

@@ -167,9 +167,10 @@ impl Mirror {
             says("commondir").is_some()
                 && says("gitdir").is_some_and(|link| Path::new(link.trim_end()).exists())
         };
-        let forgotten = kept.flatten().map(|kept| kept.path()).filter(|kept| !is_whole(kept));
-        let removed = forgotten.map(|kept| remove(&kept)).collect::<io::Result<()>>();
-        removed.map_err(|error| WorkspaceError::passing("cannot forget a working tree").because(error))
+        let mut forgotten = kept.flatten().map(|kept| kept.path()).filter(|kept| !is_whole(kept));
+        forgotten
+            .try_for_each(|kept| remove(&kept))
+            .map_err(|error| WorkspaceError::passing("cannot forget a working tree").because(error))
     }
 
     /// Makes the mirror if there is none. It is there whole or not at all.

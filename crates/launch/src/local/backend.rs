@@ -12,7 +12,8 @@ use swifthook_core::{
 use super::clear::clear;
 use super::config::LocalLauncher;
 use super::progress;
-use super::run_dir::{Note, RunDir, StopRequest, VERSION};
+use super::record::{Note, StopRequest, VERSION};
+use super::run_dir::RunDir;
 use super::start::{Fate, fate};
 
 #[async_trait]
@@ -59,6 +60,9 @@ impl TrainingLauncher for LocalLauncher {
 impl LocalLauncher {
     fn submit_now(&self, key: &RunKey, run: &RunSpec) -> Result<RunHandle, LaunchError> {
         let dir = self.dir(key);
+        if run.argv.is_empty() {
+            return Err(LaunchError::permanent("the command is empty"));
+        }
         if run.run_dir != dir.path {
             return Err(LaunchError::permanent(format!(
                 "the run directory is {}, and that of {key} would be {}",

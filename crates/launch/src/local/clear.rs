@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use swifthook_core::{RunKey, Timestamp};
 
-use super::run_dir::{Begun, Lock, Note, RunDir, VERSION};
-use crate::process::{Process, line_of_ancestors, with_descendants};
+use super::lock::Lock;
+use super::record::{Begun, Note, VERSION};
+use super::run_dir::RunDir;
+use crate::process::{Process, line_of_ancestors, pid_namespace, with_descendants};
 use crate::supervisor::RUN_VARIABLE;
 
 /// Kills what is left of the run of `key`, waits until nothing is, and records that it has vanished. The lock says
@@ -65,8 +67,10 @@ fn what_is_left(mark: &str, begun: Option<&Begun>) -> io::Result<Vec<Process>> {
 /// Whether a session of the supervisor's number is the supervisor's. The kernel gives a number to nobody else while
 /// a session has it: so it is, unless somebody else lives under that number.
 fn owns_its_session(begun: &Begun) -> bool {
-    Process::read(begun.supervisor)
-        .is_none_or(|process| !process.is_alive() || process.started == begun.supervisor_started)
+    let is_its_space = pid_namespace().is_ok_and(|pids| pids == begun.pids);
+    let is_free = Process::read(begun.supervisor)
+        .is_none_or(|process| !process.is_alive() || process.started == begun.supervisor_started);
+    is_its_space && is_free
 }
 
 /// How long what was killed may take to end.

@@ -33,14 +33,15 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
-use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::fs::{FlockOperation, OFlags};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-use swifthook_core::{Exit, RunKey, Stop, StopKind, Timestamp};
+use swifthook_core::{RunKey, Stop};
+
+use super::lock::Lock;
+use super::record::{Begun, Ended, Note, Order, StopRequest, VERSION};
 
 /// The directory of one run.
 #[derive(Clone, Debug)]
@@ -169,7 +170,14 @@ impl RunDir {
 
     fn read<T: DeserializeOwned>(&self, name: &str) -> io::Result<Option<T>> {
         match fs::read(self.path.join(name)) {
-            Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
+            Ok(text) => {
+                let value: serde_json::Value = serde_json::from_slice(&text)?;
+                if value["version"] != VERSION {
+                    let message = format!("{name} is not of version {VERSION}");
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, message));
+                }
+                Ok(Some(serde_json::from_value(value)?))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
@@ -201,104 +209,6 @@ impl RunDir {
     }
 }
 
-/// The lock of a run directory, given back when dropped.
-#[derive(Debug)]
-pub(crate) struct Lock {
-    file: File,
-    is_ours: bool,
-}
-
-impl Lock {
-    fn take(file: File, operation: FlockOperation) -> io::Result<Option<Self>> {
-        match flock(&file, operation) {
-            Ok(()) => Ok(Some(Self { file, is_ours: true })),
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// The lock as a child's standard input: the child has it too.
-    pub(crate) fn share(&self) -> io::Result<Stdio> {
-        Ok(Stdio::from(self.file.try_clone()?))
-    }
-
-    /// Closes our end, and leaves the lock to the child that shares it.
-    pub(crate) fn leave_to_child(mut self) {
-        self.is_ours = false;
-    }
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        // Not by closing alone: a process that is just being forked elsewhere has a copy of the descriptor until it
-        // executes its program, and would keep the lock for that long.
-        if self.is_ours {
-            let _ = flock(&self.file, FlockOperation::Unlock);
-        }
-    }
-}
-
-/// What the supervisor is to do. The environment is not part of it: it may hold secrets, and goes from process to
-/// process only.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Order {
-    pub(crate) version: u16,
-    pub(crate) key: RunKey,
-    pub(crate) argv: Vec<String>,
-    pub(crate) working_dir: PathBuf,
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) grace: Duration,
-}
-
-/// That a run has begun, and by which supervisor, which leads its session.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Begun {
-    pub(crate) version: u16,
-    pub(crate) supervisor: i32,
-    pub(crate) supervisor_started: u64,
-    pub(crate) boot: String,
-    pub(crate) at: Timestamp,
-}
-
-/// How a run ended.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Ended {
-    pub(crate) version: u16,
-    pub(crate) code: Option<i32>,
-    pub(crate) signal: Option<i32>,
-    pub(crate) stopped: Option<StopKind>,
-    pub(crate) message: Option<String>,
-    pub(crate) began_at: Timestamp,
-    pub(crate) ended_at: Timestamp,
-}
-
-impl From<Ended> for Exit {
-    fn from(ended: Ended) -> Self {
-        Self {
-            code: ended.code,
-            signal: ended.signal,
-            stopped: ended.stopped,
-            message: ended.message.map(Into::into),
-            at: Some(ended.ended_at),
-        }
-    }
-}
-
-/// A mark with a word for people.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Note {
-    pub(crate) version: u16,
-    pub(crate) message: String,
-    pub(crate) at: Timestamp,
-}
-
-/// That somebody wants the run to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct StopRequest {
-    pub(crate) version: u16,
-    pub(crate) how: Stop,
-}
-
 /// The name under `runs` of the directory of a key.
 pub(crate) fn dir_of(runs: &Path, key: &RunKey) -> RunDir {
     RunDir::new(runs.join(key.to_string()))
@@ -317,8 +227,6 @@ fn is_harmless(error: &io::Error) -> bool {
 /// Tells apart what two threads write at once.
 static NEXT_WRITE: AtomicU64 = AtomicU64::new(0);
 
-/// The version of every file here.
-pub(crate) const VERSION: u16 = 1;
 const LOCK: &str = "lock";
 const LOG: &str = "log";
 const WAKE: &str = "wake";

@@ -11,7 +11,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use swifthook_core::{LaunchError, RunKey, RunSpec};
 
 use super::config::LocalLauncher;
-use super::run_dir::{Lock, Order, RunDir, VERSION};
+use super::lock::Lock;
+use super::record::{Order, VERSION};
+use super::run_dir::RunDir;
 use crate::supervisor::{ARGUMENT, BEGUN, CANNOT_SUPERVISE, RUN_VARIABLE};
 
 /// What is known of a key.
@@ -48,7 +50,8 @@ pub(super) fn fate(dir: &RunDir) -> io::Result<Fate> {
 }
 
 impl LocalLauncher {
-    /// Begins the run of `key`, whose lock the caller holds. Nothing has begun where it fails.
+    /// Begins the run of `key`, whose lock the caller holds. Where it fails, nothing has begun, unless a
+    /// supervisor was slow and is killed at its first word: then the run has begun, and has vanished.
     pub(super) fn start(
         &self,
         dir: &RunDir,

@@ -10,7 +10,7 @@ use swifthook_core::Timestamp;
 use super::events::Events;
 use super::run::Run;
 use crate::local::{Begun, Order, RunDir, VERSION};
-use crate::process::{Process, boot_id};
+use crate::process::{Process, boot_id, pid_namespace};
 
 /// Becomes the supervisor of a run if this process was started as one, and then does not return: the first thing in
 /// `main`, before threads, logging and whatever reads the arguments.
@@ -58,11 +58,9 @@ fn assert_lock(dir: &RunDir) -> io::Result<()> {
 
 fn read_order(dir: &RunDir) -> io::Result<Order> {
     match dir.order()? {
-        Some(order) if order.version == VERSION && !order.argv.is_empty() => Ok(order),
-        Some(order) if order.version == VERSION => {
-            Err(io::Error::new(io::ErrorKind::InvalidInput, "the command is empty"))
-        }
-        _ => Err(io::Error::new(io::ErrorKind::InvalidData, "the order of the run is not of this version")),
+        Some(order) if !order.argv.is_empty() => Ok(order),
+        Some(_) => Err(io::Error::new(io::ErrorKind::InvalidInput, "the command is empty")),
+        None => Err(io::Error::new(io::ErrorKind::NotFound, "there is no order for a run")),
     }
 }
 
@@ -74,6 +72,7 @@ fn begun() -> io::Result<Begun> {
         supervisor: pid,
         supervisor_started: us.started,
         boot: boot_id()?,
+        pids: pid_namespace()?,
         at: Timestamp::from(std::time::SystemTime::now()),
     })
 }
