@@ -4,8 +4,7 @@ use globset::{GlobBuilder, GlobMatcher};
 ///
 /// Nearly all patterns that people write are a beginning and an end with one gap between them. Those are compared
 /// as they are, which takes a nanosecond or two where globset takes 25 to 70, and a large push has hundreds of
-/// thousands of paths. Everything else is left to globset, and a property test holds
-/// the two to the same answers.
+/// thousands of paths. Everything else is left to globset, and a property test holds the two to the same answers.
 #[derive(Clone, Debug)]
 pub(crate) struct Glob(Shape);
 
@@ -87,8 +86,8 @@ impl Gap {
     }
 }
 
-/// Looks at the first byte before it calls on `memcmp`: that settles most comparisons, and an empty `text`, which
-/// points nowhere, costs the AVX-512 `memcmp` of glibc some 40 ns.
+/// Looks at one byte before it calls on `memcmp`: that settles most comparisons. It also keeps an empty `text` away
+/// from it, which was seen to cost 45 ns there (glibc on a processor with AVX-512) where any other costs two.
 #[inline]
 fn begins_with(name: &[u8], text: &[u8]) -> bool {
     text.first().is_none_or(|first| name.first() == Some(first) && name.starts_with(text))
