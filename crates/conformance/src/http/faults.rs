@@ -7,9 +7,8 @@ use swifthook_core::{
 };
 
 use super::Serve;
-use super::site::{Site, builder, receiver, spawn};
+use super::site::{Site, builder, payload, push, receiver, spawn};
 use crate::client::{Client, Reply, Request, SECRET, SIGNATURE};
-use crate::payload::{Payload, sha};
 
 /// What was not stored was not promised: 503, and when to come back.
 pub async fn an_intake_that_fails_is_told_with_a_503(serve: Serve) {
@@ -48,7 +47,7 @@ pub async fn a_policy_that_panics_is_told_with_a_503(serve: Serve) {
 /// No reply has the secret or the right signature in it.
 pub async fn no_reply_tells_the_secret(serve: Serve) {
     let site = Site::new(serve).await;
-    let push = Request::push(payload(1).json());
+    let push = push(1);
     let right = crate::sign(SECRET, &push.body);
     for request in [
         push.clone(),
@@ -68,9 +67,9 @@ async fn replies_of(serve: Serve, intake: Failing) -> [Reply; 2] {
     let receiver = Arc::new(Current::new(receiver(SECRET, Limits::default())));
     let (address, server) = spawn(serve, receiver, Arc::new(intake)).await;
     let mut client = Client::connect(address).await;
-    client.send(&Request::push(payload(1).json())).await;
+    client.send(&push(1)).await;
     let first = client.reply().await.expect("it is answered");
-    client.send(&Request::push(payload(2).json())).await;
+    client.send(&push(2)).await;
     let second = client.reply().await.expect("it is answered");
     server.abort();
     [first, second]
@@ -94,10 +93,6 @@ impl TriggerPolicy for Panicking {
     fn decide(&self, _push: &Push, _now: Timestamp) -> Verdict {
         panic!("this policy panics")
     }
-}
-
-fn payload(n: u64) -> Payload {
-    Payload::new("acme/models", "refs/heads/main", &sha(n))
 }
 
 const CAUSE: &str = "the disk is full";

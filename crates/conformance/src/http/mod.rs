@@ -83,6 +83,7 @@ list! { $
         another_secret_is_refused
         a_signature_over_another_body_is_refused
         a_hook_does_not_speak_for_the_repository_of_another
+        an_address_that_is_not_allowed_is_refused
     }
     bodies {
         an_empty_body_is_refused
@@ -106,6 +107,7 @@ list! { $
     pushes {
         a_ping_is_answered
         an_unknown_event_is_ignored
+        a_push_under_another_event_is_a_push
         a_deleted_branch_trains_nothing
         a_new_branch_waits_for_a_diff
         a_forced_push_waits_for_a_diff

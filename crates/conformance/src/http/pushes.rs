@@ -26,6 +26,15 @@ pub async fn an_unknown_event_is_ignored(serve: Serve) {
     assert!(site.intake.pushes().is_empty());
 }
 
+/// The header of the event is not signed, so a push is one whatever it says.
+pub async fn a_push_under_another_event_is_a_push(serve: Serve) {
+    let site = Site::new(serve).await;
+    for event in ["issues", "ping", ""] {
+        let reply = site.send(&Request::delivery(event, main().json())).await;
+        assert!(matches!(decision(&reply).as_str(), Some("queued" | "duplicate")), "{event}: {reply:?}");
+    }
+}
+
 /// A deleted branch trains nothing, and its verdicts say so.
 pub async fn a_deleted_branch_trains_nothing(serve: Serve) {
     let (reply, pushed) = taken(serve, &main().deleted()).await;

@@ -2,6 +2,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use http::HeaderValue;
 use http::request::Parts;
 use swifthook_core::condition::{all, branches, paths, tags};
 use swifthook_core::{
@@ -13,6 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::Serve;
 use crate::client::{Client, Reply, Request, SECRET};
+use crate::payload::{Payload, sha};
 use crate::recording::RecordingIntake;
 
 /// A server under test on a port of its own, and beside it what core says to the same requests.
@@ -79,6 +81,26 @@ impl Drop for Site {
     }
 }
 
+/// Sends the requests to one server, which refuses each with `status` and keeps nothing.
+pub(crate) async fn refused(serve: Serve, status: u16, requests: &[Request]) {
+    let site = Site::new(serve).await;
+    for request in requests {
+        let reply = site.send(request).await;
+        assert_eq!(reply.status, status, "{reply:?} to {request:?}");
+        assert_eq!(reply.header("content-type"), Some("application/problem+json"));
+    }
+    assert!(site.intake.pushes().is_empty());
+}
+
+/// A push to main that trains; of another commit for each number.
+pub(crate) fn push(n: u64) -> Request {
+    Request::push(payload(n).json())
+}
+
+pub(crate) fn payload(n: u64) -> Payload {
+    Payload::new("acme/models", "refs/heads/main", &sha(n))
+}
+
 /// Serves on a fresh port.
 pub(crate) async fn spawn(
     serve: Serve,
@@ -125,18 +147,18 @@ fn parts(request: &Request) -> Parts {
     builder.body(()).expect("the requests of the list can be written").into_parts().0
 }
 
-/// A reply as hyper writes it.
+/// A reply as hyper writes it, but for the date.
 fn written(reply: &http::Response<bytes::Bytes>) -> Reply {
     let status = reply.status();
-    let mut head =
-        vec![format!("HTTP/1.1 {} {}", status.as_str(), status.canonical_reason().unwrap_or_default())];
-    head.extend(
-        reply.headers().iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap_or("?"))),
-    );
+    let value = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let mut head: Vec<_> = reply
+        .headers()
+        .iter()
+        .map(|(name, text)| format!("{name}: {}", value(text)).to_lowercase())
+        .collect();
+    head.push(format!("http/1.1 {status}").to_lowercase());
     head.push(format!("content-length: {}", reply.body().len()));
-    let mut head: Vec<String> = head.iter().map(|line| line.to_lowercase()).collect();
     head.sort();
-    head.dedup();
     Reply { status: status.as_u16(), head, body: reply.body().to_vec() }
 }
 
