@@ -7,7 +7,7 @@ use super::deliveries::{self, DeliveriesArguments};
 use super::jobs::{self, JobsArguments};
 use super::send::{self, SendArguments};
 use super::serve::{self, ServeArguments};
-use super::{check, toy_trainer};
+use super::{check, demo, toy_trainer};
 use crate::toy::TrainerArgs;
 
 /// A push to GitHub becomes a model-training run.
@@ -37,6 +37,8 @@ pub struct CommonArguments {
 /// What can be done.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// See the whole of it happen, on this machine: a push, its training, its end. Needs nothing but git.
+    Demo,
     /// Take pushes and run what they ask for.
     Serve(ServeArguments),
     /// Tell everything that is wrong with the configuration, or what it would do.
@@ -56,6 +58,7 @@ pub enum Command {
 pub fn run(arguments: Arguments) -> ExitCode {
     let Arguments { common, command } = arguments;
     match command {
+        Command::Demo => demo::run(),
         Command::Serve(arguments) => serve::run(&common, &arguments),
         Command::Jobs(arguments) => jobs::run(&common, &arguments),
         Command::Deliveries(arguments) => deliveries::run(&common, &arguments),

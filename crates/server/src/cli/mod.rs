@@ -4,6 +4,7 @@ mod args;
 mod check;
 mod deliveries;
 mod delivery_text;
+mod demo;
 mod environment;
 mod failure;
 mod id;

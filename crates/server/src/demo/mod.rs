@@ -1,0 +1,19 @@
+//! `swifthook demo`: the whole way of a push, on this machine, to watch.
+//!
+//! Nothing of it is staged. A temporary folder holds a repository, a configuration and a store; the server of this
+//! binary serves them; git pushes; the deliveries are signed and posted over HTTP; the run is launched under its
+//! supervisor from a checkout of the pushed commit. Only the trainer is a [toy](crate::toy).
+
+mod error;
+mod follow;
+mod next;
+mod payload;
+mod run;
+mod screen;
+mod server;
+mod setting;
+mod story;
+mod upstream;
+
+pub use error::DemoError;
+pub use story::tell;

@@ -1,0 +1,110 @@
+use std::fs;
+use std::io;
+use std::net::TcpListener;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::DemoError;
+use super::upstream::Upstream;
+use crate::serve::random;
+
+/// What the demo plays in: a folder with everything that a small team would have.
+pub(super) struct Setting {
+    pub(super) folder: PathBuf,
+    pub(super) config: PathBuf,
+    pub(super) state_dir: PathBuf,
+    pub(super) secret: String,
+    pub(super) upstream: Upstream,
+}
+
+impl Setting {
+    /// Makes the folder. It is kept: whoever has watched may go on with it.
+    pub(super) fn create() -> Result<Self, DemoError> {
+        let temporary = std::env::temp_dir();
+        let folder = tempfile::Builder::new()
+            .prefix("swifthook-demo-")
+            .tempdir()
+            .and_then(|folder| folder.keep().canonicalize())
+            .map_err(|e| DemoError::folder(&temporary, e))?;
+        Self::furnish(&folder).map_err(|e| DemoError::folder(&folder, e))?
+    }
+
+    fn furnish(folder: &Path) -> io::Result<Result<Self, DemoError>> {
+        let secret = random()?;
+        let mut options = fs::OpenOptions::new();
+        let mut file = options.write(true).create_new(true).mode(0o600).open(folder.join("secret"))?;
+        io::Write::write_all(&mut file, secret.as_bytes())?;
+        let upstream = match Upstream::create(folder, &[("README.md", README), (CONFIG, &config(0.02))]) {
+            Ok(upstream) => upstream,
+            Err(error) => return Ok(Err(error)),
+        };
+        let setting = Self {
+            folder: folder.to_owned(),
+            config: folder.join("swifthook.toml"),
+            state_dir: folder.join("state"),
+            secret,
+            upstream,
+        };
+        fs::write(&setting.config, setting.server_config(&std::env::current_exe()?)?)?;
+        Ok(Ok(setting))
+    }
+
+    /// A configuration to go on with. Its ports are free at this moment, and written down so that a server that is
+    /// started again later has them too.
+    fn server_config(&self, program: &Path) -> io::Result<String> {
+        let listeners = [TcpListener::bind("127.0.0.1:0")?, TcpListener::bind("127.0.0.1:0")?];
+        let [listen, admin_listen] = listeners.map(|listener| listener.local_addr());
+        let text = |value: &str| toml::Value::from(value).to_string();
+        Ok(format!(
+            r#"# Made by `swifthook demo`.
+
+[server]
+listen = "{listen}"
+admin_listen = "{admin_listen}"
+
+[[hook]]
+secrets = ["file:secret"]
+
+[store]
+url = "sqlite:swifthook.db"
+state_dir = "state"
+
+[[repository]]
+name = "{REPOSITORY}"
+clone_url = {clone_url}
+
+[[recipe]]
+name = "{RECIPE}"
+repository = "{REPOSITORY}"
+branches = ["main"]
+paths = ["configs/sft_*.yaml"]
+each = "configs/sft_*.yaml"
+run = {{ command = [{program}, "toy-trainer", "--config", "{{path}}", "--output-dir", "{{output_dir}}"] }}
+trust = "code"
+"#,
+            listen = listen?,
+            admin_listen = admin_listen?,
+            clone_url = text(&self.upstream.clone_url()),
+            program = text(&escaped(&program.to_string_lossy())),
+        ))
+    }
+}
+
+/// The training configuration in the demo's repository.
+pub(super) fn config(learning_rate: f64) -> String {
+    format!(
+        "# What swifthook's toy trainer is told.\nlearning_rate: {learning_rate}\nmax_steps: 80\nseed: 42\n\
+         batch_size: 128\nl2: 0.0001\nstep_delay_ms: 50\n"
+    )
+}
+
+/// An item of a command is a template: braces in it stand double.
+fn escaped(text: &str) -> String {
+    text.replace('{', "{{").replace('}', "}}")
+}
+
+pub(super) const REPOSITORY: &str = "demo/models";
+pub(super) const RECIPE: &str = "sft-demo";
+pub(super) const PAYLOAD: &str = "push.json";
+pub(super) const CONFIG: &str = "configs/sft_demo.yaml";
+const README: &str = "# Models\n";
