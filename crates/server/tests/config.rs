@@ -201,3 +201,19 @@ outside = "pause"
     ));
     insta::assert_snapshot!(text);
 }
+
+#[test]
+fn credentials_are_of_one_kind_and_no_run_is_given_them() {
+    let token = "credentials = { token = \"env:HF_TOKEN\" }";
+    let after_url = |line: &str| GOOD.replace("models.git\"\n", &format!("models.git\"\n{line}\n"));
+    parse(&after_url(token)).unwrap();
+    parse(&after_url("credentials = { key = \"id_ed25519\" }")).unwrap();
+    let text = [
+        mistakes(&(after_url(token) + "pass_env = [\"HF_TOKEN\"]\n")),
+        mistakes(&after_url("credentials = { token = \"ghp_in_plain_text\" }")),
+        mistakes(&after_url("credentials = { key = \"a\", helper = \"store\" }")),
+        mistakes(&after_url("credentials = {}")),
+        mistakes(&with("env = { HF_TOKEN = \"env:HF_TOKEN\" }\npass_env = [\"HF_TOKEN\"]")),
+    ];
+    insta::assert_snapshot!(text.join("\n\n"));
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use swifthook_core::{Secret, SecretSet};
 
-use super::model::{Hook, Repository};
+use super::model::Hook;
 use super::reader::{Fields, Node, Unique, Wrong};
 use super::secret::{self, Outside};
 use super::{sections, units};
@@ -14,7 +14,8 @@ use super::{sections, units};
 pub(super) struct Around<'k> {
     pub(super) folder: &'k Path,
     pub(super) variable: &'k dyn Fn(&str) -> Option<String>,
-    pub(super) repositories: &'k [Repository],
+    /// The names of the repositories.
+    pub(super) repositories: &'k Unique,
 }
 
 /// The hooks; `None` where something is wrong with one of them.
@@ -46,6 +47,10 @@ fn hook(fields: Fields<'_>, around: &Around<'_>, names: &mut Unique, paths: &mut
     let redelivery = fields.or("redelivery", 3 * DAY, |node| node.read(units::duration));
     fields.finish();
     let (name, path, (secrets, set)) = (name?, path?, secrets?);
+    // Why there is none has been told.
+    if repositories.is_empty() {
+        return None;
+    }
     let patterns: Vec<_> = repositories.iter().map(String::as_str).collect();
     let made = swifthook_core::Hook::new(&name, &path, set, &patterns);
     let mut hook = made.map_err(|error| fields.wrong(error.into())).ok()?;
@@ -57,9 +62,9 @@ fn hook(fields: Fields<'_>, around: &Around<'_>, names: &mut Unique, paths: &mut
 }
 
 /// Without the key, all repositories of the configuration.
-fn repositories(fields: &Fields<'_>, all: &[Repository]) -> Vec<String> {
+fn repositories(fields: &Fields<'_>, all: &Unique) -> Vec<String> {
     let Some(node) = fields.get("repositories") else {
-        return all.iter().map(|repository| repository.name.to_string()).collect();
+        return all.names().into_iter().map(str::to_owned).collect();
     };
     if node.is_list() && node.items().is_empty() {
         node.wrong(Wrong::new("`repositories` is empty, so that every push would be refused"));
@@ -115,5 +120,5 @@ fn pattern(text: &str) -> Result<String, Wrong> {
 
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 const DEFAULT_BODY: usize = 25 << 20;
-/// GitHub sends 25 MB at most; whoever else sends may send more, but not so much that it fills the memory.
-const LARGEST_BODY: usize = 256 << 20;
+/// GitHub sends 25 MB at most. Much more than this would never fit into the budget for bytes in flight.
+const LARGEST_BODY: usize = 100 << 20;

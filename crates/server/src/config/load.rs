@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -7,9 +8,9 @@ use toml::de::DeTable;
 use super::digest;
 use super::hook::{Around, hooks};
 use super::mistake::{Mistake, Mistakes};
-use super::model::{Config, Hook, Server, Store};
+use super::model::{Config, Hook, Repository, Server, Store};
 use super::reader::{Fields, Report, Wrong};
-use super::recipe::{Known, recipes};
+use super::recipe::{self, Known, recipes};
 use super::secret::Outside;
 use super::sections;
 
@@ -84,7 +85,7 @@ impl Config {
         let config = errors.is_empty().then(|| {
             let fields = Fields::new(&report, "the configuration", document.get_ref(), 0);
             let source = (Arc::from(text), file.to_owned(), digest::of(document.get_ref()));
-            whole(&fields, source, folder, variable)
+            whole(&fields, source, folder, variable, &recipe::secret_variables(document.get_ref()))
         });
         match config {
             Some(config) if report.is_clean() => Ok(config),
@@ -120,13 +121,14 @@ fn whole(
     (text, file, digest): (Arc<str>, PathBuf, ConfigDigest),
     folder: &Path,
     variable: &dyn Fn(&str) -> Option<String>,
+    run_secrets: &HashSet<String>,
 ) -> Config {
     let server = sections::server(fields.table("server"), folder);
     let store = sections::store(fields.table("store"), folder);
     let worker = sections::worker(fields.table("worker"));
     let launchers = sections::launchers(fields.tables("launcher"));
     let (repositories, names) = sections::repositories(fields.tables("repository"), folder, variable);
-    let around = Around { folder, variable, repositories: &repositories };
+    let around = Around { folder, variable, repositories: &names };
     let hooks = hooks(fields.tables("hook"), &around);
     let known = Known {
         folder,
@@ -135,7 +137,8 @@ fn whole(
         launchers: &launchers,
         worker: &worker,
         hooks: hooks.as_deref(),
-        own_secrets: &own_secrets(&server, hooks.as_deref().unwrap_or_default()),
+        run_secrets,
+        own_secrets: &own_secrets(&server, &repositories, hooks.as_deref().unwrap_or_default()),
     };
     let recipes = recipes(fields.tables("recipe"), &known);
     for (key, example) in REQUIRED {
@@ -163,8 +166,9 @@ fn whole(
 }
 
 /// Where secrets stand that no run may see.
-fn own_secrets(server: &Server, hooks: &[Hook]) -> Vec<Outside> {
+fn own_secrets(server: &Server, repositories: &[Repository], hooks: &[Hook]) -> Vec<Outside> {
     let places = hooks.iter().flat_map(|hook| &hook.secrets).chain(&server.admin_token);
+    let places = places.chain(repositories.iter().filter_map(|repository| repository.token.as_ref()));
     places.cloned().chain([Outside::Variable("SWIFTHOOK_ADMIN_TOKEN".to_owned())]).collect()
 }
 

@@ -91,6 +91,8 @@ pub struct Repository {
     pub name: RepoName,
     /// Where it is fetched from, as the configuration says.
     pub clone_url: String,
+    /// Where the token stands that is shown there.
+    pub token: Option<Outside>,
     /// The same for git, with credentials.
     pub remote: Remote,
 }

@@ -273,18 +273,20 @@ impl<'a> Fields<'a> {
 /// Names that have to be unique.
 pub(super) struct Unique {
     what: &'static str,
-    lines: HashMap<String, usize>,
+    /// By their lower-case spelling: as they are spelled, and the line of the first.
+    seen: HashMap<String, (String, usize)>,
 }
 
 impl Unique {
     pub(super) fn new(what: &'static str) -> Self {
-        Self { what, lines: HashMap::new() }
+        Self { what, seen: HashMap::new() }
     }
 
     /// Refuses a name that was there before. Names that differ only in upper and lower case are one.
     pub(super) fn check(&mut self, node: &Node<'_>, name: &str) {
         let line = Place::of(node.report.text, node.at).line;
-        if let Some(first) = self.lines.insert(name.to_ascii_lowercase(), line) {
+        let before = self.seen.insert(name.to_ascii_lowercase(), (name.to_owned(), line));
+        if let Some((_, first)) = before {
             node.wrong(Wrong::new(format!(
                 "there are two {} `{name}`; the first is in line {first}",
                 self.what
@@ -293,11 +295,11 @@ impl Unique {
     }
 
     pub(super) fn contains(&self, name: &str) -> bool {
-        self.lines.contains_key(&name.to_ascii_lowercase())
+        self.seen.contains_key(&name.to_ascii_lowercase())
     }
 
     pub(super) fn names(&self) -> Vec<&str> {
-        let mut names: Vec<_> = self.lines.keys().map(String::as_str).collect();
+        let mut names: Vec<_> = self.seen.values().map(|(name, _)| name.as_str()).collect();
         names.sort_unstable();
         names
     }

@@ -1,9 +1,11 @@
 //! `[[recipe]]`.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use swifthook_core::RepoName;
+use toml::de::DeTable;
 
 use super::model::{Hook, Recipe, Worker};
 use super::reader::{Fields, Node, Unique, Wrong};
@@ -19,6 +21,8 @@ pub(super) struct Known<'k> {
     pub(super) worker: &'k Worker,
     /// The hooks, if nothing is wrong with them.
     pub(super) hooks: Option<&'k [Hook]>,
+    /// Variables from which recipes take secrets for their runs.
+    pub(super) run_secrets: &'k HashSet<String>,
     /// Where secrets of the server stand, which no run may see.
     pub(super) own_secrets: &'k [Outside],
 }
@@ -40,6 +44,15 @@ fn recipe(fields: Fields<'_>, known: &Known<'_>, names: &mut Unique) -> Option<R
     fields.not_yet(&LATER);
     fields.finish();
     Some(Recipe { name: name?, repository: repository?, trigger: trigger?, run, queueing })
+}
+
+/// The variables that the `env` of any recipe names.
+pub(super) fn secret_variables(document: &DeTable<'_>) -> HashSet<String> {
+    let recipes = document.get("recipe").and_then(|value| value.get_ref().as_array());
+    let tables = recipes.into_iter().flat_map(|list| list.iter());
+    let envs = tables.filter_map(|recipe| recipe.get_ref().get("env")?.get_ref().as_table());
+    let values = envs.flat_map(|env| env.values().filter_map(|value| value.get_ref().as_str()));
+    values.filter_map(|text| text.strip_prefix("env:")).map(str::to_owned).collect()
 }
 
 fn repository(node: &Node<'_>, known: &Known<'_>) -> Option<RepoName> {

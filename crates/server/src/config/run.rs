@@ -115,6 +115,10 @@ fn pass_env(node: &Node<'_>, known: &Known<'_>) -> Vec<String> {
         if known.own_secrets.contains(&place) {
             return Err(own_secret(&place));
         }
+        if known.run_secrets.contains(text) {
+            return Err(Wrong::new(format!("`{text}` holds a secret of a recipe"))
+                .instead(format!("write `env = {{ {text} = \"env:{text}\" }}`, and logs will not show it")));
+        }
         Ok(text.to_owned())
     })
 }

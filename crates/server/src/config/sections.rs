@@ -112,14 +112,15 @@ pub(super) fn repositories(
             .and_then(|node| node.read(RepoName::new).inspect(|name| names.check(&node, name.as_str())));
         let clone_url = fields.need("clone_url", "`clone_url = \"https://github.com/acme/models.git\"`");
         let credentials = fields.get("credentials").map(|node| credentials(&node, folder, variable));
+        let token = credentials.as_ref().and_then(|given| given.as_ref()?.1.clone());
         fields.finish();
         let name = name?;
         let remote = clone_url.as_ref()?.read(|url| Remote::new(name.clone(), url))?;
         let remote = match credentials {
-            Some(credentials) => remote.with(credentials?),
+            Some(credentials) => remote.with(credentials?.0),
             None => remote,
         };
-        Some(Repository { name, clone_url: clone_url?.text()?.to_owned(), remote })
+        Some(Repository { token, name, clone_url: clone_url?.text()?.to_owned(), remote })
     };
     let all = tables.into_iter().filter_map(&mut one).collect();
     (all, names)
@@ -129,15 +130,18 @@ fn credentials(
     node: &Node<'_>,
     folder: &Path,
     variable: &dyn Fn(&str) -> Option<String>,
-) -> Option<Credentials> {
+) -> Option<(Credentials, Option<Outside>)> {
     let fields = node.fields("`credentials`")?;
-    let key = fields.get("key").map(|node| node.text().map(|text| Credentials::Key(folder.join(text))));
+    let key =
+        fields.get("key").map(|node| node.text().map(|text| (Credentials::Key(folder.join(text)), None)));
     let helper =
-        fields.get("helper").map(|node| node.text().map(|text| Credentials::Helper(text.to_owned())));
+        fields.get("helper").map(|node| node.text().map(|text| (Credentials::Helper(text.to_owned()), None)));
     let token = fields.get("token").map(|node| {
         node.read(|text| match secret::reference(text, folder)? {
-            Outside::File(file) => Ok(Credentials::TokenFile(file)),
-            place => Ok::<_, Wrong>(Credentials::Token(place.value(variable)?)),
+            Outside::File(file) => {
+                Ok::<_, Wrong>((Credentials::TokenFile(file.clone()), Some(Outside::File(file))))
+            }
+            place => Ok((Credentials::Token(place.value(variable)?), Some(place))),
         })
     });
     fields.finish();
