@@ -13,7 +13,7 @@ pub(super) async fn check(State(api): State<Api>, request: Request, next: Next) 
     let token = shown.and_then(|value| value.split_at_checked(SCHEME.len()));
     match token {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case(SCHEME) && api.token.is(token) => {
-            next.run(request).await
+            guarded(next.run(request).await)
         }
         _ => {
             let refused = Problem::new(StatusCode::UNAUTHORIZED, "the admin token is missing or wrong");
@@ -21,6 +21,14 @@ pub(super) async fn check(State(api): State<Api>, request: Request, next: Next) 
             (challenge, refused).into_response()
         }
     }
+}
+
+/// What is shown here is nobody's to keep, and nothing but what it says it is.
+fn guarded(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
 }
 
 const SCHEME: &[u8] = b"Bearer ";

@@ -62,11 +62,8 @@ pub(super) async fn watch(State(api): State<Api>, Path(id): Path<String>) -> Res
         // Whichever ends first: the job, the watcher, the server.
         let _ = shutdown.run_until_cancelled(tell_all(api, job, changes, sender)).await;
     });
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-    ];
-    Ok((headers, Body::new(Stream(events))).into_response())
+    let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"))];
+    Ok((kind, Body::new(Stream(events))).into_response())
 }
 
 async fn tell_all(

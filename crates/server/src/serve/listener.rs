@@ -115,3 +115,70 @@ const MOST_CONNECTIONS: usize = 4_096;
 /// GitHub's heads have some 1 KiB. It is also the largest piece in which a body is read.
 const MOST_HEAD: usize = 64 << 10;
 const PAUSE: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    /// A listener that answers with the peer's address; it ends when the sender is used or dropped.
+    async fn listening(
+        bounds: Bounds,
+    ) -> (std::net::SocketAddr, oneshot::Sender<()>, tokio::task::JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let peer = async |request: Request| request.extensions().get::<PeerAddr>().unwrap().0.to_string();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let router = Router::new().route("/", get(peer));
+        let serving = tokio::spawn(serve(listener, router, bounds, async { drop(stopped.await) }));
+        (address, stop, serving)
+    }
+
+    async fn all(stream: &mut TcpStream) -> String {
+        let mut text = String::new();
+        let _ = stream.read_to_string(&mut text).await;
+        text
+    }
+
+    #[tokio::test]
+    async fn whoever_does_not_come_to_the_end_of_a_head_is_let_go() {
+        let bounds = Bounds { head_time: Duration::from_millis(50), ..Bounds::default() };
+        let (address, _stop, _) = listening(bounds).await;
+        for head in ["", "GET / HTTP/1.1\r\nHost: x\r\nX-Slow: "] {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            stream.write_all(head.as_bytes()).await.unwrap();
+            let told =
+                tokio::time::timeout(Duration::from_secs(20), all(&mut stream)).await.expect("it is closed");
+            assert!(!told.contains("200 OK"), "{told}");
+        }
+    }
+
+    #[tokio::test]
+    async fn more_connections_than_allowed_wait_for_their_turn() {
+        let (address, _stop, _) = listening(Bounds { connections: 1, ..Bounds::default() }).await;
+        let first = TcpStream::connect(address).await.unwrap();
+        let mut second = TcpStream::connect(address).await.unwrap();
+        second.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+        let mut byte = [0];
+        let early = tokio::time::timeout(Duration::from_millis(100), second.peek(&mut byte)).await;
+        assert!(early.is_err(), "the one place is taken");
+        drop(first);
+        assert!(all(&mut second).await.ends_with("127.0.0.1"));
+    }
+
+    #[tokio::test]
+    async fn a_shutdown_lets_requests_end_and_then_returns() {
+        let (address, stop, serving) = listening(Bounds::default()).await;
+        let mut idle = TcpStream::connect(address).await.unwrap();
+        idle.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let mut byte = [0];
+        idle.peek(&mut byte).await.unwrap();
+        stop.send(()).unwrap();
+        tokio::time::timeout(Duration::from_secs(20), serving).await.expect("it ends").unwrap();
+        assert!(all(&mut idle).await.contains("200 OK"));
+        assert!(TcpStream::connect(address).await.is_err());
+    }
+}

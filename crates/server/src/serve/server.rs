@@ -13,7 +13,7 @@ use swifthook_runner::{Moment, Options, Runner};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{debug, info};
 
 use super::backends::Backends;
 use super::catalog::ServerCatalog;
@@ -23,7 +23,7 @@ use super::health::Health;
 use super::listener::{self, Bounds};
 use super::metrics::Metrics;
 use super::reload::Handle;
-use super::{snapshot, token};
+use super::{environment, snapshot, token};
 use crate::api::{Api, Backend, Changes};
 use crate::config::Config;
 
@@ -68,7 +68,7 @@ impl Server {
         let catalog = Arc::new(ServerCatalog::new(recipes, backends.launchers));
         let metrics = Arc::new(Metrics::default());
         let state_dir = config.store.state_dir.clone();
-        let api = Api::new(backends.store.clone(), token, state_dir.clone());
+        let mut api = Api::new(backends.store.clone(), token, state_dir.clone());
         let (changes, shutdown) = (api.changes.clone(), api.shutdown.clone());
         let options = Options {
             slots: config.worker.slots,
@@ -81,6 +81,10 @@ impl Server {
         let health = Health { store: backends.store.clone(), runner: runner.handle() };
         let door = Door { store: backends.store.clone(), metrics: metrics.clone(), changes: changes.clone() };
         let handle = Handle::new(config, receiver.clone(), catalog, trees, changes);
+        let hidden_of = handle.clone();
+        api.hidden = Arc::new(move || {
+            environment::hidden(&hidden_of.config().recipes, &|name| std::env::var(name).ok())
+        });
         let hook_routes = swifthook_axum::routes("/{*path}", receiver, Arc::new(door))
             .layer(middleware::from_fn_with_state(metrics.clone(), observe))
             .merge(health.clone().public());
@@ -165,7 +169,7 @@ fn observer(metrics: Arc<Metrics>, changes: Changes) -> impl Fn(&Job, &Moment) +
         if *moment == Moment::Finished && state.is_final() {
             metrics.finished(state);
         }
-        info!(job = %job.id, recipe = &*job.change.recipe, moment = ?moment, state = state.word(), reason, "job");
+        debug!(job = %job.id, recipe = &*job.change.recipe, moment = ?moment, state = state.word(), reason, "job");
     }
 }
 

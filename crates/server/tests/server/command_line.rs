@@ -5,7 +5,7 @@ use std::process::Output;
 
 use serde_json::{Value, json};
 
-use crate::world::{Running, World, appears, job_of};
+use crate::world::{Running, World, appears, job_of, until};
 
 const SLEEPS: &str =
     "run = { command = [\"sh\", \"-c\", \"echo hello; touch $SWIFTHOOK_OUTPUT_DIR/began; sleep 600\"] }";
@@ -65,8 +65,10 @@ fn jobs_and_deliveries_are_looked_at_and_commanded() {
     let listed = asked(&world, &server, &["jobs", "list", "--state", "running"]);
     let row = ok(&listed).lines().nth(1).unwrap().to_owned();
     assert!(row.starts_with(&id[..13]) && row.contains("running") && row.contains(&commit[..12]), "{row}");
-    let shown = asked(&world, &server, &["jobs", "show", &id[..20]]);
-    assert!(ok(&shown).contains(&commit) && ok(&shown).contains("submitted"), "{}", ok(&shown));
+    let shown = || ok(&asked(&world, &server, &["jobs", "show", &id[..20]])).to_owned();
+    // The run has begun before that is written down.
+    assert!(until(|| shown().contains("submitted").then_some(())).is_some(), "{}", shown());
+    assert!(shown().contains(&commit));
     assert_eq!(ok(&asked(&world, &server, &["jobs", "logs", &id])), "hello\n");
     assert_eq!(ok(&asked(&world, &server, &["jobs", "logs", &id, "--grep", "bye"])), "");
     let as_json = asked(&world, &server, &["jobs", "show", &id, "--json"]);

@@ -195,3 +195,67 @@ fn a_server_does_not_start_on_a_wrong_configuration() {
     assert!(String::from_utf8(refused.stderr).unwrap().contains("did you mean `command`?"));
     assert!(!world.path("swifthook-state").exists());
 }
+
+#[test]
+fn a_job_is_watched_until_its_end() {
+    let world = World::new(
+        "run = { command = [\"sh\", \"-c\", \"echo '{\\\"step\\\":3,\\\"max_steps\\\":12,\\\"loss\\\":0.5}' > $SWIFTHOOK_PROGRESS; while [ ! -e $HOME/go ]; do sleep 0.05; done\"] }",
+    );
+    let server = world.serve();
+    let commit = world.commit("x", "x");
+    let id = job_of(&server.deliver(&world.push(&commit, &commit, &["x"])));
+    std::thread::scope(|scope| {
+        let watching = scope.spawn(|| server.call("GET", &format!("/api/v1/jobs/{id}/events"), ""));
+        let is_far = || (server.job(&id)["progress"]["step"] == 3).then_some(());
+        assert!(until(is_far).is_some(), "{:#}", server.job(&id));
+        fs::write(world.path("go"), "").unwrap();
+        let (status, events) = watching.join().unwrap();
+        assert_eq!(status, 200);
+        let states: Vec<String> = events
+            .split("\n\n")
+            .filter_map(|event| event.strip_prefix("event: state\ndata: "))
+            .map(|data| serde_json::from_str::<Value>(data).unwrap()["state"].as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(states.last().unwrap(), "succeeded", "{events}");
+        assert!(events.contains("\"step\":3"), "{events}");
+    });
+}
+
+#[test]
+fn a_value_from_outside_reaches_the_run_and_no_log() {
+    let world = World::new(
+        "run = { command = [\"sh\", \"-c\", \"echo token $HF_TOKEN; test $HF_TOKEN = hf_abcdef\"] }\nenv = { HF_TOKEN = \"file:token\" }",
+    );
+    fs::write(world.path("token"), "hf_abcdef\n").unwrap();
+    let server = world.serve_with(&["--log-format", "json", "--log", "debug"]);
+    let commit = world.commit("x", "x");
+    let id = job_of(&server.deliver(&world.push(&commit, &commit, &["x"])));
+    server.wait_for(&id, &["succeeded"]);
+    assert_eq!(server.call("GET", &format!("/api/v1/jobs/{id}/log"), "").1, "token [redacted]\n");
+    let logged = world.server_log();
+    assert!(
+        !logged.contains("hf_abcdef") && !logged.contains(world::SECRET) && !logged.contains(&server.token)
+    );
+    let lines: Vec<Value> = logged.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let delivery = lines.iter().find(|line| line["message"] == "delivery").unwrap();
+    assert_eq!((&delivery["decision"], &delivery["repository"]), (&json!("queued"), &json!("acme/models")));
+    assert!(delivery["us"].as_u64().unwrap() > 0 && delivery["delivery"].is_string(), "{delivery}");
+}
+
+#[test]
+fn a_server_says_whether_it_is_well() {
+    let world = World::new("run = { command = [\"true\"] }");
+    let server = world.serve();
+    let public = server.hook.trim_end_matches("/webhook").to_owned();
+    let get = |url: String| {
+        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let mut answer = agent.get(url).call().unwrap();
+        (answer.status().as_u16(), answer.body_mut().read_to_string().unwrap())
+    };
+    assert_eq!(get(format!("{public}/healthz")).0, 200);
+    assert!(until(|| (get(format!("{public}/readyz")).0 == 200).then_some(())).is_some());
+    assert_eq!(server.get("/readyz")["failing"], json!([]));
+    for admin_only in ["/metrics", "/api/v1/jobs"] {
+        assert_eq!(get(format!("{public}{admin_only}")).0, 404, "hooks and administration never mix");
+    }
+}
