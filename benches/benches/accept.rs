@@ -48,6 +48,7 @@ fn cpu(criterion: &mut Criterion<Cpu>) {
                     Cpu.end(since)
                 });
             });
+            assert_eq!(store.queue.unrecorded(), 0, "what is lost costs nothing");
         }
     }
 }

@@ -18,11 +18,14 @@ pub(crate) type Place = (RepoName, RefName);
 /// The first 128 bits of a commit's hash.
 type Mark = u128;
 
+/// Both ways from each commit, the oldest move first: that is the one which is forgotten first.
 #[derive(Debug, Default)]
 struct Chain {
-    after: HashMap<Mark, Vec<Mark>>,
-    before: HashMap<Mark, Vec<Mark>>,
+    after: Edges,
+    before: Edges,
 }
+
+type Edges = HashMap<Mark, VecDeque<Mark>>;
 
 /// What the chain says of a change: which commits its ref was at before it, and which after.
 #[derive(Debug, Default)]
@@ -67,7 +70,7 @@ impl Chains {
         if let Some(before) = before {
             forget(&mut chain.after, before, head);
             forget(&mut chain.before, head, before);
-        } else if chain.before.get(&head).is_some_and(Vec::is_empty) {
+        } else if chain.before.get(&head).is_some_and(VecDeque::is_empty) {
             chain.before.remove(&head);
         }
         if chain.before.is_empty() {
@@ -84,8 +87,8 @@ impl Chain {
         let Some(before) = before else { return is_new_head };
         let is_new = !known.contains(&before);
         if is_new {
-            known.push(before);
-            self.after.entry(before).or_default().push(head);
+            known.push_back(before);
+            self.after.entry(before).or_default().push_back(head);
         }
         is_new
     }
@@ -106,7 +109,7 @@ impl Kin {
     }
 }
 
-fn reachable(edges: &HashMap<Mark, Vec<Mark>>, from: Mark) -> HashSet<Mark> {
+fn reachable(edges: &Edges, from: Mark) -> HashSet<Mark> {
     let mut found = HashSet::new();
     let mut ahead = VecDeque::from([from]);
     while let Some(mark) = ahead.pop_front()
@@ -118,9 +121,11 @@ fn reachable(edges: &HashMap<Mark, Vec<Mark>>, from: Mark) -> HashSet<Mark> {
     found
 }
 
-fn forget(edges: &mut HashMap<Mark, Vec<Mark>>, from: Mark, to: Mark) {
+fn forget(edges: &mut Edges, from: Mark, to: Mark) {
     if let Some(marks) = edges.get_mut(&from) {
-        marks.retain(|mark| *mark != to);
+        if let Some(place) = marks.iter().position(|mark| *mark == to) {
+            marks.remove(place);
+        }
         if marks.is_empty() {
             edges.remove(&from);
         }

@@ -9,12 +9,14 @@ use swifthook_core::{DeliveryId, JobId, Timestamp};
 #[derive(Debug)]
 pub(crate) struct Ids {
     last: AtomicU64,
+    noise: AtomicU64,
 }
 
 impl Ids {
     /// Ids that follow `last`, the greatest number in use.
     pub(crate) fn after(last: u64) -> Self {
-        Self { last: AtomicU64::new(last) }
+        let seed = uuid::Uuid::now_v7().as_u64_pair().1;
+        Self { last: AtomicU64::new(last), noise: AtomicU64::new(seed) }
     }
 
     pub(crate) fn job(&self, now: Timestamp) -> JobId {
@@ -31,7 +33,15 @@ impl Ids {
             .last
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(at_least.max(last + 1)))
             .expect("the closure always answers");
-        join(at_least.max(last + 1), random())
+        join(at_least.max(last + 1), self.random())
+    }
+
+    /// SplitMix64 from a random seed: ids are no secrets, and the kernel need not be asked for each.
+    fn random(&self) -> u64 {
+        let state = self.noise.fetch_add(GOLDEN, Ordering::Relaxed).wrapping_add(GOLDEN);
+        let mixed = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
     }
 }
 
@@ -49,10 +59,7 @@ pub(crate) fn split(id: [u8; 16]) -> (u64, u64) {
     (high >> 16 << COUNTER_BITS | high & COUNTER, rest)
 }
 
-fn random() -> u64 {
-    uuid::Uuid::now_v7().as_u64_pair().1
-}
-
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 const COUNTER_BITS: u32 = 12;
 const COUNTER: u64 = (1 << COUNTER_BITS) - 1;
 const VERSION: u64 = 7;

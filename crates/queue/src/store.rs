@@ -23,7 +23,8 @@ pub(crate) trait Store {
     fn set_progress(&mut self, id: JobId, progress: Progress) -> Result<(), QueueError>;
     fn set_owner(&mut self, id: JobId, owner: Option<&Owner>) -> Result<(), QueueError>;
     fn note(&mut self, id: JobId, entry: TimelineEntry) -> Result<(), QueueError>;
-    fn record(&mut self, delivery: &Delivery) -> Result<(), QueueError>;
+    /// Keeps a receipt, with the jobs that it led to.
+    fn record(&mut self, delivery: &Delivery, jobs: &[JobId]) -> Result<(), QueueError>;
 
     /// How refs moved, by the receipts.
     fn chains(&mut self) -> &mut Chains;

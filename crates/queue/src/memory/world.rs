@@ -107,8 +107,8 @@ impl Store for World {
         Ok(())
     }
 
-    fn record(&mut self, delivery: &Delivery) -> Result<(), QueueError> {
-        self.deliveries.insert(delivery.id, delivery.clone());
+    fn record(&mut self, delivery: &Delivery, jobs: &[JobId]) -> Result<(), QueueError> {
+        self.deliveries.insert(delivery.id, Delivery { jobs: jobs.into(), ..delivery.clone() });
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use crate::store::Store;
 impl<S: Store> Rules<'_, S> {
     /// Records a receipt and enqueues what is new of it.
     pub(crate) fn accept(&mut self, submission: &Submission) -> Result<Receipt, QueueError> {
-        let mut delivery = submission.delivery.clone();
+        let delivery = &submission.delivery;
         let who: Arc<str> = timeline::INTAKE.into();
         let mut jobs = Vec::with_capacity(submission.offers.len());
         if let Some(head) = delivery.head.clone() {
@@ -29,8 +29,8 @@ impl<S: Store> Rules<'_, S> {
                 jobs.push(self.admit(&origin, spec.clone(), birth.clone(), may_rerun, &who)?);
             }
         }
-        delivery.jobs = jobs.iter().map(|job| job.id).collect();
-        self.store.record(&delivery)?;
+        let ids: Vec<_> = jobs.iter().map(|job| job.id).collect();
+        self.store.record(delivery, &ids)?;
         Ok(Receipt::Stored { delivery: delivery.id, jobs })
     }
 }

@@ -60,7 +60,7 @@ pub(super) fn overdue(connection: &Connection, now: Timestamp) -> Result<Vec<Ent
 }
 
 /// The others of a group. Older ones are all there, since they may have to give way; of newer ones a few are
-/// enough, and of those whose order only the chain can tell, the last ones.
+/// enough, since one that counts is, and of those whose order only the chain can tell, the last ones.
 pub(super) fn rivals(
     connection: &Connection,
     group: i64,
@@ -68,32 +68,26 @@ pub(super) fn rivals(
     is_chained: bool,
 ) -> Result<Vec<Rival>, RowError> {
     let mut found = Vec::new();
-    let mut add = |sql, most: i64| -> Result<(), RowError> {
+    let mut add = |sql| -> Result<(), RowError> {
         let mut statement = connection.prepare_cached(sql)?;
-        let mut rows = statement.query(params![group, pushed_at, most])?;
+        let mut rows = statement.query(params![group, pushed_at])?;
         while let Some(row) = rows.next()? {
             found.extend(readable(rows::rival(row))?);
         }
         Ok(())
     };
-    add(rivals!("WHERE group_id = ?1 AND stage < 4 AND pushed_at < ?2 LIMIT ?3"), ALL)?;
-    add(rivals!("WHERE group_id = ?1 AND stage < 4 AND pushed_at > ?2 LIMIT ?3"), NEWER)?;
-    add(rivals!("WHERE group_id = ?1 AND ran = 1 AND pushed_at > ?2 LIMIT ?3"), NEWER)?;
+    add(rivals!("WHERE group_id = ?1 AND stage < 4 AND pushed_at < ?2"))?;
+    add(rivals!("WHERE group_id = ?1 AND stage < 4 AND pushed_at > ?2 LIMIT 64"))?;
+    add(rivals!("WHERE group_id = ?1 AND ran = 1 AND pushed_at > ?2 LIMIT 64"))?;
     if is_chained {
-        add(
-            rivals!(
-                "WHERE group_id = ?1 AND stage < 4 AND (?2 IS NULL OR pushed_at IS NULL OR pushed_at = ?2) \
-                 ORDER BY jobs.pushed_at DESC, jobs.id DESC LIMIT ?3"
-            ),
-            CHAINED,
-        )?;
-        add(
-            rivals!(
-                "WHERE group_id = ?1 AND ran = 1 AND (?2 IS NULL OR pushed_at IS NULL OR pushed_at <= ?2) \
-                 ORDER BY jobs.pushed_at DESC, jobs.id DESC LIMIT ?3"
-            ),
-            CHAINED,
-        )?;
+        add(rivals!(
+            "WHERE group_id = ?1 AND stage < 4 AND (?2 IS NULL OR pushed_at IS NULL OR pushed_at = ?2) \
+                 ORDER BY jobs.pushed_at DESC, jobs.id DESC LIMIT 64"
+        ))?;
+        add(rivals!(
+            "WHERE group_id = ?1 AND ran = 1 AND (?2 IS NULL OR pushed_at IS NULL OR pushed_at <= ?2) \
+                 ORDER BY jobs.pushed_at DESC, jobs.id DESC LIMIT 64"
+        ))?;
     }
     Ok(found)
 }
@@ -114,9 +108,3 @@ fn first(
     }
     Ok(None)
 }
-
-const ALL: i64 = -1;
-/// One newer job that counts is enough; held ones do not.
-const NEWER: i64 = 64;
-/// How many jobs are compared by the chain alone.
-const CHAINED: i64 = 64;

@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::config::{OpenError, Options};
@@ -27,6 +28,7 @@ pub(super) fn open(path: &Path, options: &Options) -> Result<Connection, OpenErr
 pub(super) fn connect(path: &Path, options: &Options) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.set_prepared_statement_cache_capacity(64);
+    keep_plans(&connection)?;
     connection.busy_timeout(BUSY)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // With anything less, a loss of power could take back what a 202 has promised.
@@ -44,8 +46,14 @@ pub(super) fn connect(path: &Path, options: &Options) -> rusqlite::Result<Connec
 pub(super) fn connect_reader(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
+    keep_plans(&connection)?;
     connection.busy_timeout(BUSY)?;
     Ok(connection)
+}
+
+/// Without this SQLite plans a statement anew whenever a bound `LIMIT` is another one.
+fn keep_plans(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
 
 fn migrate(connection: &mut Connection, from: u32) -> rusqlite::Result<()> {

@@ -148,13 +148,13 @@ impl Transaction<'_> {
         self.execute(sql, params![codec::halves(id.0).0, line.at.0, &*line.who, &*line.what, stage, line.why])
     }
 
-    fn put_delivery(&mut self, delivery: &Delivery) -> Result<(), RowError> {
+    fn put_delivery(&mut self, delivery: &Delivery, jobs: &[JobId]) -> Result<(), RowError> {
         let (id, rest) = codec::halves(delivery.id.0);
         let (source, hook, guid) = codec::source_parts(&delivery.source);
         let hook = self.hook(hook)?;
         let place = self.names.of_place(self.connection, &delivery.repository, &delivery.ref_name)?;
         let config = self.names.of_config(self.connection, delivery.config)?;
-        let jobs: Vec<u8> = delivery.jobs.iter().flat_map(|id| id.0).collect();
+        let jobs: Vec<u8> = jobs.iter().flat_map(|id| id.0).collect();
         let sql = "INSERT INTO deliveries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, \
                    ?15, ?16)";
         self.execute(
@@ -223,8 +223,8 @@ impl Store for Transaction<'_> {
         Ok(self.put_line(id, &entry)?)
     }
 
-    fn record(&mut self, delivery: &Delivery) -> Result<(), QueueError> {
-        Ok(self.put_delivery(delivery)?)
+    fn record(&mut self, delivery: &Delivery, jobs: &[JobId]) -> Result<(), QueueError> {
+        Ok(self.put_delivery(delivery, jobs)?)
     }
 
     fn chains(&mut self) -> &mut Chains {
