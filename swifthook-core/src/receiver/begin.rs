@@ -17,8 +17,46 @@ use crate::intake::ConfigDigest;
 use crate::recipe::Recipe;
 use crate::signature::Claimed;
 
-/// An immutable snapshot of hooks and recipes; one `Arc` of it serves all requests. A reload
-/// makes a new one and swaps it in [`Current`](super::Current).
+/// An immutable snapshot of hooks and recipes, of which one `Arc` serves all requests. A reload makes a new one and
+/// swaps it in [`Current`](super::Current).
+///
+/// An adapter is a loop over the frames of a body and can get no step wrong, since each is made from the one before.
+///
+/// # Examples
+///
+/// ```
+/// use bytes::Bytes;
+/// use std::sync::Arc;
+/// use swifthook_core::{Outcome, Receiver, Secret, SecretSet, Timestamp, Verdict, reply};
+/// # use swifthook_core::{Push, TriggerPolicy};
+/// # struct Always;
+/// # impl TriggerPolicy for Always {
+/// #     fn decide(&self, _: &Push, _: Timestamp) -> Verdict { Verdict::launch() }
+/// # }
+///
+/// let secret = Secret::new("2026", "correct horse battery staple")?;
+/// let receiver = Arc::new(
+///     Receiver::builder()
+///         .hook("github", "/webhook", SecretSet::new(vec![secret.clone()])?, &["acme/*"])
+///         .recipe("sft", "acme/models", Always)
+///         .build()?,
+/// );
+///
+/// let body = Bytes::from_static(br#"{"zen":"Keep it logically awesome.","hook_id":1}"#);
+/// let (head, ()) = http::Request::post("/webhook")
+///     .header("content-type", "application/json")
+///     .header("x-github-event", "ping")
+///     .header("x-hub-signature-256", secret.sign(&body))
+///     .body(())?
+///     .into_parts();
+///
+/// let mut reading = receiver.begin("/webhook", &head, None)?;
+/// reading.push(body)?;
+/// let outcome = reading.finish(Timestamp(1_795_514_400_000));
+/// assert!(matches!(outcome, Ok(Outcome::Pong)));
+/// assert_eq!(reply(&outcome, None).status(), 200);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Receiver {
     pub(super) hooks: HashMap<Arc<str>, Arc<Hook>>,
     /// By their names in lower case.
