@@ -5,7 +5,7 @@ set -euo pipefail
 work=$(mktemp -d)
 server=""
 export GITHUB_WEBHOOK_SECRET="an acceptance secret of enough bytes"
-export SWIFTHOOK_ADMIN_TOKEN="an acceptance token of enough bytes"
+export SWIFTHOOK_ADMIN_TOKEN="an-acceptance-token-of-enough-characters"
 export MARKS="$work/marks"
 export GIT_CONFIG_GLOBAL=/dev/null GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@example.org GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@example.org
 
