@@ -246,6 +246,21 @@ async fn news_are_told_when_there_is_something_to_do() {
     assert!(is_news(), "a job without a worker");
 }
 
+#[tokio::test]
+async fn who_opens_a_store_adopts_what_ran_at_once() {
+    let place = Place::new();
+    let store = place.open().unwrap();
+    let job = new(&store, 1).await.id;
+    let before = store.claim(&worker()).await.unwrap().unwrap();
+    store.apply(&before.lease, Event::Start { at: Timestamp(1) }).await.unwrap();
+    assert!(store.claim(&worker()).await.unwrap().is_none(), "its lease has not run out");
+    drop(store);
+
+    let store = place.open().unwrap();
+    let adopted = store.claim(&worker()).await.unwrap().expect("nobody else can be alive");
+    assert_eq!((adopted.lease.job, adopted.lease.epoch), (job, before.lease.epoch + 1));
+}
+
 async fn new(store: &SqliteQueue, head: u32) -> StoredJob {
     match store.accept(&push(head)).await.unwrap() {
         Receipt::Stored { mut jobs, .. } => jobs.remove(0),

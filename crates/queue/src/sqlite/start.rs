@@ -12,6 +12,12 @@ pub(super) fn last_id(connection: &Connection) -> rusqlite::Result<u64> {
     connection.query_row(sql, (), |row| row.get::<_, i64>(0)).map(i64::cast_unsigned)
 }
 
+/// Ends every lease. Whoever has opened the store has it alone, so the workers that held them are gone, and what they
+/// ran is to be adopted now and not when their time is up.
+pub(super) fn end_leases(connection: &Connection) -> rusqlite::Result<usize> {
+    connection.execute("UPDATE leases SET until = 0 WHERE until > 0", ())
+}
+
 /// How refs moved, by the last receipts. What cannot be read is left out: it only helps to order changes.
 pub(super) fn chains(connection: &Connection) -> rusqlite::Result<Chains> {
     let sql = "SELECT names.name, d.before, d.head FROM deliveries d LEFT JOIN names ON names.id = d.place \

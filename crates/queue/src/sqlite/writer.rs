@@ -43,6 +43,7 @@ impl Writer {
         let connection = schema::open(path, &options)?;
         let refused = |source| OpenError::Sqlite { path: path.into(), source };
         let last_id = start::last_id(&connection).map_err(refused)?;
+        start::end_leases(&connection).map_err(refused)?;
         Ok(Self {
             path: path.into(),
             options,
