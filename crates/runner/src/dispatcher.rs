@@ -18,6 +18,7 @@ use crate::orders::Orders;
 use crate::pace::Backoff;
 use crate::runner::Status;
 use crate::task::{End, Shared, Task};
+use crate::timer::Timer;
 
 pub(crate) struct Dispatcher {
     shared: Arc<Shared>,
@@ -38,16 +39,6 @@ struct Entry {
     progress: watch::Receiver<Option<Progress>>,
     takes_slot: bool,
     task: AbortHandle,
-}
-
-/// Something that is done again and again, one at a time.
-struct Timer {
-    due: Instant,
-    asked_at: Instant,
-    is_under_way: bool,
-    /// The pause after a hint, which may have come too late for the answer that is under way. Hints come in floods.
-    hint_pause: Duration,
-    is_hinted: bool,
 }
 
 /// What a task comes back with.
@@ -307,37 +298,6 @@ impl Dispatcher {
             store_is_down: self.shared.store.is_down(),
         };
         self.status.send_if_modified(|last| std::mem::replace(last, status) != status);
-    }
-}
-
-impl Timer {
-    fn new(hint_pause: Duration) -> Self {
-        let now = Instant::now();
-        Self { due: now, asked_at: now, is_under_way: false, hint_pause, is_hinted: false }
-    }
-
-    /// Whether it is to be done now; then it is under way.
-    fn begin(&mut self, now: Instant) -> bool {
-        if self.is_under_way || self.due > now {
-            return false;
-        }
-        (self.is_under_way, self.is_hinted, self.asked_at) = (true, false, now);
-        true
-    }
-
-    fn end(&mut self, pause: Duration) {
-        (self.is_under_way, self.due) = (false, Instant::now() + pause);
-        if self.is_hinted {
-            self.hint();
-        }
-    }
-
-    /// Something may be new.
-    fn hint(&mut self) {
-        self.is_hinted = true;
-        if !self.is_under_way {
-            self.due = self.due.min(self.asked_at + self.hint_pause);
-        }
     }
 }
 

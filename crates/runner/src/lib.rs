@@ -29,6 +29,7 @@ mod runner;
 mod spec;
 mod store;
 mod task;
+mod timer;
 
 pub use catalog::{Catalog, Terms};
 pub use clock::Clock;

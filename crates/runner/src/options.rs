@@ -32,7 +32,8 @@ pub struct Options {
     pub poll_most: Duration,
     /// How many diffs are made at once.
     pub diffs: usize,
-    /// How long a shutdown waits for what is under way, such as a submission.
+    /// How long a shutdown waits for what is under way, such as a submission, and then as long for the store to take
+    /// the jobs back.
     pub patience: Duration,
     /// Whether working trees stay when their run has ended. Log, output and `exit.json` stay in any case.
     pub keep_trees: bool,

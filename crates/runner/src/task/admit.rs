@@ -26,6 +26,7 @@ impl Task {
         match caught_now(|| terms.admission.admit(&self.job, self.now(), &fleet)) {
             Ok(Admit::Now) => {
                 self.apply(Event::Start { at: self.now() }).await?;
+                tracing::Span::current().record("attempt", self.job.state.attempt);
                 self.tell(&Moment::Started);
                 Ok(self.job.state.stage.is_active().then_some(terms))
             }
