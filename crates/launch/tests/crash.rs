@@ -9,10 +9,9 @@ use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
-use support::{ended, key, script};
-use swifthook_core::{RunHandle, RunStatus, Stop, TrainingLauncher};
+use support::{ended, script, until};
+use swifthook_core::{JobId, RunHandle, RunKey, RunStatus, Stop, TrainingLauncher};
 use swifthook_launch::LocalLauncher;
 
 fn main() {
@@ -39,10 +38,10 @@ async fn serve(runs: &Path, supervisor: &str) {
     };
     let run = script(
         runs,
-        &key(1),
+        &key(runs, 1),
         "echo $$ >> \"$RUN_DIR/ran\"; while [ ! -e \"$RUN_DIR/go\" ]; do sleep 0.01; done; exit 3",
     );
-    let handle = launcher.submit(&key(1), &run).await.unwrap();
+    let handle = launcher.submit(&key(runs, 1), &run).await.unwrap();
     print(&serde_json::to_string(&handle).unwrap());
     ended(&launcher, &handle).await;
 }
@@ -65,12 +64,15 @@ async fn a_run_survives_the_kill_of_its_server_and_leaves_no_zombie() {
     killed.wait().unwrap();
     let launcher = LocalLauncher::new(runs.path()).unwrap();
     assert!(matches!(launcher.poll(&handle).await.unwrap(), RunStatus::Running(_)));
-    assert_eq!(launcher.find(&key(1)).await.unwrap().as_ref(), Some(&handle));
+    assert_eq!(launcher.find(&key(runs.path(), 1)).await.unwrap().as_ref(), Some(&handle));
     let_go(runs.path());
     assert_eq!(ended(&launcher, &handle).await.code, Some(3));
     assert_ran_once(runs.path());
 
-    let own = launcher.submit(&key(2), &script(runs.path(), &key(2), "exit 0")).await.unwrap();
+    let own = launcher
+        .submit(&key(runs.path(), 2), &script(runs.path(), &key(runs.path(), 2), "exit 0"))
+        .await
+        .unwrap();
     ended(&launcher, &own).await;
     until("our supervisor is reaped", || children_of(std::process::id()).is_empty()).await;
 }
@@ -94,13 +96,14 @@ async fn a_server_killed_while_the_supervisor_starts_has_begun_one_run() {
     killed.wait().unwrap();
 
     let launcher = LocalLauncher::new(runs.path()).unwrap();
+    let key = key(runs.path(), 1);
     let finding = {
         let launcher = launcher.clone();
-        tokio::spawn(async move { launcher.find(&key(1)).await })
+        tokio::spawn(async move { launcher.find(&key).await })
     };
     let submitting = {
-        let (launcher, run) = (launcher.clone(), script(runs.path(), &key(1), "echo $$ >> \"$RUN_DIR/ran\""));
-        tokio::spawn(async move { launcher.submit(&key(1), &run).await })
+        let (launcher, run) = (launcher.clone(), script(runs.path(), &key, "echo $$ >> \"$RUN_DIR/ran\""));
+        tokio::spawn(async move { launcher.submit(&key, &run).await })
     };
     tokio::task::yield_now().await;
     assert!(!finding.is_finished() && !submitting.is_finished());
@@ -136,11 +139,11 @@ fn print(line: &str) {
 }
 
 fn let_go(runs: &Path) {
-    fs::write(runs.join(key(1).to_string()).join("go"), "").unwrap();
+    fs::write(runs.join(key(runs, 1).to_string()).join("go"), "").unwrap();
 }
 
 fn ran(runs: &Path) -> String {
-    fs::read_to_string(runs.join(key(1).to_string()).join("ran")).unwrap_or_default()
+    fs::read_to_string(runs.join(key(runs, 1).to_string()).join("ran")).unwrap_or_default()
 }
 
 fn assert_ran_once(runs: &Path) {
@@ -158,12 +161,12 @@ fn children_of(pid: u32) -> Vec<String> {
     stats.filter_map(|path| fs::read_to_string(path).ok()).filter(|stat| is_child(stat)).collect()
 }
 
-async fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !condition() {
-        assert!(Instant::now() < deadline, "waited in vain until {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+/// The key of a run in a directory of runs: all processes of a test have the same, and no two tests.
+fn key(runs: &Path, attempt: u32) -> RunKey {
+    let name = runs.file_name().unwrap().as_encoded_bytes();
+    let mut job = [0; 16];
+    job[..name.len().min(16)].copy_from_slice(&name[..name.len().min(16)]);
+    RunKey { job: JobId(job), attempt }
 }
 
 const SERVER: &str = "server";

@@ -8,12 +8,20 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use support::{end, ended, key, script};
-use swifthook_core::{Problem, RunHandle, RunKey, RunStatus, Stop, StopKind, TrainingLauncher};
+use support::{end, ended, script};
+use swifthook_core::{JobId, Problem, RunHandle, RunKey, RunStatus, Stop, StopKind, TrainingLauncher};
 use swifthook_launch::LocalLauncher;
 
 fn launcher(runs: &Path) -> LocalLauncher {
     LocalLauncher::new(runs).unwrap().supervised_by(env!("CARGO_BIN_EXE_swifthook-supervise"))
+}
+
+/// The first attempt of a job that no other test has, in this process or another: a run is known by its key on the
+/// whole machine.
+fn key(id: u8) -> RunKey {
+    let mut job = [id; 16];
+    job[..4].copy_from_slice(&std::process::id().to_be_bytes());
+    RunKey { job: JobId(job), attempt: 1 }
 }
 
 /// A program of this text that stands in for the supervisor.
@@ -77,22 +85,12 @@ async fn neither_environment_nor_anything_of_it_is_written_to_the_directory() {
 }
 
 #[tokio::test]
-async fn a_place_that_is_not_there_is_told_apart_from_a_program_that_is_not() {
-    let runs = tempfile::tempdir().unwrap();
-    let mut run = script(runs.path(), &key(12), "exit 0");
-    run.working_dir = run.run_dir.join("no-such-tree");
-    let handle = launcher(runs.path()).submit(&key(12), &run).await.unwrap();
-    let exit = ended(&launcher(runs.path()), &handle).await;
-    assert_eq!(exit.code, Some(127));
-    assert!(exit.message.as_deref().unwrap().contains("no-such-tree"), "{exit:?}");
-}
-
-#[tokio::test]
 async fn a_run_that_is_stopped_before_it_began_starts_nothing() {
     let runs = tempfile::tempdir().unwrap();
     let launcher = launcher(runs.path());
     let first = launcher.submit(&key(4), &script(runs.path(), &key(4), "exit 0")).await.unwrap();
     let run = script(runs.path(), &key(5), "echo once >> \"$RUN_DIR/ran\"");
+    ended(&launcher, &first).await;
     launcher.stop(&handle_for(&first, &key(5)), Stop::Kill).await.unwrap();
     let handle = launcher.submit(&key(5), &run).await.unwrap();
     let exit = ended(&launcher, &handle).await;
@@ -123,8 +121,9 @@ async fn a_run_of_before_a_reboot_has_vanished_unless_it_had_ended() {
 async fn what_cannot_be_read_is_no_evidence() {
     let runs = tempfile::tempdir().unwrap();
     let launcher = launcher(runs.path());
-    let run = script(runs.path(), &key(8), "sleep 600");
+    let run = script(runs.path(), &key(8), "echo up > up; exec sleep 600");
     let handle = launcher.submit(&key(8), &run).await.unwrap();
+    support::until("it is up", || run.run_dir.join("up").exists()).await;
     let elsewhere = launcher.clone().host("another-host");
     assert!(matches!(elsewhere.poll(&handle).await.unwrap(), RunStatus::Unreachable { .. }));
     assert!(elsewhere.stop(&handle, Stop::Kill).await.is_err());
@@ -141,12 +140,33 @@ async fn what_cannot_be_read_is_no_evidence() {
         assert!(!launcher.poll(&handle).await.unwrap_err().is_permanent());
     }
     fs::remove_file(run.run_dir.join("exit.json")).unwrap();
-    assert!(matches!(launcher.poll(&handle).await.unwrap(), RunStatus::Running(_)));
+    let status = launcher.poll(&handle).await.unwrap();
+    assert!(matches!(status, RunStatus::Running(_)), "{status:?}");
     launcher.stop(&handle, Stop::Kill).await.unwrap();
     ended(&launcher, &handle).await;
     let mut foreign = handle;
     foreign.version = 2;
     assert!(launcher.poll(&foreign).await.unwrap_err().is_permanent());
+}
+
+#[tokio::test]
+async fn a_supervisor_whose_directory_is_gone_ends_with_its_run() {
+    let runs = tempfile::tempdir().unwrap();
+    let mut run = script(
+        runs.path(),
+        &key(13),
+        "echo up > \"$RUNS/up\"; while [ ! -e \"$RUNS/go\" ]; do sleep 0.01; done",
+    );
+    run.env.insert("RUNS".into(), runs.path().to_str().unwrap().into());
+    launcher(runs.path()).submit(&key(13), &run).await.unwrap();
+    support::until("it is up", || runs.path().join("up").exists()).await;
+    fs::remove_dir_all(&run.run_dir).unwrap();
+    fs::write(runs.path().join("go"), "").unwrap();
+    let mark = format!("SWIFTHOOK_RUN={}", key(13));
+    support::until("nothing of it is alive", || {
+        swifthook_conformance::launcher::alive_with(&mark).is_empty()
+    })
+    .await;
 }
 
 #[tokio::test]

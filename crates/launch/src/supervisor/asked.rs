@@ -9,7 +9,7 @@ use swifthook_core::Timestamp;
 
 use super::events::Events;
 use super::run::Run;
-use crate::local::{Begun, Order, RunDir, VERSION};
+use crate::local::{Begun, Ended, Order, RunDir, VERSION};
 use crate::process::{Process, boot_id, pid_namespace};
 
 /// Becomes the supervisor of a run if this process was started as one, and then does not return: the first thing in
@@ -42,8 +42,7 @@ fn supervise(dir: &RunDir) -> io::Result<()> {
     // Nobody may be listening any more; the run goes on.
     let _ = io::stdout().write_all(&[BEGUN]).and_then(|()| io::stdout().flush());
     let ended = Run::new(dir, &order, events).finish();
-    keep_trying(|| dir.write_ended(&ended));
-    Ok(())
+    record(dir, &ended)
 }
 
 /// Standard input must be the lock, and locked: by us, since the description is shared with whoever took it.
@@ -77,12 +76,17 @@ fn begun() -> io::Result<Begun> {
     })
 }
 
-/// The end of a run of many hours is worth waiting for a disk that is full.
-fn keep_trying(mut write: impl FnMut() -> io::Result<()>) {
-    while let Err(error) = write() {
+/// The end of a run of many hours is worth waiting for a disk that is full or away. Nobody will ask for it once the
+/// directory is removed: then our lock has no name any more.
+fn record(dir: &RunDir, ended: &Ended) -> io::Result<()> {
+    while let Err(error) = dir.write_ended(ended) {
+        if fstat(io::stdin())?.st_nlink == 0 {
+            return Err(error);
+        }
         let _ = writeln!(io::stderr(), "swifthook: cannot record the end of the run yet: {error}");
         std::thread::sleep(std::time::Duration::from_secs(5));
     }
+    Ok(())
 }
 
 /// The hidden first argument.

@@ -85,12 +85,7 @@ impl<'a> Run<'a> {
 
     /// As a shell would have it: 127 where there is no such program, 126 where it cannot be executed.
     fn not_started(self, error: &io::Error) -> Ended {
-        let message = match self.order.working_dir.is_dir() {
-            true => format!("cannot start `{}`: {error}", self.order.argv[0]),
-            false => {
-                format!("cannot start in `{}`: there is no such directory", self.order.working_dir.display())
-            }
-        };
+        let message = format!("cannot start `{}`: {error}", self.order.argv[0]);
         let _ = writeln!(io::stderr(), "swifthook: {message}");
         let code = if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 };
         self.ended(Some(code), None, Some(message))

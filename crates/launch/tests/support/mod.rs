@@ -8,11 +8,6 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use swifthook_core::{Exit, Job, JobId, RunHandle, RunKey, RunSpec, RunStatus, State, TrainingLauncher};
 
-/// The first attempt of a job that no other test has.
-pub(crate) fn key(id: u8) -> RunKey {
-    RunKey { job: JobId([id; 16]), attempt: 1 }
-}
-
 /// A run of a script, which finds its directory in `RUN_DIR`.
 pub(crate) fn script(runs: &Path, key: &RunKey, text: &str) -> RunSpec {
     let run_dir = runs.join(key.to_string());
@@ -48,6 +43,15 @@ pub(crate) async fn ended(launcher: &dyn TrainingLauncher, run: &RunHandle) -> E
     match end(launcher, run).await {
         RunStatus::Ended(exit) => exit,
         other => panic!("the run should have ended, and is {other:?}"),
+    }
+}
+
+/// Waits until `condition` holds.
+pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
