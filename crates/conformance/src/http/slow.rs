@@ -42,7 +42,7 @@ pub async fn a_client_that_leaves_gives_its_bytes_back(serve: Serve) {
     let large = Request::push(payload(1).json_of_size(700_000));
     drop(holding(&site, &large, 600_000).await);
     let deadline = Instant::now() + PATIENCE;
-    while answer(&site, &large).await.status != 202 {
+    while answer(&site, &large).await.status == 503 {
         assert!(Instant::now() < deadline, "its bytes still count");
     }
 }
@@ -57,9 +57,13 @@ pub async fn large_bodies_leave_room_for_small_ones(serve: Serve) {
     second.write(&large.head()).await;
     second.write(&large.body[..3 << 20]).await;
     assert_eq!(second.reply().await.map(|reply| reply.status), Some(503), "7 of 8 MiB are large bodies");
-    assert_eq!(site.send(&push(2)).await.status, 202);
+    assert_eq!(answer(&site, &push(2)).await.status, 202);
     first.write(&large.body[4 << 20..]).await;
-    assert_eq!(first.reply().await.map(|reply| reply.status), Some(202));
+    let status = first.reply().await.map(|reply| reply.status);
+    assert!(
+        matches!(status, Some(200 | 202)),
+        "it is new, or a duplicate of one that was taken meanwhile: {status:?}"
+    );
 }
 
 /// Two hundred connections that fill the part of the budget that they can get, send a byte now and then, and come
@@ -113,22 +117,34 @@ async fn timed_out(site: &Site, pause: Duration) -> (u16, Duration) {
 }
 
 /// A client of which the server holds so many bytes that another such request is told to come back. When bytes are
-/// taken cannot be seen from outside, and if the other's were first it starts again.
+/// taken cannot be seen from outside: if the other's were first, this client is the one that is told, and another
+/// takes its place.
 async fn holding(site: &Site, request: &Request, bytes: usize) -> Client {
     let deadline = Instant::now() + PATIENCE;
-    loop {
+    while Instant::now() < deadline {
         let mut client = site.connect().await;
         client.write(&request.head()).await;
         client.write(&request.body[..bytes]).await;
-        if client.reply_within(Duration::from_millis(50)).await.is_none() {
-            let refusal = answer(site, request).await;
-            if refusal.status == 503 {
-                assert!(refusal.header("retry-after").is_some(), "{refusal:?}");
-                return client;
-            }
+        if is_held(&mut client).await
+            && is_told_to_come_back(site, request).await
+            && is_held(&mut client).await
+            // The first may have been told so by a collision that neither survived; now only what is held counts.
+            && is_told_to_come_back(site, request).await
+            && is_held(&mut client).await
+        {
+            return client;
         }
-        assert!(Instant::now() < deadline, "no request was told to come back");
     }
+    panic!("no request was told to come back");
+}
+
+async fn is_held(client: &mut Client) -> bool {
+    client.reply_within(Duration::from_millis(50)).await.is_none()
+}
+
+async fn is_told_to_come_back(site: &Site, request: &Request) -> bool {
+    let reply = answer(site, request).await;
+    reply.status == 503 && reply.header("retry-after").is_some()
 }
 
 async fn answer(site: &Site, request: &Request) -> Reply {
