@@ -1,5 +1,7 @@
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, header};
 use http_body::Frame;
 use serde::Serialize;
-use swifthook_core::{Job, JobId, Progress};
+use swifthook_core::{Job, JobId, Progress, Stage};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::timeout;
@@ -19,9 +21,13 @@ use super::jobs;
 use super::problem::Problem;
 use super::router::Api;
 
-/// Tells those who watch that something happened to a job. Cheap to clone.
+/// Tells those who watch that something happened to a job, and those who look how far its run is. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Changes(broadcast::Sender<Change>);
+pub struct Changes {
+    told: broadcast::Sender<Change>,
+    /// The store has a run's progress only now and then.
+    latest: Arc<Mutex<HashMap<JobId, Progress>>>,
+}
 
 /// Something happened to a job.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -34,21 +40,42 @@ pub struct Change {
 
 impl Default for Changes {
     fn default() -> Self {
-        Self(broadcast::Sender::new(1_024))
+        Self { told: broadcast::Sender::new(1_024), latest: Arc::default() }
     }
 }
 
 impl Changes {
     /// Tells of a change, to whoever watches.
     pub fn tell(&self, job: JobId, progress: Option<Progress>) {
+        if let Some(progress) = progress {
+            self.latest().insert(job, progress);
+        }
         // An error means that nobody watches.
-        let _ = self.0.send(Change { job, progress });
+        let _ = self.told.send(Change { job, progress });
+    }
+
+    /// The job with the progress of the moment.
+    pub(super) fn dressed(&self, mut job: Job) -> Job {
+        let latest = self.latest();
+        if job.state.stage == Stage::Running {
+            job.progress = latest.get(&job.id).copied().or(job.progress);
+        }
+        job
+    }
+
+    /// Nothing of its run is left.
+    pub(crate) fn forget(&self, job: JobId) {
+        self.latest().remove(&job);
+    }
+
+    fn latest(&self) -> MutexGuard<'_, HashMap<JobId, Progress>> {
+        self.latest.lock().expect("nothing panics under this lock")
     }
 
     /// What is told from now on.
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<Change> {
-        self.0.subscribe()
+        self.told.subscribe()
     }
 }
 

@@ -50,7 +50,8 @@ pub(super) async fn list(
     let is_last = jobs.len() <= limit;
     jobs.truncate(limit);
     let next = if is_last { None } else { jobs.last().map(|job| job.id) };
-    Ok(Json(Page { jobs: jobs.iter().map(JobView::from).collect(), next }))
+    let jobs = jobs.into_iter().map(|job| JobView::from(&api.changes.dressed(job))).collect();
+    Ok(Json(Page { jobs, next }))
 }
 
 pub(super) async fn show(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<Whole>, Problem> {
@@ -63,7 +64,7 @@ pub(super) async fn show(State(api): State<Api>, Path(id): Path<String>) -> Resu
 pub(super) async fn find(api: &Api, id: &str) -> Result<Job, Problem> {
     let missing = || Problem::not_found(format!("there is no job `{id}`"));
     let id = id.parse().map_err(|_| missing())?;
-    api.store.job(id).await?.ok_or_else(missing)
+    api.store.job(id).await?.map(|job| api.changes.dressed(job)).ok_or_else(missing)
 }
 
 fn stages(words: Option<&str>) -> Result<Vec<Stage>, Problem> {

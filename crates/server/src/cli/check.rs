@@ -8,6 +8,7 @@ use swifthook_core::Template;
 
 use super::CommonArguments;
 use super::environment::variable;
+use super::failure::mistaken;
 use crate::config::{Config, Refs};
 
 pub(super) fn run(common: &CommonArguments) -> ExitCode {
@@ -16,10 +17,7 @@ pub(super) fn run(common: &CommonArguments) -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,
         },
-        Err(mistakes) => {
-            eprintln!("{mistakes}");
-            ExitCode::from(2)
-        }
+        Err(mistakes) => mistaken(&mistakes),
     }
 }
 

@@ -7,7 +7,6 @@ use clap::Subcommand;
 use serde::Deserialize;
 
 use super::delivery_text;
-use super::failure::{failed, misused};
 use super::reach::{Error, Reach, ReachArguments};
 use super::screen::print;
 use super::{CommonArguments, id};
@@ -55,8 +54,7 @@ struct Page {
 pub(super) fn run(common: &CommonArguments, arguments: &DeliveriesArguments) -> ExitCode {
     match text(common, arguments) {
         Ok(text) => print(&text),
-        Err(error) if error.is_misuse() => misused(&error),
-        Err(error) => failed(&error),
+        Err(error) => error.tell(),
     }
 }
 

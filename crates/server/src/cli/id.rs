@@ -33,9 +33,9 @@ pub(super) fn whole(reach: &Reach, what: &'static str, path: &str, text: &str) -
     }
 }
 
-/// As much of an id as a table shows: the time to the millisecond.
+/// As much of an id as a table shows: the time to the millisecond, and what tells apart those of one moment.
 pub(super) fn short(id: &str) -> &str {
-    id.get(..13).unwrap_or(id)
+    id.get(..18).unwrap_or(id)
 }
 
 #[derive(Deserialize)]

@@ -9,7 +9,6 @@ use form_urlencoded::Serializer;
 use http::{Method, StatusCode};
 use serde::Deserialize;
 
-use super::failure::{failed, misused};
 use super::job_text;
 use super::reach::{Error, Reach, ReachArguments};
 use super::screen::print;
@@ -114,8 +113,7 @@ struct Unconfirmed {
 pub(super) fn run(common: &CommonArguments, arguments: &JobsArguments) -> ExitCode {
     match text(common, arguments) {
         Ok(text) => print(&text),
-        Err(error) if error.is_misuse() => misused(&error),
-        Err(error) => failed(&error),
+        Err(error) => error.tell(),
     }
 }
 

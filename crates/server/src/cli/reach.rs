@@ -1,5 +1,6 @@
 use std::io::Read;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use http::{Method, StatusCode, Uri};
@@ -8,6 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::CommonArguments;
 use super::environment::variable;
+use super::failure::{failed, mistaken, misused};
 use crate::config::{Contact, Missing, Mistakes, Server};
 use crate::serve::{Shelf, Token};
 
@@ -167,9 +169,13 @@ pub(super) enum Error {
 }
 
 impl Error {
-    /// Whether the user has to correct something before another try.
-    pub(super) fn is_misuse(&self) -> bool {
-        matches!(self, Self::Config(_) | Self::NoPort | Self::Token(_) | Self::Ambiguous { .. })
+    /// Tells it, and gives the exit code.
+    pub(super) fn tell(&self) -> ExitCode {
+        match self {
+            Self::Config(mistakes) => mistaken(mistakes),
+            Self::NoPort | Self::Token(_) | Self::Ambiguous { .. } => misused(self),
+            _ => failed(self),
+        }
     }
 
     pub(super) fn refused(reply: &Reply) -> Self {

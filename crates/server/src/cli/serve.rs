@@ -8,7 +8,7 @@ use tracing::{error, info};
 
 use super::CommonArguments;
 use super::environment::variable;
-use super::failure::{failed, misused};
+use super::failure::{failed, mistaken, misused};
 use super::screen::print;
 use crate::config::Config;
 use crate::serve::{
@@ -26,7 +26,7 @@ pub struct ServeArguments {
 pub(super) fn run(common: &CommonArguments, arguments: &ServeArguments) -> ExitCode {
     let config = match Config::load(&common.config, &variable) {
         Ok(config) => config,
-        Err(mistakes) => return misused(&mistakes),
+        Err(mistakes) => return mistaken(&mistakes),
     };
     if let Err(error) = init_logging(&arguments.log) {
         return misused(&*error);

@@ -7,7 +7,7 @@ use toml::de::DeTable;
 
 use super::digest;
 use super::hook::{Around, hooks};
-use super::mistake::{Mistake, Mistakes};
+use super::mistake::{Mistake, Mistakes, Place};
 use super::model::{Config, Hook, Repository, Server, Store};
 use super::reader::{Fields, Report, Wrong};
 use super::recipe::{self, Known, recipes};
@@ -34,7 +34,7 @@ impl Contact {
         let (text, folder) = read(file)?;
         let report = Report::new(&text);
         let (document, errors) = DeTable::parse_recoverable(&text);
-        syntax(&report, &errors);
+        syntax(&report, &text, &errors);
         let fields = Fields::new(&report, "the configuration", document.get_ref(), 0);
         let server = sections::server(fields.table("server"), &folder);
         let store = sections::store(fields.table("store"), &folder);
@@ -80,7 +80,7 @@ impl Config {
     ) -> Result<Self, Mistakes> {
         let report = Report::new(text);
         let (document, errors) = DeTable::parse_recoverable(text);
-        syntax(&report, &errors);
+        syntax(&report, text, &errors);
         // What follows a syntax error may have been read wrongly: no mistakes are told of it.
         let config = errors.is_empty().then(|| {
             let fields = Fields::new(&report, "the configuration", document.get_ref(), 0);
@@ -109,10 +109,14 @@ fn read(file: &Path) -> Result<(String, PathBuf), Mistakes> {
     Ok((text, folder))
 }
 
-fn syntax(report: &Report<'_>, errors: &[toml::de::Error]) {
+/// The first error of each line: what follows it in the line is most often its consequence.
+fn syntax(report: &Report<'_>, text: &str, errors: &[toml::de::Error]) {
+    let mut lines = HashSet::new();
     for error in errors {
         let at = error.span().map(|span| span.start);
-        report.wrong(at, Wrong::new(format!("not TOML: {}", error.message())));
+        if lines.insert(at.map(|byte| Place::of(text, byte).line)) {
+            report.wrong(at, Wrong::new(format!("not TOML: {}", error.message())));
+        }
     }
 }
 

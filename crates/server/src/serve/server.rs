@@ -166,8 +166,11 @@ fn observer(metrics: Arc<Metrics>, changes: Changes) -> impl Fn(&Job, &Moment) +
             return;
         }
         let (state, reason) = (job.state.stage, job.state.reason.as_ref().map(|reason| &*reason.word));
-        if *moment == Moment::Finished && state.is_final() {
-            metrics.finished(state);
+        if *moment == Moment::Finished {
+            changes.forget(job.id);
+            if state.is_final() {
+                metrics.finished(state);
+            }
         }
         debug!(job = %job.id, recipe = &*job.change.recipe, moment = ?moment, state = state.word(), reason, "job");
     }

@@ -64,7 +64,7 @@ fn jobs_and_deliveries_are_looked_at_and_commanded() {
 
     let listed = asked(&world, &server, &["jobs", "list", "--state", "running"]);
     let row = ok(&listed).lines().nth(1).unwrap().to_owned();
-    assert!(row.starts_with(&id[..13]) && row.contains("running") && row.contains(&commit[..12]), "{row}");
+    assert!(row.starts_with(&id[..18]) && row.contains("running") && row.contains(&commit[..12]), "{row}");
     let shown = || ok(&asked(&world, &server, &["jobs", "show", &id[..20]])).to_owned();
     // The run has begun before that is written down.
     assert!(until(|| shown().contains("submitted").then_some(())).is_some(), "{}", shown());
@@ -123,7 +123,7 @@ fn without_a_server_the_store_is_read_and_nothing_is_changed() {
 
     ports(listen, admin);
     let listed = world.program(&["jobs"]).output().unwrap();
-    assert!(ok(&listed).contains(&id[..13]), "{listed:?}");
+    assert!(ok(&listed).contains(&id[..18]), "{listed:?}");
     assert_eq!(ok(&world.program(&["jobs", "logs", &id]).output().unwrap()), "hello\n");
     let refusal = world.program(&["jobs", "retry", &id]).output().unwrap();
     assert!(refused(&refusal, 1).contains("swifthook serve"), "{refusal:?}");
