@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use swifthook_core::{Exit, Job, JobId, RunHandle, RunKey, RunSpec, RunStatus, State, TrainingLauncher};
+use swifthook_core::{Exit, Job, RunHandle, RunKey, RunSpec, RunStatus, State, TrainingLauncher};
 
 /// A run of a script, which finds its directory in `RUN_DIR`.
 pub(crate) fn script(runs: &Path, key: &RunKey, text: &str) -> RunSpec {
