@@ -11,7 +11,7 @@ export GIT_CONFIG_GLOBAL=/dev/null GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@example.
 
 finish() {
     status=$?
-    [ -z "$server" ] || kill -9 "$server" 2>/dev/null || true
+    [ -z "$server" ] || { kill -9 "$server"; wait "$server"; } 2>/dev/null || true
     [ "$status" = 0 ] || { echo "failed; what the server said:" >&2; tail -n 40 "$work/server.log" >&2 || true; }
     rm -rf "$work"
     exit "$status"

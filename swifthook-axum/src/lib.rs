@@ -30,3 +30,8 @@ mod routes;
 
 pub use extract::{PushRejection, SignedPush};
 pub use routes::routes;
+
+/// The README's snippets compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

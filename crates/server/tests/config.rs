@@ -40,6 +40,15 @@ run = { command = ["python", "train.py"] }
 "#;
 
 #[test]
+fn the_configuration_in_the_readme_is_a_good_one() {
+    let readme = include_str!("../../../README.md");
+    let (_, after) = readme.split_once("```toml\n").expect("the README shows a configuration");
+    let (shown, _) = after.split_once("```").unwrap();
+    let config = parse(shown).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    assert_eq!((config.hooks.len(), config.recipes.len()), (1, 1));
+}
+
+#[test]
 fn a_small_configuration_has_every_default() {
     let config = parse(GOOD).unwrap();
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
