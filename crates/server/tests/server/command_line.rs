@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::world::{Running, World, appears, job_of, until};
 
-const SLEEPS: &str =
-    "run = { command = [\"sh\", \"-c\", \"echo hello; touch $SWIFTHOOK_OUTPUT_DIR/began; sleep 600\"] }";
+/// Goes on as long as the world does.
+const SLEEPS: &str = "run = { command = [\"sh\", \"-c\", \"echo hello; touch $SWIFTHOOK_OUTPUT_DIR/began; while [ -e $HOME/secret ]; do sleep 0.05; done\"] }";
 
 fn text(output: &[u8]) -> &str {
     std::str::from_utf8(output).unwrap()

@@ -94,8 +94,9 @@ fn nobody_gets_in_without_the_token_and_hooks_without_their_signature() {
 
 #[test]
 fn a_running_job_is_cancelled_only_when_that_is_confirmed() {
-    let world =
-        World::new("run = { command = [\"sh\", \"-c\", \"touch $SWIFTHOOK_OUTPUT_DIR/began; sleep 600\"] }");
+    let world = World::new(
+        "run = { command = [\"sh\", \"-c\", \"touch $SWIFTHOOK_OUTPUT_DIR/began; while [ -e $HOME/secret ]; do sleep 0.05; done\"] }",
+    );
     let server = world.serve();
     let commit = world.commit("x", "x");
     let id = job_of(&server.deliver(&world.push(&commit, &commit, &["x"])));
@@ -129,7 +130,7 @@ fn a_running_job_is_cancelled_only_when_that_is_confirmed() {
 #[test]
 fn runs_go_on_while_the_server_is_restarted() {
     let world = World::new(
-        "run = { command = [\"sh\", \"-c\", \"touch $SWIFTHOOK_OUTPUT_DIR/began; while [ ! -e $HOME/go ]; do sleep 0.05; done\"] }",
+        "run = { command = [\"sh\", \"-c\", \"touch $SWIFTHOOK_OUTPUT_DIR/began; while [ ! -e $HOME/go -a -e $HOME/secret ]; do sleep 0.05; done\"] }",
     );
     let server = world.serve();
     let commit = world.commit("x", "x");
@@ -199,7 +200,7 @@ fn a_server_does_not_start_on_a_wrong_configuration() {
 #[test]
 fn a_job_is_watched_until_its_end() {
     let world = World::new(
-        "run = { command = [\"sh\", \"-c\", \"echo '{\\\"step\\\":3,\\\"max_steps\\\":12,\\\"loss\\\":0.5}' > $SWIFTHOOK_PROGRESS; while [ ! -e $HOME/go ]; do sleep 0.05; done\"] }",
+        "run = { command = [\"sh\", \"-c\", \"echo '{\\\"step\\\":3,\\\"max_steps\\\":12,\\\"loss\\\":0.5}' > $SWIFTHOOK_PROGRESS; while [ ! -e $HOME/go -a -e $HOME/secret ]; do sleep 0.05; done\"] }",
     );
     let server = world.serve();
     let commit = world.commit("x", "x");
