@@ -10,11 +10,7 @@ use crate::store::{Entry, Rival};
 
 /// The oldest active job without a living lease that a worker on `host` can answer for.
 pub(super) fn orphan(connection: &Connection, now: Timestamp, host: &str) -> Result<Option<Entry>, RowError> {
-    let sql = entries!(
-        "WHERE j.stage < 4 AND j.stage IN (2, 3) AND (l.until IS NULL OR l.until <= ?1) \
-         AND (j.host IS NULL OR j.host = ?2) ORDER BY j.id"
-    );
-    first(connection, sql, params![now.0, host], |_| true)
+    first(connection, ORPHANS, params![now.0, host], |_| true)
 }
 
 /// The first queued job that a worker with `labels` may have. Whether a group is busy is asked once, of the few
@@ -24,27 +20,14 @@ pub(super) fn queued(
     now: Timestamp,
     labels: &[Arc<str>],
 ) -> Result<Option<Entry>, RowError> {
-    let sql = entries!(
-        "WHERE j.stage < 4 AND j.stage = 0 AND (j.not_before IS NULL OR j.not_before <= ?1) \
-         AND (l.until IS NULL OR l.until <= ?1) AND j.group_id NOT IN ( \
-             SELECT a.group_id FROM jobs a WHERE a.stage < 4 AND a.stage IN (2, 3) UNION ALL \
-             SELECT c.group_id FROM leases k CROSS JOIN jobs c ON c.id = k.job \
-             WHERE k.until > ?1 AND c.stage = 0) \
-         ORDER BY j.priority DESC, j.id"
-    );
-    first(connection, sql, params![now.0], |entry| {
+    first(connection, QUEUED, params![now.0], |entry| {
         entry.job.spec.labels.iter().all(|label| labels.contains(label))
     })
 }
 
 /// The first job that waits for a diff.
 pub(super) fn undiffed(connection: &Connection, now: Timestamp) -> Result<Option<Entry>, RowError> {
-    let sql = entries!(
-        "WHERE j.stage < 4 AND j.stage = 1 AND j.needs_diff = 1 \
-         AND (j.not_before IS NULL OR j.not_before <= ?1) AND (l.until IS NULL OR l.until <= ?1) \
-         ORDER BY j.priority DESC, j.id"
-    );
-    first(connection, sql, params![now.0], |_| true)
+    first(connection, UNDIFFED, params![now.0], |_| true)
 }
 
 /// Jobs whose lease has run out and that nobody has said so of yet.
@@ -76,18 +59,12 @@ pub(super) fn rivals(
         }
         Ok(())
     };
-    add(rivals!("WHERE group_id = ?1 AND stage < 4 AND pushed_at < ?2"))?;
-    add(rivals!("WHERE group_id = ?1 AND stage < 4 AND pushed_at > ?2 LIMIT 64"))?;
-    add(rivals!("WHERE group_id = ?1 AND ran = 1 AND pushed_at > ?2 LIMIT 64"))?;
+    add(OLDER)?;
+    add(NEWER)?;
+    add(NEWER_THAT_RAN)?;
     if is_chained {
-        add(rivals!(
-            "WHERE group_id = ?1 AND stage < 4 AND (?2 IS NULL OR pushed_at IS NULL OR pushed_at = ?2) \
-                 ORDER BY jobs.pushed_at DESC, jobs.id DESC LIMIT 64"
-        ))?;
-        add(rivals!(
-            "WHERE group_id = ?1 AND ran = 1 AND (?2 IS NULL OR pushed_at IS NULL OR pushed_at <= ?2) \
-                 ORDER BY jobs.pushed_at DESC, jobs.id DESC LIMIT 64"
-        ))?;
+        add(CHAINED)?;
+        add(CHAINED_THAT_RAN)?;
     }
     Ok(found)
 }
@@ -107,4 +84,65 @@ fn first(
         }
     }
     Ok(None)
+}
+
+const ORPHANS: &str = entries!(
+    "WHERE j.stage < 4 AND j.stage IN (2, 3) AND (l.until IS NULL OR l.until <= ?1) \
+     AND (j.host IS NULL OR j.host = ?2) ORDER BY j.id"
+);
+const QUEUED: &str = entries!(
+    "WHERE j.stage < 4 AND j.stage = 0 AND (j.not_before IS NULL OR j.not_before <= ?1) \
+     AND (l.until IS NULL OR l.until <= ?1) AND j.group_id NOT IN ( \
+         SELECT a.group_id FROM jobs a WHERE a.stage < 4 AND a.stage IN (2, 3) UNION ALL \
+         SELECT c.group_id FROM leases k CROSS JOIN jobs c ON c.id = k.job \
+         WHERE k.until > ?1 AND c.stage = 0) \
+     ORDER BY j.priority DESC, j.id"
+);
+const UNDIFFED: &str = entries!(
+    "WHERE j.stage < 4 AND j.stage = 1 AND j.needs_diff = 1 \
+     AND (j.not_before IS NULL OR j.not_before <= ?1) AND (l.until IS NULL OR l.until <= ?1) \
+     ORDER BY j.priority DESC, j.id"
+);
+const OLDER: &str = rivals!("WHERE group_id = ?1 AND stage < 4 AND pushed_at < ?2");
+const NEWER: &str = rivals!("WHERE group_id = ?1 AND stage < 4 AND pushed_at > ?2 LIMIT 64");
+const NEWER_THAT_RAN: &str = rivals!("WHERE group_id = ?1 AND ran = 1 AND pushed_at > ?2 LIMIT 64");
+const CHAINED: &str = rivals!(
+    "WHERE group_id = ?1 AND stage < 4 AND (?2 IS NULL OR pushed_at IS NULL OR pushed_at = ?2) \
+    ORDER BY jobs.pushed_at DESC, jobs.id DESC LIMIT 64"
+);
+const CHAINED_THAT_RAN: &str = rivals!(
+    "WHERE group_id = ?1 AND ran = 1 AND (?2 IS NULL OR pushed_at IS NULL OR pushed_at <= ?2) \
+    ORDER BY jobs.pushed_at DESC, jobs.id DESC LIMIT 64"
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::{Options, schema};
+
+    #[test]
+    fn what_has_ended_is_never_looked_at_to_find_what_is_next() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = schema::open(&directory.path().join("swifthook.db"), &Options::default()).unwrap();
+        for (sql, index) in [
+            (ORPHANS, "jobs_open"),
+            (QUEUED, "jobs_open"),
+            (UNDIFFED, "jobs_open"),
+            (OLDER, "jobs_rivals"),
+            (NEWER, "jobs_rivals"),
+            (NEWER_THAT_RAN, "jobs_ran"),
+            (CHAINED, "jobs_rivals"),
+            (CHAINED_THAT_RAN, "jobs_ran"),
+        ] {
+            let mut plan = store.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let nothing: Vec<Option<i64>> = vec![None; plan.parameter_count()];
+            let steps: Vec<String> = plan
+                .query_map(rusqlite::params_from_iter(nothing), |row| row.get(3))
+                .unwrap()
+                .collect::<Result<_, _>>()
+                .unwrap();
+            assert!(steps[0].contains(&format!("USING INDEX {index} ")), "{sql}: {steps:#?}");
+            assert!(!steps.iter().any(|step| step.starts_with("SCAN j")), "{sql}: {steps:#?}");
+        }
+    }
 }
