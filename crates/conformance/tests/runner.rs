@@ -509,6 +509,31 @@ async fn a_recipe_with_each_becomes_a_job_per_file_when_the_diff_is_known() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_diff_is_no_way_around_the_greatest_age_of_a_push() {
+    let each = Each::new(["configs/*.yaml"]).unwrap();
+    for (recipe, stage, configs) in [
+        (picky(&["configs/**"]), Stage::Held, vec![String::new()]),
+        (
+            Recipe { each: Some(each), ..recipe() },
+            Stage::Cancelled,
+            vec!["configs/a.yaml".to_owned(), String::new()],
+        ),
+    ] {
+        let play = Play::with(recipe);
+        play.book.change(|entry| entry.max_age = Some(Duration::from_secs(60)));
+        play.workspace.answer_diff(Ok(complete(&["configs/a.yaml"])));
+        let _worker = play.start("a");
+        let old = Push { pushed_at: Some((play.clock)().before(Duration::from_secs(61))), ..unknown("main") };
+        let id = play.accept(old).await;
+        play.until(id, |job| job.state.stage == stage && !job.state.needs_diff()).await;
+        let jobs = play.queue.jobs(&JobFilter::default()).await.unwrap();
+        let found: Vec<_> = jobs.iter().map(|job| job.change.config.to_string()).collect();
+        assert_eq!(found, configs);
+        assert_eq!((jobs[0].state.stage, &jobs[0].state.hold), (Stage::Held, &Some(HoldReason::Stale)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_diff_that_cannot_be_had_ten_times_fails_the_job() {
     let play = Play::with(picky(&["configs/**"]));
     let _worker = play.start("a");

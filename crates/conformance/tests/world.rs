@@ -129,6 +129,7 @@ impl Catalog for Shelf {
             env: BTreeMap::new(),
             timeout: Some(Duration::from_secs(300)),
             grace: Duration::from_secs(10),
+            max_age: None,
             checkout: true,
         })
     }

@@ -33,6 +33,10 @@ pub struct Terms {
     pub timeout: Option<Duration>,
     /// How long a run may take to end once it is asked to.
     pub grace: Duration,
+    /// How old a push may have been when it was received and still train without a person's word
+    /// ([`Hook::max_age`](swifthook_core::Hook)). The receiver sees to it for pushes whose changes it knows, the
+    /// runner for those that waited for a diff.
+    pub max_age: Option<Duration>,
     /// Whether the run starts in a working tree of the commit; otherwise in an empty directory.
     pub checkout: bool,
 }

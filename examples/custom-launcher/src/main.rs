@@ -74,6 +74,7 @@ impl Catalog for Setup {
             env: BTreeMap::new(),
             timeout: Some(Duration::from_secs(3_600)),
             grace: Duration::from_secs(10),
+            max_age: None,
             checkout: false,
         })
     }

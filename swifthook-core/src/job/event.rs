@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{JobSpec, Retry, Stage};
 use crate::admission::Wait;
 use crate::launcher::RunHandle;
-use crate::policy::{HoldReason, Reason};
+use crate::policy::{HoldReason, Reason, Verdict};
 use crate::time::Timestamp;
 
 /// Everything that can happen to a job that exists. [`State::apply`](super::State::apply) says what follows.
@@ -186,7 +186,12 @@ pub enum Diffed {
     /// It does not train.
     Skip(Reason),
     /// A recipe with `each`: one job per file takes its place.
-    Expand(Vec<JobSpec>),
+    Expand {
+        /// The jobs.
+        jobs: Vec<JobSpec>,
+        /// What becomes of them, as at an intake: a launch, or a hold for another answer.
+        verdict: Verdict,
+    },
     /// Git could not tell this time.
     Failed {
         /// What it said.

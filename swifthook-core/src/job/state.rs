@@ -368,7 +368,7 @@ impl State {
                 let why = Reason::new("skipped_after_diff", why.to_string());
                 self.into_final(Stage::Cancelled, Some(why), at)
             }
-            Diffed::Expand(jobs) => {
+            Diffed::Expand { jobs, .. } => {
                 let why = Reason::new(
                     "expanded",
                     format!("{} jobs took its place, one per changed file", jobs.len()),

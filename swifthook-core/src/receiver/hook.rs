@@ -43,6 +43,9 @@ pub struct Verified {
 }
 
 impl Hook {
+    /// How old a signed push may be unless a hook says otherwise: seven days.
+    pub const MAX_AGE: Duration = Duration::from_secs(7 * 86_400);
+
     /// A hook with the defaults of a configuration file.
     ///
     /// `repositories` are patterns of the names for which it may speak.
@@ -78,7 +81,7 @@ impl Hook {
             repositories: patterns,
             allow_from: Vec::new(),
             max_body: 25 * 1024 * 1024,
-            max_age: Some(Duration::from_secs(7 * 86_400)),
+            max_age: Some(Self::MAX_AGE),
             redelivery: Duration::from_secs(3 * 86_400),
         })
     }

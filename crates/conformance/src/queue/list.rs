@@ -89,6 +89,7 @@ macro_rules! queue_behaviours {
             lives::a_command_for_an_unknown_job_says_so
             lives::a_diff_queues_its_job_and_supersedes_older_ones
             lives::a_diff_expands_into_a_job_for_each_file
+            lives::what_a_diff_expands_into_is_held_or_put_off_as_its_verdict_says
             lives::a_diff_that_cannot_be_made_is_tried_again_later
             history::jobs_are_listed_newest_first_a_page_at_a_time
             history::jobs_are_listed_by_stage_recipe_and_repository

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use swifthook_core::{
-    Admitted, Command, Diffed, Event, Gap, HoldReason, JobId, QueueError, Reason, Stage, StopKind, Wait,
+    Admitted, Command, Diffed, Event, Gap, HoldReason, JobId, QueueError, Reason, Stage, StopKind, Verdict,
+    Wait,
 };
 
 use super::bench::QueueBench;
@@ -246,7 +247,8 @@ pub(super) async fn a_diff_expands_into_a_job_for_each_file(bench: &dyn QueueBen
     let parent = scene.accept(&undiffed(1).after(9)).await.id;
     let lease = scene.claim_of(&swifthook_core::Worker { slots_free: 0, ..worker("w") }, parent).await.lease;
     let specs = vec![spec_for("sft", "a.yaml"), spec_for("sft", "b.yaml"), spec_for("sft", "c.yaml")];
-    let expanded = Event::Diffed { answer: Diffed::Expand(specs), at: scene.now() };
+    let answer = Diffed::Expand { jobs: specs, verdict: Verdict::launch() };
+    let expanded = Event::Diffed { answer, at: scene.now() };
     let state = scene.apply(&lease, expanded).await.state;
     assert_eq!((state.stage, state.reason.unwrap().word), (Stage::Cancelled, "expanded".into()));
 
@@ -259,6 +261,23 @@ pub(super) async fn a_diff_expands_into_a_job_for_each_file(bench: &dyn QueueBen
     let parent = scene.job(parent).await;
     assert_eq!((&child.before, &child.source, child.change.run), (&parent.before, &parent.source, 0));
     assert!(jobs.iter().any(|job| job.id == known), "what was known is not enqueued again");
+}
+
+pub(super) async fn what_a_diff_expands_into_is_held_or_put_off_as_its_verdict_says(bench: &dyn QueueBench) {
+    let scene = Scene::new(bench);
+    let later = scene.now().after(Duration::from_secs(60));
+    for (head, verdict, stage, not_before) in [
+        (1, Verdict::Hold(HoldReason::Stale), Stage::Held, None),
+        (2, Verdict::Launch { not_before: Some(later) }, Stage::Queued, Some(later)),
+    ] {
+        let parent = scene.accept(&undiffed(head)).await.id;
+        let lease = scene.claim_of(&worker("w"), parent).await.lease;
+        let answer = Diffed::Expand { jobs: vec![spec_for("sft", &format!("{head}.yaml"))], verdict };
+        scene.apply(&lease, Event::Diffed { answer, at: scene.now() }).await;
+        let jobs = scene.all_jobs().await;
+        let child = jobs.iter().find(|job| *job.change.config == format!("{head}.yaml")).unwrap();
+        assert_eq!((child.state.stage, child.state.not_before), (stage, not_before));
+    }
 }
 
 pub(super) async fn a_diff_that_cannot_be_made_is_tried_again_later(bench: &dyn QueueBench) {

@@ -168,6 +168,7 @@ pub(crate) struct Entry {
     pub(crate) admission: Arc<dyn Admission>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) checkout: bool,
+    pub(crate) max_age: Option<Duration>,
 }
 
 impl Book {
@@ -178,6 +179,7 @@ impl Book {
             admission: Arc::new(Always),
             timeout: None,
             checkout: true,
+            max_age: None,
         };
         Self { recipe: Arc::new(recipe), launcher, entry: Mutex::new(entry) }
     }
@@ -197,6 +199,7 @@ impl Catalog for Book {
                 env: BTreeMap::from([("TOKEN".to_owned(), "hush".to_owned())]),
                 timeout: entry.timeout,
                 grace: Duration::from_secs(10),
+                max_age: entry.max_age,
                 checkout: entry.checkout,
             };
             (entry.is_gone, entry.panics, terms)

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use swifthook_core::{
     Admitted, Change, CommitSha, Debounce, HoldReason, Job, JobId, JobSpec, QueueError, RefName, RepoName,
-    Source, Stage, State, StoredJob, TimelineEntry, Timestamp, Wait,
+    Source, Stage, State, StoredJob, TimelineEntry, Timestamp, Verdict, Wait,
 };
 
 use super::{Rules, timeline};
@@ -27,6 +27,17 @@ pub(crate) enum Birth {
     Launch { not_before: Option<Timestamp> },
     /// Held.
     Hold(HoldReason),
+}
+
+impl Birth {
+    /// What a verdict makes of its jobs. A skip makes none; a verdict that this version does not know neither.
+    pub(super) fn of(verdict: &Verdict) -> Option<Self> {
+        match verdict {
+            Verdict::Launch { not_before } => Some(Self::Launch { not_before: *not_before }),
+            Verdict::Hold(reason) => Some(Self::Hold(reason.clone())),
+            _ => None,
+        }
+    }
 }
 
 /// Which training of its change a job is to be.

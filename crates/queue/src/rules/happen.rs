@@ -46,10 +46,10 @@ impl<'a, S: Store> Rules<'a, S> {
         if let Some(line) = timeline::line(&before, &job.state, &event, who, self.now) {
             self.store.note(job.id, line)?;
         }
-        if let Event::Diffed { answer: Diffed::Expand(specs), .. } = event {
+        if let Event::Diffed { answer: Diffed::Expand { jobs, verdict }, .. } = event {
             let origin = Origin::of(&job);
-            for spec in specs {
-                self.admit(&origin, spec, Birth::Launch { not_before: None }, false, who)?;
+            for (spec, birth) in jobs.into_iter().filter_map(|spec| Some((spec, Birth::of(&verdict)?))) {
+                self.admit(&origin, spec, birth, false, who)?;
             }
         }
         Ok(Entry { job, owner })

@@ -1,5 +1,5 @@
 use swifthook_core::{
-    Decided, Delivery, DeliveryId, IntakeError, Job, JobSpec, Paths, RecipeVerdict, Timestamp, Verdict,
+    Decided, Delivery, DeliveryId, IntakeError, Job, JobSpec, Paths, RecipeVerdict, Timestamp,
 };
 
 use super::enqueue::Birth;
@@ -60,14 +60,5 @@ fn without_jobs(verdict: &RecipeVerdict) -> RecipeVerdict {
 }
 
 fn offers(verdict: &RecipeVerdict) -> impl Iterator<Item = (JobSpec, Birth)> + '_ {
-    verdict.jobs.iter().filter_map(|spec| Some((spec.clone(), birth(&verdict.verdict)?)))
-}
-
-fn birth(verdict: &Verdict) -> Option<Birth> {
-    match verdict {
-        Verdict::Launch { not_before } => Some(Birth::Launch { not_before: *not_before }),
-        Verdict::Hold(reason) => Some(Birth::Hold(reason.clone())),
-        // A skip makes no jobs; a verdict that this version does not know makes none either.
-        _ => None,
-    }
+    verdict.jobs.iter().filter_map(|spec| Some((spec.clone(), Birth::of(&verdict.verdict)?)))
 }

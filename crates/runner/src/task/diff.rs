@@ -1,9 +1,8 @@
-use swifthook_core::{
-    ChangeSet, Diffed, Event, HoldReason, Problem, Recipe, RecipeVerdict, Verdict, WorkspaceError,
-};
+use swifthook_core::{ChangeSet, Diffed, Event, HoldReason, Problem, RecipeVerdict, Verdict, WorkspaceError};
 
 use super::launch::told;
 use super::{End, Task};
+use crate::catalog::Terms;
 use crate::guard::{caught_now, guarded};
 use crate::observer::Moment;
 use crate::orders::until;
@@ -13,7 +12,7 @@ impl Task {
     pub(super) async fn diff(&mut self) -> Result<(), End> {
         self.tell(&Moment::Claimed);
         let answer = match self.terms() {
-            Ok(Some(terms)) => self.ask_git(&terms.recipe).await?,
+            Ok(Some(terms)) => self.ask_git(&terms).await?,
             Ok(None) => Diffed::Hold(HoldReason::RecipeGone),
             Err(panicked) => self.failed(format!("the catalog failed: {panicked}"), None),
         };
@@ -22,7 +21,7 @@ impl Task {
         Ok(())
     }
 
-    async fn ask_git(&self, recipe: &Recipe) -> Result<Diffed, End> {
+    async fn ask_git(&self, terms: &Terms) -> Result<Diffed, End> {
         let change = &self.job.change;
         let diff = async {
             let _permit = self.shared.diffs.acquire().await;
@@ -35,25 +34,42 @@ impl Task {
             changes = guarded::<ChangeSet, WorkspaceError>(diff) => changes,
         };
         Ok(match changes {
-            Ok(changes) => self.ask_recipe(recipe, changes),
+            Ok(changes) => self.ask_recipe(terms, changes),
             Err(error) => self.failed(told(&error), error.retry_after()),
         })
     }
 
-    fn ask_recipe(&self, recipe: &Recipe, changes: ChangeSet) -> Diffed {
-        match caught_now(|| recipe.decide(&self.job.push_with(changes), self.now())) {
-            Ok(RecipeVerdict { verdict: Verdict::Launch { not_before }, jobs, .. }) => {
-                if recipe.each.is_some() { Diffed::Expand(jobs) } else { Diffed::Launch(not_before) }
-            }
-            Ok(RecipeVerdict { verdict: Verdict::Skip(reason), .. }) => Diffed::Skip(reason),
+    fn ask_recipe(&self, terms: &Terms, changes: ChangeSet) -> Diffed {
+        let decided = caught_now(|| terms.recipe.decide(&self.job.push_with(changes), self.now()));
+        let RecipeVerdict { verdict, jobs, .. } = match decided {
+            Ok(decided) => decided,
+            Err(panicked) => return self.failed(format!("the policy failed: {panicked}"), None),
+        };
+        let verdict = match verdict {
+            Verdict::Launch { .. } if self.is_stale(terms) => Verdict::Hold(HoldReason::Stale),
+            verdict => verdict,
+        };
+        // Those that are for a file each take the place of this one, which is for none.
+        let is_expanded = jobs.iter().any(|job| job.config.is_some());
+        match verdict {
+            Verdict::Skip(reason) => Diffed::Skip(reason),
             // The whole diff is there. A policy that asks for it all the same would ask for ever.
-            Ok(RecipeVerdict { verdict: Verdict::Hold(HoldReason::NeedsDiff(_)), .. }) => {
+            Verdict::Hold(HoldReason::NeedsDiff(_)) => {
                 self.failed("the policy wants more than the whole diff".to_owned(), None)
             }
-            Ok(RecipeVerdict { verdict: Verdict::Hold(reason), .. }) => Diffed::Hold(reason),
-            Ok(_) => self.failed("the policy gave an answer that is not known here".to_owned(), None),
-            Err(panicked) => self.failed(format!("the policy failed: {panicked}"), None),
+            verdict @ (Verdict::Launch { .. } | Verdict::Hold(_)) if is_expanded => {
+                Diffed::Expand { jobs, verdict }
+            }
+            Verdict::Launch { not_before } => Diffed::Launch(not_before),
+            Verdict::Hold(reason) => Diffed::Hold(reason),
+            _ => self.failed("the policy gave an answer that is not known here".to_owned(), None),
         }
+    }
+
+    /// Whether the push was too old when it was received: a diff must not be a way around the hook's limit.
+    fn is_stale(&self, terms: &Terms) -> bool {
+        let age = self.job.pushed_at.map(|pushed_at| self.job.created_at.since(pushed_at));
+        terms.max_age.is_some_and(|max_age| age.is_none_or(|age| age > max_age))
     }
 
     fn failed(&self, message: String, wait: Option<std::time::Duration>) -> Diffed {

@@ -4,14 +4,30 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use swifthook_core::{Admission, Admit, Always, Fleet, Job, Recipe, Timestamp, TrainingLauncher, Wait};
+use swifthook_core::{
+    Admission, Admit, Always, Fleet, Hook, Job, Recipe, Source, Timestamp, TrainingLauncher, Wait,
+};
 use swifthook_runner::{Catalog, Terms};
 
 use super::environment;
 use crate::config;
 
-/// The recipes of one configuration.
-pub(super) type Recipes = HashMap<Arc<str>, (Arc<Recipe>, config::Recipe)>;
+/// The recipes of one configuration, and how old a push may be by its hooks.
+#[derive(Default)]
+pub(super) struct Recipes {
+    pub(super) by_name: HashMap<Arc<str>, (Arc<Recipe>, config::Recipe)>,
+    pub(super) max_ages: HashMap<Arc<str>, Option<Duration>>,
+}
+
+impl Recipes {
+    /// By a hook that is gone, a push may be as old as by default.
+    fn max_age(&self, source: &Source) -> Option<Duration> {
+        match source {
+            Source::Hook { hook, .. } => self.max_ages.get(hook).copied().unwrap_or(Some(Hook::MAX_AGE)),
+            _ => None,
+        }
+    }
+}
 
 /// The catalog of a server. A reload swaps the recipes; the launchers stay.
 pub(super) struct ServerCatalog {
@@ -32,7 +48,7 @@ impl ServerCatalog {
 impl Catalog for ServerCatalog {
     fn terms(&self, job: &Job) -> Option<Terms> {
         let recipes = self.recipes.read().expect("nothing panics under this lock").clone();
-        let (recipe, from) = recipes.get(&job.change.recipe)?;
+        let (recipe, from) = recipes.by_name.get(&job.change.recipe)?;
         // A recipe of the same name for another repository is another recipe.
         if recipe.repository != job.change.repository {
             return None;
@@ -51,6 +67,7 @@ impl Catalog for ServerCatalog {
             env,
             timeout: from.run.timeout,
             grace: GRACE,
+            max_age: recipes.max_age(&job.source),
             checkout: true,
         })
     }

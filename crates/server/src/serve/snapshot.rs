@@ -12,14 +12,15 @@ use crate::config::Config;
 pub(super) fn of(config: &Config) -> Result<(Receiver, Recipes), Error> {
     let mut receiver =
         Receiver::builder().config(config.digest).trusted_proxies(config.server.trusted_proxies.clone());
+    let mut recipes = Recipes::default();
     for hook in &config.hooks {
         receiver = receiver.add_hook(hook.hook.clone());
+        recipes.max_ages.insert(hook.hook.id().clone(), hook.hook.max_age);
     }
-    let mut recipes = Recipes::new();
     for from in &config.recipes {
         let made = recipe(from)?;
         receiver = receiver.add_recipe(made.clone());
-        recipes.insert(from.name.clone(), (Arc::new(made), from.clone()));
+        recipes.by_name.insert(from.name.clone(), (Arc::new(made), from.clone()));
     }
     Ok((receiver.build()?, recipes))
 }

@@ -3,6 +3,7 @@
 use proptest::prelude::{Just, Strategy, any, prop, prop_assert, prop_assert_eq, prop_oneof, proptest};
 
 use super::*;
+use crate::policy::Verdict;
 
 fn stop_kind() -> impl Strategy<Value = StopKind> {
     prop_oneof![
@@ -49,7 +50,7 @@ fn answer() -> impl Strategy<Value = Diffed> {
         Just(Diffed::Launch(None)),
         hold().prop_map(Diffed::Hold),
         Just(Diffed::Skip(Reason::new("paths", "none matches"))),
-        Just(Diffed::Expand(Vec::new())),
+        Just(Diffed::Expand { jobs: Vec::new(), verdict: Verdict::launch() }),
         Just(Diffed::Failed { message: "no route".into(), until: LATER }),
     ]
 }

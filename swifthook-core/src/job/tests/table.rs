@@ -1,6 +1,7 @@
 //! Every row of the table of states, and every combination that is not in it.
 
 use super::*;
+use crate::policy::Verdict;
 
 /// `stage(why) attempt/epoch/crashes/retries` and what else is set.
 fn told(state: &State) -> String {
@@ -49,7 +50,11 @@ fn a_job_that_needs_a_diff() {
     let launch_later = diffed(Diffed::Launch(Some(LATER)));
     becomes(claimed(), launch_later, "queued 0/1/0/0 waits_for=time not_before=60000");
     becomes(claimed(), diffed(Diffed::Hold(HoldReason::Approval)), "held(approval) 0/1/0/0");
-    becomes(claimed(), diffed(Diffed::Expand(vec![])), "cancelled(expanded) 0/1/0/0");
+    becomes(
+        claimed(),
+        diffed(Diffed::Expand { jobs: vec![], verdict: Verdict::launch() }),
+        "cancelled(expanded) 0/1/0/0",
+    );
     let skip = diffed(Diffed::Skip(Reason::new("paths", "none matches")));
     becomes(claimed(), skip, "cancelled(skipped_after_diff) 0/1/0/0");
     becomes(claimed(), diff_failed(), "held(needs_diff) 0/1/0/0 not_before=60000");
