@@ -39,6 +39,7 @@ macro_rules! queue_behaviours {
             superseding::a_held_change_supersedes_nothing_before_it_is_queued
             superseding::another_group_is_not_touched
             superseding::jobs_of_one_push_do_not_supersede_each_other
+            superseding::a_redelivered_change_is_too_late_as_any_other
             superseding::a_person_may_repeat_what_is_no_longer_the_newest
             admission::a_debounced_job_waits_for_quiet
             admission::a_debounced_job_inherits_when_the_series_began

@@ -1,6 +1,6 @@
 //! Who gives way to whom within a group.
 
-use swifthook_core::{Command, Event, HoldReason, Stage, StopKind, Superseding};
+use swifthook_core::{Admitted, Command, Event, HoldReason, Stage, StopKind, Superseding};
 
 use super::bench::QueueBench;
 use super::scene::{Delivered, Scene, code, launch, spec, spec_for, worker};
@@ -194,6 +194,16 @@ pub(super) async fn a_person_may_repeat_what_is_no_longer_the_newest(bench: &dyn
     let lease = scene.claim_of(&worker("w"), new.id).await.lease;
     scene.apply(&lease, Event::Supersede { at: scene.now() }).await;
     assert_eq!(scene.stage(new.id).await, Stage::Superseded);
+}
+
+pub(super) async fn a_redelivered_change_is_too_late_as_any_other(bench: &dyn QueueBench) {
+    let scene = Scene::new(bench);
+    let old = scene.accept(&Delivered::new(1)).await;
+    scene.bring_to(old.id, Stage::Failed).await;
+    let new = scene.accept(&Delivered::new(2).after(1)).await;
+    let again = scene.accept(&Delivered::new(1)).await;
+    assert_eq!((again.stage, again.admitted), (Stage::Superseded, Admitted::Rerun { of: old.id }));
+    assert_eq!(scene.job(again.id).await.superseded_by, Some(new.id));
 }
 
 fn cancels_running(head: u32) -> Delivered {

@@ -14,7 +14,7 @@ use swifthook_core::{
 use tokio::sync::{Semaphore, watch};
 
 use super::config::{OpenError, Options};
-use super::ignored::Ignored;
+use super::ignored::{Ignored, Pushed};
 use super::lock::Lock;
 use super::reader::{self, Readers};
 use super::rows::RowError;
@@ -84,7 +84,7 @@ impl SqliteQueue {
         self.ignored.lost()
     }
 
-    /// Writes what is left, closes the file and lets others have it. Blocks until that is done; whatever is asked
+    /// Writes what is left and lets others have the file. Blocks until that is done; what is to be written
     /// afterwards is refused. Dropping does the same.
     pub fn close(&self) {
         let thread = self.writer.lock().expect("nothing panics under this lock").take();
@@ -132,9 +132,13 @@ impl Intake for SqliteQueue {
         let submission = Submission::new(decided, self.ids.delivery((self.clock)()))?;
         if submission.offers.is_empty() {
             let delivery = submission.delivery.id;
-            if self.ignored.push(submission) {
-                let told = self.messages.send(Message::Ignored);
-                told.map_err(|_| IntakeError::passing("the store is closed"))?;
+            let is_taken = match self.ignored.push(submission) {
+                Pushed::First => self.messages.send(Message::Ignored).is_ok(),
+                Pushed::Later => true,
+                Pushed::Refused => false,
+            };
+            if !is_taken {
+                return Err(IntakeError::passing("the store is closed"));
             }
             return Ok(Receipt::Stored { delivery, jobs: Vec::new() });
         }

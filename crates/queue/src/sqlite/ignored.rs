@@ -15,33 +15,54 @@ pub(super) struct Ignored {
 struct Waiting {
     submissions: Vec<Submission>,
     bytes: usize,
+    is_closed: bool,
+}
+
+/// What became of one that came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pushed {
+    /// It is the first to wait, so the writer has to be told.
+    First,
+    /// It waits with others, or is lost with them, which is told.
+    Later,
+    /// Nobody will write it any more.
+    Refused,
 }
 
 impl Ignored {
-    /// Takes one; answers whether it is the first, after which somebody has to be told.
-    pub(super) fn push(&self, submission: Submission) -> bool {
+    pub(super) fn push(&self, submission: Submission) -> Pushed {
         let bytes = size(&submission);
         let mut waiting = self.waiting();
+        if waiting.is_closed {
+            return Pushed::Refused;
+        }
         if waiting.bytes + bytes > ROOM {
             drop(waiting);
             self.lose(1, "there is no room for more before they are written");
-            return false;
+            return Pushed::Later;
         }
         waiting.bytes += bytes;
         waiting.submissions.push(submission);
-        waiting.submissions.len() == 1
+        if waiting.submissions.len() == 1 { Pushed::First } else { Pushed::Later }
     }
 
     /// Takes the oldest out; answers whether these are all.
     pub(super) fn take(&self, most: usize) -> (Vec<Submission>, bool) {
         let mut waiting = self.waiting();
         if waiting.submissions.len() <= most {
-            return (std::mem::take(&mut *waiting).submissions, true);
+            waiting.bytes = 0;
+            return (std::mem::take(&mut waiting.submissions), true);
         }
         let rest = waiting.submissions.split_off(most);
         let taken = std::mem::replace(&mut waiting.submissions, rest);
         waiting.bytes -= taken.iter().map(size).sum::<usize>();
         (taken, false)
+    }
+
+    /// Takes all, and no more from now on.
+    pub(super) fn close(&self) -> Vec<Submission> {
+        self.waiting().is_closed = true;
+        self.take(usize::MAX).0
     }
 
     /// Says that the record of some is lost. Their pushes were answered rightly all the same.

@@ -84,7 +84,7 @@ impl Writer {
                 self.write(batch, &ignored);
             }
         }
-        let (ignored, _) = self.ignored.take(usize::MAX);
+        let ignored = self.ignored.close();
         self.write(Vec::new(), &ignored);
     }
 
@@ -165,6 +165,16 @@ impl Writer {
                 Ok(connection) => self.connection = connection,
                 Err(error) => tracing::error!(error = describe(&error), "cannot open the store again"),
             }
+        }
+    }
+}
+
+impl Drop for Writer {
+    /// However the thread ends, nothing waits for it in vain.
+    fn drop(&mut self) {
+        let left = self.ignored.close();
+        if !left.is_empty() {
+            self.ignored.lose(left.len() as u64, "the thread that writes has ended");
         }
     }
 }
