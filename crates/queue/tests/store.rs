@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed expectation ends the test")]
 
 use std::error::Error;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,6 +31,17 @@ fn a_store_belongs_to_one_process_and_says_to_which() {
     assert_eq!(refused.to_string(), told);
     first.close();
     place.open().expect("whoever has closed it lets others have it");
+}
+
+#[test]
+fn the_files_of_a_store_are_for_its_user_alone() {
+    let place = Place::new();
+    let _store = place.open().unwrap();
+    let files: Vec<_> = std::fs::read_dir(place.directory.path()).unwrap().map(Result::unwrap).collect();
+    assert!(files.len() >= 3, "the store, its log, its lock");
+    for file in files {
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o077, 0, "{}", file.path().display());
+    }
 }
 
 #[test]

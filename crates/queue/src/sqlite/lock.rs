@@ -1,6 +1,7 @@
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -18,8 +19,7 @@ impl Lock {
     pub(super) fn take(store: &Path) -> Result<Self, OpenError> {
         let path = lock_file(store);
         let refused = |source| OpenError::Io { path: path.clone(), source };
-        let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
-        let mut file = open.map_err(refused)?;
+        let mut file = private(&path).map_err(refused)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
@@ -29,8 +29,15 @@ impl Lock {
         }
         let named = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
         named.map_err(refused)?;
+        // SQLite gives its other files the mode of this one.
+        private(store).map_err(|source| OpenError::Io { path: store.into(), source })?;
         Ok(Self { _file: file })
     }
+}
+
+/// Opens a file, and makes it for our user alone if there is none: a store says who trains what.
+fn private(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
 fn owner(file: &mut File) -> Option<u32> {

@@ -1,8 +1,9 @@
 //! What a server stands on: the store, the launchers, the working trees.
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
@@ -29,7 +30,8 @@ impl Backends {
     pub(super) fn open(config: &Config) -> Result<Self, StartError> {
         let directory = &config.store.state_dir;
         let state_dir = |source| StartError::StateDir { directory: directory.clone(), source };
-        fs::create_dir_all(directory).map_err(state_dir)?;
+        // Logs of runs and the admin token are in it.
+        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(state_dir)?;
         let host = host().map_err(state_dir)?;
         let local = LocalLauncher::new(directory.join("runs")).map_err(state_dir)?.host(&host);
         let local: Arc<dyn TrainingLauncher> = Arc::new(local);
