@@ -166,8 +166,11 @@ impl Dispatcher {
         let (orders, told) = watch::channel(Orders { valid_until, stop: job.state.stop, leave: false });
         let (reports, progress) = watch::channel(None);
         let task = Task::new(self.shared.clone(), claimed, self.slots_taken(), told, reports);
-        let span =
-            tracing::info_span!("job", id = %job.id, recipe = &*job.spec.recipe, attempt = job.state.attempt);
+        let attempt = tracing::field::Empty;
+        let span = tracing::info_span!("job", id = %job.id, recipe = &*job.spec.recipe, attempt);
+        if job.state.stage.is_active() {
+            span.record("attempt", job.state.attempt);
+        }
         let work = async move {
             let end = caught(task.run()).await.unwrap_or_else(|panicked| {
                 tracing::error!(%panicked, "the task of a job failed; its lease is left to run out");
