@@ -2,6 +2,7 @@
 
 mod accept;
 mod claim;
+mod command;
 mod contest;
 mod enqueue;
 mod happen;
