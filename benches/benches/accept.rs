@@ -62,8 +62,7 @@ struct Store {
 impl Store {
     fn new(batch: usize) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
-        let mut options = Options::default();
-        options.batch = batch;
+        let options = Options { batch, ..Options::default() };
         let queue =
             SqliteQueue::open(directory.path().join("swifthook.db"), options).expect("the store opens");
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
