@@ -12,6 +12,7 @@
 
 mod chain;
 mod clock;
+mod codec;
 mod ids;
 mod memory;
 mod rules;

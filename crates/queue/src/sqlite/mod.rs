@@ -5,7 +5,6 @@
 //! it. The file belongs to one process, which holds a lock file for as long as it lives.
 
 mod backend;
-mod codec;
 mod config;
 mod due;
 mod ignored;

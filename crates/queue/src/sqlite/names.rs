@@ -4,6 +4,8 @@ use std::fmt::Write;
 use rusqlite::{Connection, OptionalExtension};
 use swifthook_core::{ConfigDigest, RefName, RepoName};
 
+use crate::codec;
+
 /// The names that rows share, as far as the thread that writes has met them.
 #[derive(Debug, Default)]
 pub(super) struct Names {
@@ -47,15 +49,7 @@ impl Names {
         connection: &Connection,
         config: ConfigDigest,
     ) -> rusqlite::Result<i64> {
-        let mut text = std::mem::take(&mut self.text);
-        text.clear();
-        text.push_str("config ");
-        for byte in config.0 {
-            write!(text, "{byte:02x}").expect("writing to a string succeeds");
-        }
-        let id = self.of(connection, &text);
-        self.text = text;
-        id
+        self.of(connection, &codec::config_name(config))
     }
 
     /// What a transaction that was rolled back has named is not named.
@@ -70,22 +64,6 @@ pub(super) fn find(connection: &Connection, name: &str) -> rusqlite::Result<Opti
         .prepare_cached("SELECT id FROM names WHERE name = ?1")?
         .query_row((name,), |row| row.get(0))
         .optional()
-}
-
-/// Reads a place back. A repository's name has no space in it.
-pub(super) fn place(name: &str) -> Option<(RepoName, RefName)> {
-    let (repository, ref_name) = name.split_once(' ')?;
-    Some((RepoName::new(repository).ok()?, RefName::parse(ref_name).ok()?))
-}
-
-/// Reads a configuration's digest back.
-pub(super) fn config(name: &str) -> Option<ConfigDigest> {
-    let digits = name.strip_prefix("config ")?;
-    let mut digest = [0; 32];
-    for (i, byte) in digest.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(digits.get(2 * i..2 * i + 2)?, 16).ok()?;
-    }
-    Some(ConfigDigest(digest))
 }
 
 /// How many names are remembered.

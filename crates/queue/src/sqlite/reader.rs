@@ -6,7 +6,8 @@ use rusqlite::{Connection, params_from_iter};
 use swifthook_core::{Delivery, DeliveryId, Job, JobFilter, JobId, QueueError, Stage, TimelineEntry};
 
 use super::rows::{self, LINES, RowError, deliveries, entries, readable};
-use super::{codec, names, schema};
+use super::{names, schema};
+use crate::codec;
 use crate::rules::{with_beginning, with_specs};
 
 /// Connections that read. Each reader has one to itself for as long as it reads.

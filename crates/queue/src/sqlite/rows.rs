@@ -6,8 +6,7 @@ use swifthook_core::{
     Change, Delivery, DeliveryId, Job, JobId, QueueError, RecipeVerdict, TimelineEntry, Timestamp,
 };
 
-use super::codec::{self, Corrupt, FORMAT, SpecColumns};
-use super::names;
+use crate::codec::{self, Corrupt, FORMAT, SpecColumns};
 use crate::store::{Entry, Owner, Rival};
 
 /// A row could not be had, or not be read.
@@ -161,7 +160,7 @@ pub(super) fn delivery(row: &Row<'_>) -> Result<Delivery, RowError> {
         verdicts,
         paths: codec::paths(optional_blob(row, 15)?.unwrap_or_default())?,
         path_count: row.get::<_, i64>(14)?.try_into().unwrap_or(0),
-        config: names::config(&config).ok_or(Corrupt::new("digest"))?,
+        config: codec::config(&config).ok_or(Corrupt::new("digest"))?,
         jobs: codec::ids(optional_blob(row, 12)?.unwrap_or_default())?,
     })
 }
@@ -197,7 +196,7 @@ fn check_format(format: i64) -> Result<(), Corrupt> {
 
 pub(super) fn place(row: &Row<'_>, column: usize) -> Result<crate::chain::Place, RowError> {
     let name = row.get_ref(column)?.as_str().map_err(rusqlite::Error::from)?;
-    Ok(names::place(name).ok_or(Corrupt::new("ref"))?)
+    Ok(codec::place(name).ok_or(Corrupt::new("ref"))?)
 }
 
 fn timestamp(row: &Row<'_>, column: usize) -> Result<Option<Timestamp>, RowError> {

@@ -2,8 +2,9 @@
 
 use rusqlite::Connection;
 
-use super::{codec, rows};
+use super::rows;
 use crate::chain::{Chains, MOVES_KEPT};
+use crate::codec;
 
 /// The greatest number of an id in the store.
 pub(super) fn last_id(connection: &Connection) -> rusqlite::Result<u64> {

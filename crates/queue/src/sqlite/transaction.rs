@@ -3,10 +3,11 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, Params, params};
 use swifthook_core::{Change, Delivery, Job, JobId, Progress, QueueError, State, TimelineEntry, Timestamp};
 
+use super::due;
 use super::names::Names;
 use super::rows::{self, RowError, entries};
-use super::{codec, due};
 use crate::chain::Chains;
+use crate::codec;
 use crate::store::{Entry, Latest, Owner, Rival, Store, is_rival};
 
 /// What the thread that writes has at hand.

@@ -1,44 +1,46 @@
 //! How values stand in rows. Whatever is written here carries [`FORMAT`] in its row.
 
 use std::borrow::Cow;
+use std::fmt::Write;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use swifthook_core::{
-    Argv, CommitSha, Debounce, JobId, JobSpec, PathChange, Paths, Retry, Source, Stage, State, Superseding,
+    Argv, CommitSha, ConfigDigest, Debounce, JobId, JobSpec, PathChange, Paths, RefName, RepoName, Retry,
+    Source, Stage, State, Superseding,
 };
 
 use crate::ids::{join, split};
 
 /// The version of the blobs that this code writes.
-pub(super) const FORMAT: i64 = 1;
+pub(crate) const FORMAT: i64 = 1;
 
 /// What a row holds is not what this code writes.
 #[derive(Debug, thiserror::Error)]
 #[error("a stored {what} cannot be read")]
-pub(super) struct Corrupt {
-    pub(super) what: &'static str,
+pub(crate) struct Corrupt {
+    pub(crate) what: &'static str,
     #[source]
-    pub(super) source: Option<serde_json::Error>,
+    pub(crate) source: Option<serde_json::Error>,
 }
 
 impl Corrupt {
-    pub(super) fn new(what: &'static str) -> Self {
+    pub(crate) fn new(what: &'static str) -> Self {
         Self { what, source: None }
     }
 }
 
 /// Both halves of an id, as SQLite's integers.
-pub(super) fn halves(id: [u8; 16]) -> (i64, i64) {
+pub(crate) fn halves(id: [u8; 16]) -> (i64, i64) {
     let (number, rest) = split(id);
     (number.cast_signed(), rest.cast_signed())
 }
 
-pub(super) fn whole(number: i64, rest: i64) -> [u8; 16] {
+pub(crate) fn whole(number: i64, rest: i64) -> [u8; 16] {
     join(number.cast_unsigned(), rest.cast_unsigned())
 }
 
-pub(super) fn ids(bytes: &[u8]) -> Result<Vec<JobId>, Corrupt> {
+pub(crate) fn ids(bytes: &[u8]) -> Result<Vec<JobId>, Corrupt> {
     let (ids, rest) = bytes.as_chunks::<16>();
     match rest {
         [] => Ok(ids.iter().map(|id| JobId(*id)).collect()),
@@ -46,7 +48,7 @@ pub(super) fn ids(bytes: &[u8]) -> Result<Vec<JobId>, Corrupt> {
     }
 }
 
-pub(super) fn stage_code(stage: Stage) -> i64 {
+pub(crate) fn stage_code(stage: Stage) -> i64 {
     match stage {
         Stage::Queued => 0,
         Stage::Held => 1,
@@ -60,25 +62,25 @@ pub(super) fn stage_code(stage: Stage) -> i64 {
     }
 }
 
-pub(super) fn stage(code: i64) -> Result<Stage, Corrupt> {
+pub(crate) fn stage(code: i64) -> Result<Stage, Corrupt> {
     let found = Stage::ALL.into_iter().find(|stage| stage_code(*stage) == code);
     found.ok_or(Corrupt::new("stage"))
 }
 
 /// A commit's hash in binary: half as long as its digits.
-pub(super) fn commit_bytes(commit: &CommitSha) -> Vec<u8> {
+pub(crate) fn commit_bytes(commit: &CommitSha) -> Vec<u8> {
     let digits = commit.as_str().as_bytes();
     digits.chunks_exact(2).map(|pair| nibble(pair[0]) << 4 | nibble(pair[1])).collect()
 }
 
-pub(super) fn commit(bytes: &[u8]) -> Result<CommitSha, Corrupt> {
+pub(crate) fn commit(bytes: &[u8]) -> Result<CommitSha, Corrupt> {
     let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
     let digits: String = bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect();
     CommitSha::parse(&digits).ok().flatten().ok_or(Corrupt::new("commit"))
 }
 
 /// The kind of a source, its hook and its GUID.
-pub(super) fn source_parts(source: &Source) -> (i64, Option<&str>, Option<&str>) {
+pub(crate) fn source_parts(source: &Source) -> (i64, Option<&str>, Option<&str>) {
     match source {
         Source::Hook { hook, guid } => (0, Some(hook), Some(guid)),
         Source::Reconcile => (1, None, None),
@@ -87,7 +89,7 @@ pub(super) fn source_parts(source: &Source) -> (i64, Option<&str>, Option<&str>)
     }
 }
 
-pub(super) fn source(kind: i64, hook: Option<Arc<str>>, guid: Option<Arc<str>>) -> Result<Source, Corrupt> {
+pub(crate) fn source(kind: i64, hook: Option<Arc<str>>, guid: Option<Arc<str>>) -> Result<Source, Corrupt> {
     match (kind, hook, guid) {
         (0, Some(hook), Some(guid)) => Ok(Source::Hook { hook, guid }),
         (1, ..) => Ok(Source::Reconcile),
@@ -98,11 +100,11 @@ pub(super) fn source(kind: i64, hook: Option<Arc<str>>, guid: Option<Arc<str>>) 
 }
 
 /// A job's state; `None` is that of a job that was queued and nothing more.
-pub(super) fn state_blob(state: &State) -> Option<Vec<u8>> {
+pub(crate) fn state_blob(state: &State) -> Option<Vec<u8>> {
     (*state != State::queued(None, None)).then(|| json(state))
 }
 
-pub(super) fn state(blob: Option<&[u8]>) -> Result<State, Corrupt> {
+pub(crate) fn state(blob: Option<&[u8]>) -> Result<State, Corrupt> {
     blob.map_or_else(|| Ok(State::queued(None, None)), |blob| read("state", blob))
 }
 
@@ -120,7 +122,7 @@ struct Spec<'a> {
     retry: Cow<'a, Retry>,
 }
 
-pub(super) fn spec_blob(spec: &JobSpec) -> Vec<u8> {
+pub(crate) fn spec_blob(spec: &JobSpec) -> Vec<u8> {
     // Named one by one, so that a new field cannot be forgotten here.
     let JobSpec {
         recipe: _,
@@ -144,15 +146,15 @@ pub(super) fn spec_blob(spec: &JobSpec) -> Vec<u8> {
 }
 
 /// The columns of a spec.
-pub(super) struct SpecColumns {
-    pub(super) recipe: Arc<str>,
-    pub(super) config: Option<Arc<str>>,
-    pub(super) group: Arc<str>,
-    pub(super) priority: i32,
-    pub(super) labels: Vec<Arc<str>>,
+pub(crate) struct SpecColumns {
+    pub(crate) recipe: Arc<str>,
+    pub(crate) config: Option<Arc<str>>,
+    pub(crate) group: Arc<str>,
+    pub(crate) priority: i32,
+    pub(crate) labels: Vec<Arc<str>>,
 }
 
-pub(super) fn spec(columns: SpecColumns, blob: &[u8]) -> Result<JobSpec, Corrupt> {
+pub(crate) fn spec(columns: SpecColumns, blob: &[u8]) -> Result<JobSpec, Corrupt> {
     let SpecColumns { recipe, config, group, priority, labels } = columns;
     let spec: Spec<'_> = read("spec", blob)?;
     Ok(JobSpec {
@@ -169,8 +171,33 @@ pub(super) fn spec(columns: SpecColumns, blob: &[u8]) -> Result<JobSpec, Corrupt
     })
 }
 
+/// Reads a place back. A repository's name has no space in it.
+pub(crate) fn place(name: &str) -> Option<(RepoName, RefName)> {
+    let (repository, ref_name) = name.split_once(' ')?;
+    Some((RepoName::new(repository).ok()?, RefName::parse(ref_name).ok()?))
+}
+
+/// The name that a configuration is kept under.
+pub(crate) fn config_name(config: ConfigDigest) -> String {
+    let mut name = String::from("config ");
+    for byte in config.0 {
+        write!(name, "{byte:02x}").expect("writing to a string succeeds");
+    }
+    name
+}
+
+/// Reads a configuration's digest back.
+pub(crate) fn config(name: &str) -> Option<ConfigDigest> {
+    let digits = name.strip_prefix("config ")?;
+    let mut digest = [0; 32];
+    for (i, byte) in digest.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(digits.get(2 * i..2 * i + 2)?, 16).ok()?;
+    }
+    Some(ConfigDigest(digest))
+}
+
 /// Paths, each as its length and kind in one number, and then its bytes.
-pub(super) fn paths_blob(paths: &Paths) -> Option<Vec<u8>> {
+pub(crate) fn paths_blob(paths: &Paths) -> Option<Vec<u8>> {
     let mut blob = Vec::new();
     for (path, change) in paths.iter() {
         put_number(&mut blob, path.len() << 1 | usize::from(change == PathChange::Removed));
@@ -179,7 +206,7 @@ pub(super) fn paths_blob(paths: &Paths) -> Option<Vec<u8>> {
     (!blob.is_empty()).then_some(blob)
 }
 
-pub(super) fn paths(mut blob: &[u8]) -> Result<Paths, Corrupt> {
+pub(crate) fn paths(mut blob: &[u8]) -> Result<Paths, Corrupt> {
     let corrupt = || Corrupt::new("list of paths");
     let mut paths = Vec::new();
     while !blob.is_empty() {
@@ -192,11 +219,11 @@ pub(super) fn paths(mut blob: &[u8]) -> Result<Paths, Corrupt> {
     Ok(paths.into_iter().collect())
 }
 
-pub(super) fn json<T: Serialize>(value: &T) -> Vec<u8> {
+pub(crate) fn json<T: Serialize>(value: &T) -> Vec<u8> {
     serde_json::to_vec(value).expect("these types have only strings for keys")
 }
 
-pub(super) fn read<'a, T: Deserialize<'a>>(what: &'static str, blob: &'a [u8]) -> Result<T, Corrupt> {
+pub(crate) fn read<'a, T: Deserialize<'a>>(what: &'static str, blob: &'a [u8]) -> Result<T, Corrupt> {
     serde_json::from_slice(blob).map_err(|error| Corrupt { what, source: Some(error) })
 }
 
