@@ -9,12 +9,15 @@
 //! | --- | --- |
 //! | [`MemoryQueue`] | tests, and embedders whose jobs may die with the process |
 //! | [`SqliteQueue`] | one machine: durable, in one file, for one process |
+//! | `postgres::PostgresQueue` (feature `postgres`) | several machines: durable, shared by receivers and workers |
 
 mod chain;
 mod clock;
 mod codec;
 mod ids;
 mod memory;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod rules;
 mod sqlite;
 mod store;

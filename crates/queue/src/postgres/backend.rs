@@ -1,0 +1,212 @@
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use swifthook_core::{
+    Actor, Claimed, Command, Decided, Delivery, DeliveryId, Diffed, Event, History, Intake, IntakeError, Job,
+    JobFilter, JobId, JobQueue, Lease, Progress, QueueError, Receipt, Renewal, Stage, Swept, TimelineEntry,
+    Worker,
+};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use uuid::Uuid;
+
+use super::config::{OpenError, Options};
+use super::pool::{self, Pool, Session};
+use super::rows::RowError;
+use super::transact::{Core, Needs};
+use super::transaction::Transaction;
+use super::{listener, reader, schema};
+use crate::ids::{Ids, split};
+use crate::rules::{Rules, Submission};
+
+/// A durable queue in a database on PostgreSQL, shared by as many processes as have its URL.
+///
+/// Its connections live on the tokio runtime that it was opened on, and its transactions run on that runtime's blocking
+/// threads.
+pub struct PostgresQueue {
+    core: Arc<Core>,
+    listener: AbortHandle,
+}
+
+impl PostgresQueue {
+    /// Opens a store, and brings its schema up to date. Its tables stand in the schema that is current on the
+    /// connection: `public`, unless the URL says otherwise (`?options=-csearch_path%3Dtraining`).
+    ///
+    /// # Errors
+    ///
+    /// When the URL is none of PostgreSQL, the server does not answer or refuses, or the database is a newer version's
+    /// or something else's.
+    pub async fn open(url: &str, options: Options) -> Result<Self, OpenError> {
+        let config = pool::config(url).map_err(OpenError::Url)?;
+        let mut client = pool::connect(&config).await?;
+        schema::migrate(&mut client).await?;
+        let schema: String = client.query_one("SELECT current_schema()::text", &[]).await?.try_get(0)?;
+        let ids = "SELECT greatest((SELECT id FROM jobs ORDER BY id DESC LIMIT 1), \
+                   (SELECT id FROM deliveries ORDER BY id DESC LIMIT 1))";
+        let last: Option<Uuid> = client.query_one(ids, &[]).await?.try_get(0)?;
+        let news = watch::Sender::default();
+        let listener = tokio::spawn(listener::listen(config.clone(), schema, news.clone()));
+        Ok(Self {
+            core: Arc::new(Core {
+                pool: Pool::new(config, options.connections),
+                runtime: Handle::current(),
+                clock: options.clock,
+                ids: Ids::after(last.map_or(0, |id| split(id.into_bytes()).0)),
+                names: Mutex::new(HashMap::new()),
+                news,
+            }),
+            listener: listener.abort_handle(),
+        })
+    }
+
+    /// Changes whenever there is something for a worker to look at, whichever process it came by: a hint, with polling
+    /// behind it.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.core.news.subscribe()
+    }
+
+    async fn transact<T, F>(&self, needs: Needs, mut what: F) -> Result<T, QueueError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Rules<'_, Transaction<'_>>) -> Result<T, QueueError> + Send + 'static,
+    {
+        let core = self.core.clone();
+        let room = core.pool.room().await;
+        let work = self.core.runtime.spawn_blocking(move || {
+            let _room = room;
+            core.transact(&needs, &mut what)
+        });
+        work.await.map_err(QueueError::store)?
+    }
+
+    async fn read<T, F>(&self, what: F) -> Result<T, QueueError>
+    where
+        T: Send + 'static,
+        F: Fn(&Handle, &mut Session) -> Result<T, RowError> + Send + 'static,
+    {
+        let core = self.core.clone();
+        let room = core.pool.room().await;
+        let work = self.core.runtime.spawn_blocking(move || {
+            let _room = room;
+            core.read(&what)
+        });
+        work.await.map_err(QueueError::store)?
+    }
+}
+
+impl Drop for PostgresQueue {
+    fn drop(&mut self) {
+        self.listener.abort();
+    }
+}
+
+#[async_trait]
+impl Intake for PostgresQueue {
+    async fn accept(&self, decided: &Decided) -> Result<Receipt, IntakeError> {
+        let mut submission = Submission::new(decided, DeliveryId([0; 16]))?;
+        let push = &decided.push;
+        let needs = if submission.offers.is_empty() {
+            Needs::default()
+        } else {
+            let groups = submission.offers.iter().map(|(spec, _)| &*spec.group);
+            Needs::of_place((push.repository.clone(), push.ref_name.clone()), groups)
+        };
+        let stored = self.transact(needs, move |rules| {
+            submission.delivery.id = rules.ids.delivery(rules.now);
+            rules.accept(&submission)
+        });
+        stored.await.map_err(|error| {
+            IntakeError::passing("the push could not be stored").because(error).after(TRY_AGAIN)
+        })
+    }
+}
+
+#[async_trait]
+impl JobQueue for PostgresQueue {
+    async fn claim(&self, worker: &Worker) -> Result<Option<Claimed>, QueueError> {
+        let mut pause = Duration::from_millis(4);
+        loop {
+            let worker = worker.clone();
+            let claim = self.transact(Needs::of_claim(), move |rules| {
+                let claimed = rules.claim(&worker)?;
+                Ok((claimed, rules.store.has_passed_by))
+            });
+            match claim.await? {
+                // What somebody else was busy with may be there after all, and nobody would tell.
+                (None, true) if pause <= LONGEST_PAUSE => tokio::time::sleep(pause).await,
+                (claimed, _) => return Ok(claimed),
+            }
+            pause *= 2;
+        }
+    }
+
+    async fn apply(&self, lease: &Lease, event: Event) -> Result<Job, QueueError> {
+        let lease = *lease;
+        let expanded = match &event {
+            Event::Diffed { answer: Diffed::Expand { jobs, .. }, .. } => &jobs[..],
+            _ => &[],
+        };
+        let needs = Needs::of_job(lease.job, expanded.iter().map(|spec| &*spec.group));
+        self.transact(needs, move |rules| rules.apply(&lease, event.clone())).await
+    }
+
+    async fn command(&self, job: JobId, what: Command, who: &Actor) -> Result<Job, QueueError> {
+        let who = who.clone();
+        self.transact(Needs::of_job(job, []), move |rules| rules.command(job, what, &who)).await
+    }
+
+    /// Each lease in a transaction of its own, so that none waits for what holds up another.
+    async fn renew(&self, leases: &[(Lease, Option<Progress>)]) -> Result<Vec<Renewal>, QueueError> {
+        let mut renewals = Vec::with_capacity(leases.len());
+        for (lease, progress) in leases.iter().copied() {
+            let renewal = self.transact(Needs::default(), move |rules| rules.renew(&lease, progress));
+            renewals.push(renewal.await?);
+        }
+        Ok(renewals)
+    }
+
+    async fn sweep(&self) -> Result<Swept, QueueError> {
+        self.transact(Needs::default(), |rules| rules.sweep()).await
+    }
+}
+
+#[async_trait]
+impl History for PostgresQueue {
+    async fn job(&self, id: JobId) -> Result<Option<Job>, QueueError> {
+        self.read(move |runtime, session| runtime.block_on(reader::job(session, id))).await
+    }
+
+    async fn jobs(&self, filter: &JobFilter) -> Result<Vec<Job>, QueueError> {
+        let filter = filter.clone();
+        self.read(move |runtime, session| runtime.block_on(reader::jobs(session, &filter))).await
+    }
+
+    async fn open_jobs(&self) -> Result<Vec<(Stage, u64)>, QueueError> {
+        self.read(|runtime, session| runtime.block_on(reader::open_jobs(session))).await
+    }
+
+    async fn timeline(&self, id: JobId) -> Result<Vec<TimelineEntry>, QueueError> {
+        self.read(move |runtime, session| runtime.block_on(reader::timeline(session, id))).await
+    }
+
+    async fn deliveries(
+        &self,
+        before: Option<DeliveryId>,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, QueueError> {
+        self.read(move |runtime, session| runtime.block_on(reader::deliveries(session, before, limit))).await
+    }
+
+    async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, QueueError> {
+        self.read(move |runtime, session| runtime.block_on(reader::delivery(session, id))).await
+    }
+}
+
+/// When whoever could not be served is to try again.
+const TRY_AGAIN: Duration = Duration::from_secs(5);
+/// Between two claims that passed by a job, at most.
+const LONGEST_PAUSE: Duration = Duration::from_millis(64);

@@ -1,0 +1,23 @@
+//! The queue on PostgreSQL: receivers and workers on several machines share one database.
+//!
+//! Each request is one transaction, in which the same rules run as in every other queue. What may not happen at once
+//! is kept apart by advisory locks, which a transaction takes in one order before it reads: one for the ref that a
+//! change belongs to, one for each group. Claims come one after the other, and pass by rows that somebody works on.
+//! Time is that of the database.
+//!
+//! Connections are not encrypted: the database is to be reached over a network that can be trusted. A URL that
+//! demands TLS is refused.
+
+mod backend;
+mod config;
+mod due;
+mod listener;
+mod pool;
+mod reader;
+mod rows;
+mod schema;
+mod transact;
+mod transaction;
+
+pub use backend::PostgresQueue;
+pub use config::{OpenError, Options};

@@ -1,0 +1,95 @@
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Config, Error, NoTls, Row, Statement};
+
+/// Connections, each used by one at a time.
+pub(super) struct Pool {
+    config: Config,
+    idle: Mutex<Vec<Session>>,
+    room: Arc<Semaphore>,
+}
+
+/// A connection with the statements that it has prepared.
+pub(super) struct Session {
+    client: Client,
+    statements: HashMap<&'static str, Statement>,
+}
+
+pub(super) type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+impl Pool {
+    pub(super) fn new(config: Config, connections: usize) -> Self {
+        Self { config, idle: Mutex::default(), room: Arc::new(Semaphore::new(connections.max(1))) }
+    }
+
+    /// Waits until there may be one connection more.
+    pub(super) async fn room(&self) -> OwnedSemaphorePermit {
+        self.room.clone().acquire_owned().await.expect("nobody closes it")
+    }
+
+    /// A connection that was not known to be dead, or a new one.
+    pub(super) async fn session(&self) -> Result<Session, Error> {
+        while let Some(session) = self.pop() {
+            if !session.client.is_closed() {
+                return Ok(session);
+            }
+        }
+        Ok(Session { client: connect(&self.config).await?, statements: HashMap::new() })
+    }
+
+    pub(super) fn give_back(&self, session: Session) {
+        self.idle.lock().expect("nothing panics under this lock").push(session);
+    }
+
+    fn pop(&self) -> Option<Session> {
+        self.idle.lock().expect("nothing panics under this lock").pop()
+    }
+}
+
+impl Session {
+    pub(super) async fn query(&mut self, sql: &'static str, with: Parameters<'_>) -> Result<Vec<Row>, Error> {
+        let statement = match self.statements.get(sql) {
+            Some(statement) => statement.clone(),
+            None => {
+                let statement = self.client.prepare(sql).await?;
+                self.statements.insert(sql, statement.clone());
+                statement
+            }
+        };
+        self.client.query(&statement, with).await
+    }
+
+    /// Runs a statement that has no parameters and no answer.
+    pub(super) async fn run(&self, sql: &str) -> Result<(), Error> {
+        self.client.batch_execute(sql).await
+    }
+}
+
+/// Connects; a task of the runtime drives the connection until it is closed.
+pub(super) async fn connect(config: &Config) -> Result<Client, Error> {
+    let (client, connection) = config.connect(NoTls).await?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "lost a connection to PostgreSQL");
+        }
+    });
+    Ok(client)
+}
+
+/// Reads a URL, with bounds on how long a server that is silent is waited for.
+pub(super) fn config(url: &str) -> Result<Config, Error> {
+    let mut config: Config = url.parse()?;
+    if config.get_connect_timeout().is_none() {
+        config.connect_timeout(SILENCE);
+    }
+    if config.get_tcp_user_timeout().is_none() {
+        config.tcp_user_timeout(SILENCE);
+    }
+    Ok(config)
+}
+
+const SILENCE: Duration = Duration::from_secs(5);

@@ -1,0 +1,88 @@
+use swifthook_core::{Delivery, DeliveryId, Job, JobFilter, JobId, Stage, TimelineEntry};
+use uuid::Uuid;
+
+use super::pool::Session;
+use super::rows::{self, RowError, deliveries, entries, readable};
+use super::transaction::uuid;
+use crate::codec;
+use crate::rules::{with_beginning, with_specs};
+
+pub(super) async fn job(session: &mut Session, id: JobId) -> Result<Option<Job>, RowError> {
+    let found = session.query(entries!("WHERE j.id = $1"), &[&uuid(id)]).await?;
+    found.first().map(|row| Ok(rows::entry(row)?.job)).transpose()
+}
+
+pub(super) async fn jobs(session: &mut Session, filter: &JobFilter) -> Result<Vec<Job>, RowError> {
+    let stages: Vec<i64> = filter.stages.iter().map(|stage| codec::stage_code(*stage)).collect();
+    // The places of a repository are all that begins with its name and a space.
+    let place = filter.repository.as_ref().map(|repository| format!("{repository} "));
+    let limit = if filter.limit == 0 { DEFAULT_LIMIT } else { filter.limit };
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let found =
+        session.query(JOBS, &[&filter.before.map(uuid), &stages, &filter.recipe, &place, &limit]).await?;
+    let mut jobs = Vec::new();
+    for row in &found {
+        jobs.extend(readable(rows::entry(row).map(|entry| entry.job))?);
+    }
+    Ok(jobs)
+}
+
+pub(super) async fn open_jobs(session: &mut Session) -> Result<Vec<(Stage, u64)>, RowError> {
+    let sql = "SELECT stage, count(*) FROM jobs WHERE stage < 4 GROUP BY stage";
+    let mut counts = Vec::new();
+    for row in session.query(sql, &[]).await? {
+        counts.push((codec::stage(row.try_get(0)?)?, row.try_get::<_, i64>(1)?.unsigned_abs()));
+    }
+    let count = |stage| counts.iter().find(|(of, _)| *of == stage).map_or(0, |(_, count)| *count);
+    let open = Stage::ALL.into_iter().filter(|stage| !stage.is_final());
+    Ok(open.map(|stage| (stage, count(stage))).collect())
+}
+
+pub(super) async fn timeline(session: &mut Session, id: JobId) -> Result<Vec<TimelineEntry>, RowError> {
+    let Some(job) = job(session, id).await? else { return Ok(Vec::new()) };
+    let sql = "SELECT at, who, what, stage, why FROM timeline WHERE job = $1 ORDER BY line";
+    let found = session.query(sql, &[&uuid(id)]).await?;
+    let lines = found.iter().map(rows::line).collect::<Result<_, _>>()?;
+    Ok(with_beginning(&job, lines))
+}
+
+pub(super) async fn deliveries(
+    session: &mut Session,
+    before: Option<DeliveryId>,
+    limit: usize,
+) -> Result<Vec<Delivery>, RowError> {
+    let before = before.map_or(Uuid::max(), |id| Uuid::from_bytes(id.0));
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let sql = deliveries!("WHERE d.id < $1 ORDER BY d.id DESC LIMIT $2");
+    let mut deliveries = Vec::new();
+    for row in session.query(sql, &[&before, &limit]).await? {
+        if let Some(delivery) = readable(rows::delivery(&row))? {
+            deliveries.push(dressed(session, delivery).await?);
+        }
+    }
+    Ok(deliveries)
+}
+
+pub(super) async fn delivery(session: &mut Session, id: DeliveryId) -> Result<Option<Delivery>, RowError> {
+    let found = session.query(deliveries!("WHERE d.id = $1"), &[&Uuid::from_bytes(id.0)]).await?;
+    match found.first() {
+        Some(row) => dressed(session, rows::delivery(row)?).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+async fn dressed(session: &mut Session, delivery: Delivery) -> Result<Delivery, RowError> {
+    let mut jobs = Vec::new();
+    for id in &delivery.jobs {
+        jobs.extend(readable(job(session, *id).await)?.flatten());
+    }
+    Ok(with_specs(delivery, &jobs))
+}
+
+const JOBS: &str = entries!(
+    "WHERE ($1::uuid IS NULL OR j.id < $1) AND (cardinality($2::bigint[]) = 0 OR j.stage = ANY($2)) \
+     AND ($3::text IS NULL OR recipe.name = $3) AND ($4::text IS NULL OR starts_with(place.name, $4)) \
+     ORDER BY j.id DESC LIMIT $5"
+);
+/// How many jobs are listed unless it is said.
+const DEFAULT_LIMIT: usize = 50;

@@ -1,0 +1,237 @@
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use swifthook_core::{JobId, QueueError, Timestamp};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio_postgres::Error;
+use tokio_postgres::error::SqlState;
+
+use super::pool::{Pool, Session};
+use super::rows::{self, RowError};
+use super::transaction::{Transaction, plain, uuid};
+use crate::chain::{Chains, Place};
+use crate::clock::Clock;
+use crate::ids::Ids;
+use crate::rules::Rules;
+
+/// What all transactions of a queue share.
+pub(super) struct Core {
+    pub(super) pool: Pool,
+    pub(super) runtime: Handle,
+    pub(super) clock: Option<Clock>,
+    pub(super) ids: Ids,
+    pub(super) names: Mutex<HashMap<String, i64>>,
+    pub(super) news: watch::Sender<u64>,
+}
+
+/// What a transaction keeps from others before it reads anything.
+#[derive(Default)]
+pub(super) struct Needs {
+    /// Names of locks.
+    pub(super) locks: Vec<String>,
+    /// The ref whose moves are looked at.
+    pub(super) chain: Option<Place>,
+    /// A job, whose ref and group come to what is above.
+    pub(super) job: Option<JobId>,
+}
+
+impl Needs {
+    /// All that decides about a ref and jobs of these groups.
+    pub(super) fn of_place<'a>(place: Place, groups: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut needs = Self { chain: Some(place), ..Self::default() };
+        needs.locks.extend(groups.into_iter().map(|group| format!("group {}", plain(group))));
+        needs
+    }
+
+    /// All that decides about a job, and about jobs of these groups that come of it.
+    pub(super) fn of_job<'a>(job: JobId, groups: impl IntoIterator<Item = &'a str>) -> Self {
+        let locks = groups.into_iter().map(|group| format!("group {}", plain(group))).collect();
+        Self { locks, chain: None, job: Some(job) }
+    }
+
+    /// Claims come one after the other.
+    pub(super) fn of_claim() -> Self {
+        Self { locks: vec!["claim".to_owned()], ..Self::default() }
+    }
+}
+
+/// Why a transaction came to nothing.
+enum Failed {
+    /// Nothing of it was kept, and it may go better the next time.
+    Again(QueueError),
+    Final(QueueError),
+}
+
+impl Core {
+    /// One transaction, tried again while it is certain that nothing of it was kept. Waits for the database on the
+    /// thread of the caller.
+    pub(super) fn transact<T>(
+        &self,
+        needs: &Needs,
+        what: &mut impl FnMut(&mut Rules<'_, Transaction<'_>>) -> Result<T, QueueError>,
+    ) -> Result<T, QueueError> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.attempt(needs, what) {
+                Ok(answer) => return Ok(answer),
+                Err(Failed::Again(error)) if Instant::now() + pause < deadline => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "PostgreSQL failed; again");
+                }
+                Err(Failed::Again(error) | Failed::Final(error)) => return Err(error),
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(LAST_PAUSE);
+        }
+    }
+
+    fn attempt<T>(
+        &self,
+        needs: &Needs,
+        what: &mut impl FnMut(&mut Rules<'_, Transaction<'_>>) -> Result<T, QueueError>,
+    ) -> Result<T, Failed> {
+        let mut session = self.runtime.block_on(self.pool.session()).map_err(broken)?;
+        let mut store = Transaction {
+            session: &mut session,
+            runtime: &self.runtime,
+            names: &self.names,
+            met: HashMap::new(),
+            chains: Chains::default(),
+            has_passed_by: false,
+        };
+        let done = begin(&mut store, needs, self.clock.as_ref()).map_err(QueueError::from).map(|now| {
+            let mut rules = Rules::new(&mut store, &self.ids, now);
+            (what(&mut rules), rules.has_news)
+        });
+        let met = store.met;
+        let (said, has_news) = match done {
+            Ok((Err(error @ QueueError::Store { .. }), _)) | Err(error) => {
+                if self.runtime.block_on(session.run("ROLLBACK")).is_ok() {
+                    self.pool.give_back(session);
+                }
+                return Err(if may_pass(&error) { Failed::Again(error) } else { Failed::Final(error) });
+            }
+            Ok(done) => done,
+        };
+        let session = self.commit(session)?;
+        self.names.lock().expect("nothing panics under this lock").extend(met);
+        if has_news {
+            self.news.send_modify(|count| *count += 1);
+            // After the commit: within it, all that have news would have to commit one after the other.
+            if let Err(error) = self.runtime.block_on(session.run(NOTIFY)) {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "cannot tell other processes of news"
+                );
+                return said.map_err(Failed::Final);
+            }
+        }
+        self.pool.give_back(session);
+        said.map_err(Failed::Final)
+    }
+
+    /// If the connection is lost in the middle nobody knows what was kept, so it is not tried again.
+    fn commit(&self, session: Session) -> Result<Session, Failed> {
+        self.runtime.block_on(session.run("COMMIT")).map_err(|error| {
+            let is_refused = error.code().is_some_and(is_conflict);
+            let error = RowError::from(error).into();
+            if is_refused { Failed::Again(error) } else { Failed::Final(error) }
+        })?;
+        Ok(session)
+    }
+
+    /// Reads with a connection of the pool. One that was lost while nobody used it is replaced.
+    pub(super) fn read<T>(
+        &self,
+        what: &impl Fn(&Handle, &mut Session) -> Result<T, RowError>,
+    ) -> Result<T, QueueError> {
+        let mut tries = 0..TRIES;
+        loop {
+            let session = self.runtime.block_on(self.pool.session()).map_err(RowError::from);
+            let done = session.and_then(|mut session| {
+                let answer = what(&self.runtime, &mut session)?;
+                self.pool.give_back(session);
+                Ok(answer)
+            });
+            match done.map_err(QueueError::from) {
+                Err(error) if may_pass(&error) && tries.next().is_some() => std::thread::sleep(FIRST_PAUSE),
+                done => return done,
+            }
+        }
+    }
+}
+
+/// Begins a transaction, takes its locks, and answers the time.
+fn begin(store: &mut Transaction<'_>, needs: &Needs, clock: Option<&Clock>) -> Result<Timestamp, RowError> {
+    store.runtime.block_on(store.session.run("BEGIN ISOLATION LEVEL READ COMMITTED"))?;
+    let mut locks = needs.locks.clone();
+    let mut place = needs.chain.clone();
+    if let Some(job) = needs.job
+        && let Some(row) = store.query(PLACE_AND_GROUP, &[&uuid(job)])?.first()
+    {
+        place = rows::place(row, 0).ok();
+        locks.push(format!("group {}", row.try_get::<_, &str>(1)?));
+    }
+    let place = place.map(|place| (plain(&format!("{} {}", place.0, place.1)), place));
+    locks.extend(place.iter().map(|(name, _)| format!("place {name}")));
+    if !locks.is_empty() {
+        store.query(LOCK, &[&locks])?;
+    }
+    if let Some((name, place)) = place {
+        let moves = store.query(MOVES, &[&name])?;
+        for row in moves.iter().rev() {
+            let (Ok(before), Ok(Some(head))) = (rows::commit(row, 0), rows::commit(row, 1)) else { continue };
+            store.chains.record(&place, before.as_ref(), &head);
+        }
+    }
+    match clock {
+        Some(clock) => Ok(clock()),
+        None => Ok(Timestamp(store.query(NOW, &[])?.first().map_or(Ok(0), |row| row.try_get(0))?)),
+    }
+}
+
+fn broken(error: Error) -> Failed {
+    Failed::Again(RowError::from(error).into())
+}
+
+/// Whether a store that failed in the middle of a transaction may do better the next time: another one was in the way,
+/// or the connection was lost.
+fn may_pass(error: &QueueError) -> bool {
+    let QueueError::Store { source, .. } = error else { return false };
+    match source.downcast_ref::<RowError>() {
+        Some(RowError::Postgres(error)) => error.code().is_none_or(is_conflict) || error.is_closed(),
+        _ => false,
+    }
+}
+
+fn is_conflict(code: &SqlState) -> bool {
+    let passing = [
+        SqlState::T_R_SERIALIZATION_FAILURE,
+        SqlState::T_R_DEADLOCK_DETECTED,
+        SqlState::UNIQUE_VIOLATION,
+        SqlState::ADMIN_SHUTDOWN,
+        SqlState::CRASH_SHUTDOWN,
+        SqlState::CANNOT_CONNECT_NOW,
+    ];
+    passing.contains(code)
+}
+
+const PLACE_AND_GROUP: &str = "SELECT place.name, groups.name FROM jobs j JOIN names place ON place.id = j.place \
+    JOIN names groups ON groups.id = j.group_id WHERE j.id = $1";
+/// In the order of the keys, which is the same for all.
+const LOCK: &str = "SELECT pg_advisory_xact_lock(key)::text FROM (SELECT DISTINCT \
+    hashtextextended(current_schema() || ' ' || name, 0) AS key FROM unnest($1::text[]) name ORDER BY key OFFSET 0) k";
+/// The last moves of a ref: as many as a chain is followed.
+const MOVES: &str = "SELECT before, head FROM deliveries WHERE head IS NOT NULL AND place = \
+    (SELECT id FROM names WHERE digest = sha256(convert_to($1, 'UTF8'))) ORDER BY id DESC LIMIT 256";
+const NOW: &str = "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+/// Carries the schema, since all schemas of a database hear it.
+const NOTIFY: &str = "SELECT pg_notify('swifthook', current_schema()::text)";
+/// How often a reader that lost its connection tries again: more than there are idle ones to be lost.
+const TRIES: usize = 16;
+/// For how long a transaction is tried again: less than a push has to be accepted in.
+const PATIENCE: Duration = Duration::from_secs(6);
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LAST_PAUSE: Duration = Duration::from_secs(1);

@@ -1,0 +1,309 @@
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use swifthook_core::{Change, Delivery, Job, JobId, Progress, QueueError, State, TimelineEntry, Timestamp};
+use tokio::runtime::Handle;
+use tokio_postgres::Row;
+use uuid::Uuid;
+
+use super::due;
+use super::pool::{Parameters, Session};
+use super::rows::{self, RowError, entries};
+use crate::chain::Chains;
+use crate::codec;
+use crate::store::{Entry, Latest, Owner, Rival, Store, is_rival};
+
+/// A transaction that is open on a connection. Its methods wait for the database: they are for a thread that may.
+pub(super) struct Transaction<'a> {
+    pub(super) session: &'a mut Session,
+    pub(super) runtime: &'a Handle,
+    /// The numbers of names that are durable.
+    pub(super) names: &'a Mutex<HashMap<String, i64>>,
+    /// Those that this transaction has met, which are durable when it is.
+    pub(super) met: HashMap<String, i64>,
+    pub(super) chains: Chains,
+    /// Whether a job was passed by that another transaction works on.
+    pub(super) has_passed_by: bool,
+}
+
+impl Transaction<'_> {
+    pub(super) fn query(&mut self, sql: &'static str, with: Parameters<'_>) -> Result<Vec<Row>, RowError> {
+        Ok(self.runtime.block_on(self.session.query(sql, with))?)
+    }
+
+    fn execute(&mut self, sql: &'static str, with: Parameters<'_>) -> Result<(), RowError> {
+        self.query(sql, with).map(drop)
+    }
+
+    /// The number of a name, which is given one if it has none.
+    fn name(&mut self, name: &str) -> Result<i64, RowError> {
+        let name = plain(name);
+        let known = self.names.lock().expect("nothing panics under this lock").get(&name).copied();
+        if let Some(id) = known.or_else(|| self.met.get(&name).copied()) {
+            return Ok(id);
+        }
+        let rows = self.query(NAME, &[&name])?;
+        let id = rows.first().ok_or(codec::Corrupt::new("name"))?.try_get(0)?;
+        self.met.insert(name, id);
+        Ok(id)
+    }
+
+    fn place(&mut self, change: &Change) -> Result<i64, RowError> {
+        self.name(&format!("{} {}", change.repository, change.ref_name))
+    }
+
+    fn hook(&mut self, name: Option<&str>) -> Result<Option<i64>, RowError> {
+        name.map(|name| self.name(name)).transpose()
+    }
+
+    fn find_latest(&mut self, change: &Change) -> Result<Option<Latest>, RowError> {
+        let (place, recipe) = (self.place(change)?, self.name(&change.recipe)?);
+        let sql = "SELECT job, run, redeliveries FROM changes \
+                   WHERE place = $1 AND head = $2 AND recipe = $3 AND config = sha256(convert_to($4, 'UTF8'))";
+        let head = codec::commit_bytes(&change.head);
+        let found = self.query(sql, &[&place, &head, &recipe, &plain(&change.config)])?;
+        let latest = |row: &Row| {
+            Ok(Latest {
+                job: rows::id(row, 0)?,
+                run: rows::number(row, 1)?,
+                redeliveries: rows::number(row, 2)?,
+            })
+        };
+        found.first().map(latest).transpose()
+    }
+
+    fn put_latest(&mut self, change: &Change, latest: Latest) -> Result<(), RowError> {
+        let (place, recipe) = (self.place(change)?, self.name(&change.recipe)?);
+        let sql = "INSERT INTO changes VALUES ($1, $2, $3, sha256(convert_to($4, 'UTF8')), $5, $6, $7) \
+                   ON CONFLICT (place, head, recipe, config) DO UPDATE \
+                   SET job = excluded.job, run = excluded.run, redeliveries = excluded.redeliveries";
+        self.execute(
+            sql,
+            &[
+                &place,
+                &codec::commit_bytes(&change.head),
+                &recipe,
+                &plain(&change.config),
+                &uuid(latest.job),
+                &i64::from(latest.run),
+                &i64::from(latest.redeliveries),
+            ],
+        )
+    }
+
+    fn put_job(&mut self, job: &Job) -> Result<(), RowError> {
+        let (source, hook, guid) = codec::source_parts(&job.source);
+        let (spec, state) = (&job.spec, &job.state);
+        let hook = self.hook(hook)?;
+        let (group, place, recipe) =
+            (self.name(&spec.group)?, self.place(&job.change)?, self.name(&spec.recipe)?);
+        let labels: Vec<String> = spec.labels.iter().map(|label| plain(label)).collect();
+        let sql = "INSERT INTO jobs (id, format, stage, ran, needs_diff, priority, group_id, place, recipe, config, \
+                   run, head, before, pushed_at, not_before, debounce_since, created_at, source, hook, guid, \
+                   sender, labels, host, rerun_of, superseded_by, spec, state) VALUES ($1, $2, $3, $4, $5, $6, $7, \
+                   $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27)";
+        self.execute(
+            sql,
+            &[
+                &uuid(job.id),
+                &codec::FORMAT,
+                &codec::stage_code(state.stage),
+                &ran(job),
+                &state.needs_diff(),
+                &spec.priority,
+                &group,
+                &place,
+                &recipe,
+                &spec.config.as_deref().map(plain),
+                &i64::from(job.change.run),
+                &codec::commit_bytes(&job.change.head),
+                &job.before.as_ref().map(codec::commit_bytes),
+                &millis(job.pushed_at),
+                &millis(state.not_before),
+                &millis(state.debounce_since),
+                &job.created_at.0,
+                &source,
+                &hook,
+                &guid.map(plain),
+                &job.sender.as_deref().map(plain),
+                &labels,
+                &host(state),
+                &job.rerun_of.map(uuid),
+                &job.superseded_by.map(uuid),
+                &codec::spec_blob(spec),
+                &codec::state_blob(state),
+            ],
+        )
+    }
+
+    fn put_state(&mut self, job: &Job) -> Result<(), RowError> {
+        let state = &job.state;
+        let sql = "UPDATE jobs SET stage = $2, ran = $3, needs_diff = $4, not_before = $5, debounce_since = $6, \
+                   host = $7, superseded_by = $8, state = $9 WHERE id = $1";
+        self.execute(
+            sql,
+            &[
+                &uuid(job.id),
+                &codec::stage_code(state.stage),
+                &ran(job),
+                &state.needs_diff(),
+                &millis(state.not_before),
+                &millis(state.debounce_since),
+                &host(state),
+                &job.superseded_by.map(uuid),
+                &codec::state_blob(state),
+            ],
+        )
+    }
+
+    fn put_owner(&mut self, id: JobId, owner: Option<&Owner>) -> Result<(), RowError> {
+        let Some(owner) = owner else {
+            return self.execute("DELETE FROM leases WHERE job = $1", &[&uuid(id)]);
+        };
+        let lasts = i64::try_from(owner.lasts.as_millis()).unwrap_or(i64::MAX);
+        let sql = "INSERT INTO leases VALUES ($1, $2, $3, $4, $5) ON CONFLICT (job) DO UPDATE SET \
+                   worker = excluded.worker, until = excluded.until, lasts = excluded.lasts, overdue = excluded.overdue";
+        self.execute(sql, &[&uuid(id), &plain(&owner.worker), &owner.until.0, &lasts, &owner.is_overdue])
+    }
+
+    fn put_line(&mut self, id: JobId, line: &TimelineEntry) -> Result<(), RowError> {
+        let sql = "INSERT INTO timeline SELECT $1, coalesce(max(line) + 1, 0), $2, $3, $4, $5, $6 \
+                   FROM timeline WHERE job = $1";
+        let stage = codec::stage_code(line.stage);
+        let why = line.why.as_deref().map(plain);
+        self.execute(sql, &[&uuid(id), &line.at.0, &plain(&line.who), &plain(&line.what), &stage, &why])
+    }
+
+    fn put_delivery(&mut self, delivery: &Delivery, jobs: &[JobId]) -> Result<(), RowError> {
+        let (source, hook, guid) = codec::source_parts(&delivery.source);
+        let hook = self.hook(hook)?;
+        let place = self.name(&format!("{} {}", delivery.repository, delivery.ref_name))?;
+        let config = self.name(&codec::config_name(delivery.config))?;
+        let jobs: Vec<u8> = jobs.iter().flat_map(|id| id.0).collect();
+        let sql = "INSERT INTO deliveries VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
+        self.execute(
+            sql,
+            &[
+                &Uuid::from_bytes(delivery.id.0),
+                &codec::FORMAT,
+                &delivery.received_at.0,
+                &place,
+                &delivery.before.as_ref().map(codec::commit_bytes),
+                &delivery.head.as_ref().map(codec::commit_bytes),
+                &source,
+                &hook,
+                &guid.map(plain),
+                &delivery.sender.as_deref().map(plain),
+                &config,
+                &(!jobs.is_empty()).then_some(jobs),
+                &codec::json(&delivery.verdicts),
+                &i64::try_from(delivery.path_count).unwrap_or(i64::MAX),
+                &codec::paths_blob(&delivery.paths),
+            ],
+        )
+    }
+
+    /// Keeps others from a job first and looks at it then, so that what is read is what they have left.
+    pub(super) fn find_entry(&mut self, id: JobId) -> Result<Option<Entry>, RowError> {
+        self.execute("SELECT FROM jobs WHERE id = $1 FOR UPDATE", &[&uuid(id)])?;
+        let found = self.query(entries!("WHERE j.id = $1"), &[&uuid(id)])?;
+        found.first().map(rows::entry).transpose()
+    }
+}
+
+impl Store for Transaction<'_> {
+    fn latest(&mut self, change: &Change) -> Result<Option<Latest>, QueueError> {
+        Ok(self.find_latest(change)?)
+    }
+
+    fn set_latest(&mut self, change: &Change, latest: Latest) -> Result<(), QueueError> {
+        Ok(self.put_latest(change, latest)?)
+    }
+
+    fn entry(&mut self, id: JobId) -> Result<Option<Entry>, QueueError> {
+        Ok(self.find_entry(id)?)
+    }
+
+    fn insert(&mut self, job: &Job) -> Result<(), QueueError> {
+        Ok(self.put_job(job)?)
+    }
+
+    fn update(&mut self, job: &Job) -> Result<(), QueueError> {
+        Ok(self.put_state(job)?)
+    }
+
+    fn set_progress(&mut self, id: JobId, progress: Progress) -> Result<(), QueueError> {
+        let sql = "UPDATE jobs SET progress = $2 WHERE id = $1";
+        Ok(self.execute(sql, &[&uuid(id), &codec::json(&progress)])?)
+    }
+
+    fn set_owner(&mut self, id: JobId, owner: Option<&Owner>) -> Result<(), QueueError> {
+        Ok(self.put_owner(id, owner)?)
+    }
+
+    fn note(&mut self, id: JobId, entry: TimelineEntry) -> Result<(), QueueError> {
+        Ok(self.put_line(id, &entry)?)
+    }
+
+    fn record(&mut self, delivery: &Delivery, jobs: &[JobId]) -> Result<(), QueueError> {
+        Ok(self.put_delivery(delivery, jobs)?)
+    }
+
+    fn chains(&mut self) -> &mut Chains {
+        &mut self.chains
+    }
+
+    fn rivals(
+        &mut self,
+        group: &str,
+        pushed_at: Option<Timestamp>,
+        is_chained: bool,
+    ) -> Result<Vec<Rival>, QueueError> {
+        let group = self.name(group)?;
+        Ok(due::rivals(self, group, millis(pushed_at), is_chained)?)
+    }
+
+    fn orphan(&mut self, now: Timestamp, host: &str) -> Result<Option<Entry>, QueueError> {
+        Ok(due::orphan(self, now, host)?)
+    }
+
+    fn due(&mut self, now: Timestamp, labels: &[Arc<str>]) -> Result<Option<Entry>, QueueError> {
+        Ok(due::queued(self, now, labels)?)
+    }
+
+    fn undiffed(&mut self, now: Timestamp) -> Result<Option<Entry>, QueueError> {
+        Ok(due::undiffed(self, now)?)
+    }
+
+    fn overdue(&mut self, now: Timestamp) -> Result<Vec<Entry>, QueueError> {
+        Ok(due::overdue(self, now)?)
+    }
+}
+
+pub(super) fn uuid(id: JobId) -> Uuid {
+    Uuid::from_bytes(id.0)
+}
+
+/// Text as PostgreSQL takes it, which is without NUL.
+pub(super) fn plain(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
+fn ran(job: &Job) -> bool {
+    job.state.stage.is_final() && is_rival(job)
+}
+
+fn host(state: &State) -> Option<String> {
+    state.handle.as_ref().and_then(|handle| handle.host.as_deref()).map(plain)
+}
+
+fn millis(at: Option<Timestamp>) -> Option<i64> {
+    at.map(|at| at.0)
+}
+
+/// Of several that name something at once one gives the number, and the others wait for it.
+const NAME: &str = "WITH known AS (SELECT id FROM names WHERE digest = sha256(convert_to($1, 'UTF8'))), \
+    made AS (INSERT INTO names (digest, name) SELECT sha256(convert_to($1, 'UTF8')), $1 \
+             WHERE NOT EXISTS (SELECT FROM known) \
+             ON CONFLICT (digest) DO UPDATE SET name = excluded.name RETURNING id) \
+    SELECT id FROM known UNION ALL SELECT id FROM made";

@@ -1,0 +1,316 @@
+//! The queue on PostgreSQL keeps every promise of a queue, with several processes too. Runs against the server whose URL
+//! is in `SWIFTHOOK_TEST_POSTGRES`, where each test makes a schema of its own.
+
+#![expect(clippy::unwrap_used, reason = "a failed expectation ends the test")]
+
+mod common;
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use common::TestClock;
+use swifthook_conformance::queue::{DurableBench, Queue, QueueBench};
+use swifthook_core::{
+    Admitted, ChangeSet, CommitSha, ConfigDigest, Decided, History, Intake, JobFilter, JobQueue, JobSpec,
+    Paths, Push, Receipt, RecipeVerdict, RefName, RepoName, Retry, Source, StoredJob, Superseding, Timestamp,
+    Verdict, Worker,
+};
+use swifthook_queue::Clock;
+use swifthook_queue::postgres::{OpenError, Options, PostgresQueue};
+use tokio::runtime::Runtime;
+use tokio_postgres::{Client, NoTls};
+
+/// Outlives the runtime of each behaviour, and its connections with it.
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+});
+
+struct Bench {
+    schema: Schema,
+    queue: Arc<PostgresQueue>,
+    clock: TestClock,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let (schema, clock) = (Schema::new(), TestClock::new());
+        let queue = Arc::new(schema.open(Some(clock.clock())).unwrap());
+        Self { schema, queue, clock }
+    }
+}
+
+impl QueueBench for Bench {
+    fn queue(&self) -> Arc<dyn Queue> {
+        self.queue.clone()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+    }
+}
+
+impl DurableBench for Bench {
+    /// The server loses sight of the queue: all of its connections are cut, and another one goes on.
+    fn crash_and_reopen(&mut self) {
+        self.schema.cut();
+        self.queue = Arc::new(self.schema.open(Some(self.clock.clock())).unwrap());
+    }
+}
+
+swifthook_conformance::queue_conformance!(Bench::new());
+swifthook_conformance::durable_queue_conformance!(Bench::new());
+
+#[test]
+fn two_receivers_of_one_database_make_one_job_of_four_hundred_deliveries() {
+    let schema = Schema::new();
+    let receivers = [(); 2].map(|()| Arc::new(schema.open(None).unwrap()));
+    let jobs = RUNTIME.block_on(async {
+        let mut jobs = Vec::new();
+        for guid in [|_| "the same".to_owned(), |i: usize| format!("guid {i}")] {
+            let deliveries: Vec<_> = (0..200)
+                .map(|i| {
+                    let (receiver, guid) = (receivers[i % 2].clone(), guid(i));
+                    tokio::spawn(async move { accept(&receiver, &push(1, &guid)).await })
+                })
+                .collect();
+            for delivery in deliveries {
+                jobs.push(delivery.await.unwrap());
+            }
+        }
+        jobs
+    });
+    assert_eq!(jobs.len(), 400);
+    assert_eq!(jobs.iter().filter(|job| job.admitted == Admitted::New).count(), 1);
+    assert_eq!(jobs.iter().map(|job| job.id).collect::<HashSet<_>>().len(), 1);
+    let (kept, receipts) = RUNTIME.block_on(async {
+        let all = JobFilter { limit: 1_000, ..JobFilter::default() };
+        (receivers[0].jobs(&all).await.unwrap(), receivers[1].deliveries(None, 1_000).await.unwrap())
+    });
+    assert_eq!((kept.len(), receipts.len()), (1, 400));
+}
+
+#[test]
+fn four_workers_share_five_hundred_jobs_and_none_is_taken_twice() {
+    let schema = Schema::new();
+    let queues = [(); 4].map(|()| Arc::new(schema.open(None).unwrap()));
+    let taken = RUNTIME.block_on(async {
+        for head in 1..=500 {
+            accept(&queues[0], &push(head, "guid")).await;
+        }
+        let workers = queues.into_iter().zip(["a", "b", "c", "d"]).map(|(queue, name)| {
+            tokio::spawn(async move {
+                let mut mine = Vec::new();
+                while let Some(claimed) = queue.claim(&worker(name)).await.unwrap() {
+                    mine.push(claimed.job.id);
+                }
+                mine
+            })
+        });
+        let mut taken = Vec::new();
+        for worker in workers.collect::<Vec<_>>() {
+            taken.extend(worker.await.unwrap());
+        }
+        taken
+    });
+    assert_eq!(taken.len(), 500);
+    assert_eq!(taken.into_iter().collect::<HashSet<_>>().len(), 500);
+}
+
+#[test]
+fn a_connection_that_was_cut_is_made_again() {
+    let schema = Schema::new();
+    let queue = schema.open(None).unwrap();
+    for head in 1..=5 {
+        let made = RUNTIME.block_on(accept(&queue, &push(head, "guid")));
+        schema.cut();
+        let kept = RUNTIME.block_on(queue.job(made.id)).unwrap().map(|job| job.id);
+        assert_eq!(kept, Some(made.id));
+        schema.cut();
+    }
+}
+
+#[test]
+fn what_one_process_enqueues_another_hears_of_after_its_connection_was_cut_too() {
+    let schema = Schema::new();
+    let (one, other) = (schema.open(None).unwrap(), schema.open(None).unwrap());
+    let mut news = other.watch();
+    RUNTIME.block_on(heard(&mut news));
+    for head in 1..=3 {
+        RUNTIME.block_on(async {
+            accept(&one, &push(head, "guid")).await;
+            heard(&mut news).await;
+        });
+        schema.cut();
+        // That it listens again is told, for what it may have missed.
+        RUNTIME.block_on(heard(&mut news));
+    }
+}
+
+#[test]
+fn many_that_open_an_empty_database_at_once_make_one_schema() {
+    let schema = Schema::new();
+    let opened = RUNTIME.block_on(async {
+        let opening: Vec<_> = (0..8)
+            .map(|_| {
+                let url = schema.url();
+                tokio::spawn(async move { PostgresQueue::open(&url, Options::default()).await })
+            })
+            .collect();
+        let mut opened = Vec::new();
+        for queue in opening {
+            opened.push(queue.await.unwrap().unwrap());
+        }
+        opened
+    });
+    assert_eq!(opened.len(), 8);
+}
+
+#[test]
+fn a_database_of_a_newer_version_or_of_something_else_is_refused() {
+    let schema = Schema::new();
+    drop(schema.open(None).unwrap());
+    schema.sql("UPDATE swifthook_schema SET version = 7000");
+    let refused = schema.open(None).map(drop);
+    assert!(matches!(refused, Err(OpenError::Newer { found: 7000, known: 1 })), "{refused:?}");
+    schema.sql("DROP TABLE swifthook_schema");
+    assert!(matches!(schema.open(None).map(drop), Err(OpenError::Foreign)));
+}
+
+/// A schema of a test's own.
+struct Schema {
+    name: String,
+}
+
+impl Schema {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("swifthook_test_{}_{number}", std::process::id());
+        run(server(), format!("CREATE SCHEMA {name}"));
+        Self { name }
+    }
+
+    fn url(&self) -> String {
+        let (url, name) = (server(), &self.name);
+        let mark = if url.contains('?') { '&' } else { '?' };
+        format!("{url}{mark}application_name={name}&options=-csearch_path%3D{name}")
+    }
+
+    fn open(&self, clock: Option<Clock>) -> Result<PostgresQueue, OpenError> {
+        let url = self.url();
+        on_the_runtime(
+            async move { PostgresQueue::open(&url, Options { clock, ..Options::default() }).await },
+        )
+    }
+
+    /// Cuts every connection of the queues of this schema.
+    fn cut(&self) {
+        let sql = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = ";
+        run(server(), format!("{sql}'{}'", self.name));
+    }
+
+    fn sql(&self, sql: &str) {
+        run(server(), format!("SET search_path = {}; {sql}", self.name));
+    }
+}
+
+impl Drop for Schema {
+    /// What a test that failed leaves is there to be looked at.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        self.sql(&format!("DROP SCHEMA {} CASCADE", self.name));
+    }
+}
+
+fn run(url: String, sql: String) {
+    on_the_runtime(async move { connect(&url).await.batch_execute(&sql).await.unwrap() });
+}
+
+async fn connect(url: &str) -> Client {
+    let connected = tokio_postgres::connect(url, NoTls).await;
+    let (client, connection) = connected.unwrap_or_else(|error| {
+        panic!("the server that SWIFTHOOK_TEST_POSTGRES names, `{url}`, does not answer: {error}")
+    });
+    tokio::spawn(connection);
+    client
+}
+
+fn server() -> String {
+    std::env::var("SWIFTHOOK_TEST_POSTGRES").unwrap_or_else(|_| {
+        panic!("SWIFTHOOK_TEST_POSTGRES must be the URL of a PostgreSQL server, as postgres://postgres@127.0.0.1/test")
+    })
+}
+
+/// Also from within another runtime, whose thread may not wait for this one.
+fn on_the_runtime<T: Send + 'static>(what: impl Future<Output = T> + Send + 'static) -> T {
+    let (answer, said) = std::sync::mpsc::channel();
+    let work = RUNTIME.spawn(async move { answer.send(what.await) });
+    said.recv().unwrap_or_else(|_| match std::thread::spawn(|| RUNTIME.block_on(work)).join().unwrap() {
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        Ok(_) => unreachable!("it has not answered"),
+    })
+}
+
+async fn heard(news: &mut tokio::sync::watch::Receiver<u64>) {
+    tokio::time::timeout(Duration::from_secs(20), news.changed()).await.expect("news come").unwrap();
+}
+
+async fn accept(queue: &PostgresQueue, decided: &Decided) -> StoredJob {
+    match queue.accept(decided).await.unwrap() {
+        Receipt::Stored { mut jobs, .. } => jobs.remove(0),
+        Receipt::Accepted { .. } => panic!("a store stores"),
+    }
+}
+
+/// A push of commit number `head` that one recipe launches, in a group of its own.
+fn push(head: u32, guid: &str) -> Decided {
+    let recipe: Arc<str> = "sft".into();
+    let spec = JobSpec {
+        recipe: recipe.clone(),
+        config: None,
+        group: format!("group {head}").into(),
+        priority: 0,
+        launcher: "local".into(),
+        labels: Vec::new(),
+        command: Default::default(),
+        superseded: Superseding::CancelQueued,
+        debounce: None,
+        retry: Retry::default(),
+    };
+    Decided {
+        version: Decided::VERSION,
+        push: Push {
+            repository: RepoName::new("acme/models").unwrap(),
+            ref_name: RefName::Branch("main".into()),
+            before: None,
+            head: CommitSha::parse(&format!("{head:08x}").repeat(5)).unwrap(),
+            skip_marker: false,
+            sender: Some("ada".into()),
+            pushed_at: None,
+            changes: ChangeSet::Complete(Paths::empty()),
+            source: Source::Hook { hook: "github".into(), guid: guid.into() },
+        },
+        verdicts: vec![RecipeVerdict { recipe, verdict: Verdict::launch(), jobs: vec![spec] }],
+        config: ConfigDigest([7; 32]),
+        received_at: Timestamp(1_795_514_400_000),
+        is_redeliverable: true,
+    }
+}
+
+fn worker(name: &str) -> Worker {
+    Worker {
+        name: name.into(),
+        host: "h".into(),
+        labels: Vec::new(),
+        slots_free: 9,
+        lease: Duration::from_secs(600),
+    }
+}
