@@ -70,21 +70,10 @@ swifthook_conformance::durable_queue_conformance!(Bench::new());
 fn two_receivers_of_one_database_make_one_job_of_four_hundred_deliveries() {
     let schema = Schema::new();
     let receivers = [(); 2].map(|()| Arc::new(schema.open(None).unwrap()));
-    let jobs = RUNTIME.block_on(async {
-        let mut jobs = Vec::new();
-        for guid in [|_| "the same".to_owned(), |i: usize| format!("guid {i}")] {
-            let deliveries: Vec<_> = (0..200)
-                .map(|i| {
-                    let (receiver, guid) = (receivers[i % 2].clone(), guid(i));
-                    tokio::spawn(async move { accept(&receiver, &push(1, &guid)).await })
-                })
-                .collect();
-            for delivery in deliveries {
-                jobs.push(delivery.await.unwrap());
-            }
-        }
-        jobs
-    });
+    // So that all connections are there and all names are known: the deliveries that count are to race.
+    deliver(&receivers, 200, 2, |_| "another change".to_owned());
+    let mut jobs = deliver(&receivers, 200, 1, |_| "the same".to_owned());
+    jobs.extend(deliver(&receivers, 200, 1, |i| format!("guid {i}")));
     assert_eq!(jobs.len(), 400);
     assert_eq!(jobs.iter().filter(|job| job.admitted == Admitted::New).count(), 1);
     assert_eq!(jobs.iter().map(|job| job.id).collect::<HashSet<_>>().len(), 1);
@@ -92,7 +81,7 @@ fn two_receivers_of_one_database_make_one_job_of_four_hundred_deliveries() {
         let all = JobFilter { limit: 1_000, ..JobFilter::default() };
         (receivers[0].jobs(&all).await.unwrap(), receivers[1].deliveries(None, 1_000).await.unwrap())
     });
-    assert_eq!((kept.len(), receipts.len()), (1, 400));
+    assert_eq!((kept.len(), receipts.len()), (2, 600));
 }
 
 #[test]
@@ -133,6 +122,36 @@ fn a_connection_that_was_cut_is_made_again() {
         assert_eq!(kept, Some(made.id));
         schema.cut();
     }
+}
+
+#[test]
+fn connections_that_are_cut_in_the_middle_lose_nothing_that_was_accepted() {
+    let schema = Schema::new();
+    let queue = Arc::new(schema.open(None).unwrap());
+    let deliveries: Vec<_> = (1..=300)
+        .map(|head| {
+            let queue = queue.clone();
+            RUNTIME.spawn(async move { queue.accept(&push(head, "guid")).await.ok() })
+        })
+        .collect();
+    for _ in 0..5 {
+        schema.cut();
+    }
+    let (accepted, kept) = RUNTIME.block_on(async {
+        let mut accepted = HashSet::new();
+        for (head, delivery) in (1..).zip(deliveries) {
+            let first = delivery.await.unwrap();
+            let again = accept(&queue, &push(head, "guid")).await;
+            if let Some(Receipt::Stored { jobs, .. }) = first {
+                assert_eq!((again.id, again.admitted), (jobs[0].id, Admitted::Duplicate));
+            }
+            accepted.insert(again.id);
+        }
+        let all = JobFilter { limit: 1_000, ..JobFilter::default() };
+        (accepted, queue.jobs(&all).await.unwrap())
+    });
+    assert_eq!(kept.len(), 300);
+    assert_eq!(kept.into_iter().map(|job| job.id).collect::<HashSet<_>>(), accepted);
 }
 
 #[test]
@@ -261,6 +280,27 @@ fn on_the_runtime<T: Send + 'static>(what: impl Future<Output = T> + Send + 'sta
 
 async fn heard(news: &mut tokio::sync::watch::Receiver<u64>) {
     tokio::time::timeout(Duration::from_secs(20), news.changed()).await.expect("news come").unwrap();
+}
+
+/// Delivers one change many times at once.
+fn deliver(
+    receivers: &[Arc<PostgresQueue>],
+    times: usize,
+    head: u32,
+    guid: impl Fn(usize) -> String,
+) -> Vec<StoredJob> {
+    let deliver = |(i, receiver): (usize, &Arc<PostgresQueue>)| {
+        let (receiver, push) = (receiver.clone(), push(head, &guid(i)));
+        RUNTIME.spawn(async move { accept(&receiver, &push).await })
+    };
+    let deliveries: Vec<_> = receivers.iter().cycle().take(times).enumerate().map(deliver).collect();
+    RUNTIME.block_on(async {
+        let mut jobs = Vec::new();
+        for delivery in deliveries {
+            jobs.push(delivery.await.unwrap());
+        }
+        jobs
+    })
 }
 
 async fn accept(queue: &PostgresQueue, decided: &Decided) -> StoredJob {
