@@ -1,7 +1,8 @@
 //! Whose a job is, and what becomes of it when its worker is lost.
 
 use swifthook_core::{
-    Claimed, Command, Event, HoldReason, JobId, Lease, Progress, Renewal, RunHandle, Stage, StopKind, Worker,
+    Claimed, Command, Event, HoldReason, JobId, JobSpec, Lease, Progress, Renewal, RunHandle, Stage,
+    StopKind, Superseding, Worker,
 };
 
 use super::bench::QueueBench;
@@ -193,6 +194,21 @@ pub(super) async fn a_worker_that_is_late_goes_on_if_nobody_took_its_job(bench: 
     assert_eq!(renew(&scene, &lease).await, Renewal::Renewed);
     assert!(scene.claim(&worker("w")).await.is_none());
     assert_eq!(scene.end(&lease, code(0)).await.state.stage, Stage::Succeeded);
+}
+
+pub(super) async fn a_worker_that_is_late_starts_nothing_beside_another_of_the_group(bench: &dyn QueueBench) {
+    let scene = Scene::new(bench);
+    let keep = |spec: &mut JobSpec| spec.superseded = Superseding::Keep;
+    let first = scene.accept(&Delivered::new(1).with(keep)).await.id;
+    let late = scene.claim_of(&worker("late"), first).await.lease;
+    scene.advance(600);
+    let urgent = |spec: &mut JobSpec| (spec.superseded, spec.priority) = (Superseding::Keep, 9);
+    let second = scene.accept(&Delivered::new(2).with(urgent)).await.id;
+    let other = scene.claim_of(&worker("other"), second).await.lease;
+    let start = Event::Start { at: scene.now() };
+    assert!(is_stale(&scene.queue.apply(&late, start.clone()).await));
+    assert_eq!(scene.apply(&other, start).await.state.stage, Stage::Running);
+    assert_eq!(scene.stage(first).await, Stage::Queued);
 }
 
 pub(super) async fn a_lease_ends_with_what_it_was_for(bench: &dyn QueueBench) {

@@ -71,6 +71,7 @@ macro_rules! queue_behaviours {
             leases::a_renewal_tells_that_a_job_is_lost
             leases::a_renewal_keeps_the_progress
             leases::a_worker_that_is_late_goes_on_if_nobody_took_its_job
+            leases::a_worker_that_is_late_starts_nothing_beside_another_of_the_group
             leases::a_lease_ends_with_what_it_was_for
             leases::a_worker_cannot_do_what_only_the_queue_or_a_person_does
             leases::a_sweep_tells_once_that_a_lease_has_run_out

@@ -18,6 +18,10 @@ impl<S: Store> Rules<'_, S> {
         if matches!(event, Event::Claim { .. } | Event::Takeover { .. } | Event::Command { .. }) {
             return Err(Illegal { stage: state.stage, event: event.words() }.into());
         }
+        // While it had no lease, another job of its group may have been handed out.
+        if matches!(event, Event::Start { .. }) && owner.until <= self.now {
+            return Err(QueueError::StaleLease { job: lease.job });
+        }
         let who = owner.worker.clone();
         Ok(self.happen(entry, event, &who)?.job)
     }
