@@ -196,25 +196,35 @@ pub(crate) fn config(name: &str) -> Option<ConfigDigest> {
     Some(ConfigDigest(digest))
 }
 
-/// Paths, each as its length and kind in one number, and then its bytes.
+/// Paths, each as how many of its first bytes are those of the path before it, length and kind of the rest in one
+/// number, and then the rest. The paths of a push have much in common, and what is not written is not synced either.
 pub(crate) fn paths_blob(paths: &Paths) -> Option<Vec<u8>> {
     let mut blob = Vec::new();
-    for (path, change) in paths.iter() {
-        put_number(&mut blob, path.len() << 1 | usize::from(change == PathChange::Removed));
-        blob.extend_from_slice(path.as_bytes());
+    let mut before: &[u8] = &[];
+    for (path, change) in paths.raw() {
+        let shared = before.iter().zip(path).take_while(|(a, b)| a == b).count();
+        let rest = &path[shared..];
+        put_number(&mut blob, shared);
+        put_number(&mut blob, rest.len() << 1 | usize::from(change == PathChange::Removed));
+        blob.extend_from_slice(rest);
+        before = path;
     }
     (!blob.is_empty()).then_some(blob)
 }
 
 pub(crate) fn paths(mut blob: &[u8]) -> Result<Paths, Corrupt> {
     let corrupt = || Corrupt::new("list of paths");
-    let mut paths = Vec::new();
+    let mut paths: Vec<(String, PathChange)> = Vec::new();
+    let mut path = Vec::new();
     while !blob.is_empty() {
+        let shared = take_number(&mut blob).filter(|&shared| shared <= path.len()).ok_or_else(corrupt)?;
         let number = take_number(&mut blob).ok_or_else(corrupt)?;
-        let (path, rest) = blob.split_at_checked(number >> 1).ok_or_else(corrupt)?;
+        let (rest, after) = blob.split_at_checked(number >> 1).ok_or_else(corrupt)?;
+        path.truncate(shared);
+        path.extend_from_slice(rest);
         let change = if number & 1 == 1 { PathChange::Removed } else { PathChange::Present };
-        paths.push((std::str::from_utf8(path).map_err(|_| corrupt())?, change));
-        blob = rest;
+        paths.push((std::str::from_utf8(&path).map_err(|_| corrupt())?.to_owned(), change));
+        blob = after;
     }
     Ok(paths.into_iter().collect())
 }
@@ -276,6 +286,10 @@ mod tests {
             (&long[..63], PathChange::Present),
             (&long[..64], PathChange::Removed),
             (&long, PathChange::Removed),
+            ("configs/\u{e4}.yaml", PathChange::Present),
+            // Shares half of a character with the one before it.
+            ("configs/\u{e5}.yaml", PathChange::Present),
+            ("configs/\u{e5}.yaml", PathChange::Removed),
         ];
         let written: Paths = list.into_iter().collect();
         assert_eq!(paths(&paths_blob(&written).unwrap()).unwrap(), written);
@@ -284,7 +298,7 @@ mod tests {
 
     #[test]
     fn a_list_of_paths_that_was_damaged_is_refused() {
-        for blob in [&[0x80][..], &[6, b'a'], &[2, 0xff], &[0xff; 12]] {
+        for blob in [&[0x80][..], &[0], &[0, 6, b'a'], &[0, 2, 0xff], &[1, 2, b'a'], &[0xff; 12]] {
             assert!(paths(blob).is_err(), "{blob:?}");
         }
     }

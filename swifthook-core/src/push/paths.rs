@@ -61,9 +61,19 @@ impl Paths {
         self.entries.is_empty()
     }
 
-    /// Every entry in bytes, in order: a path that is only compared need not be proved to be text first.
-    pub(crate) fn raw(&self) -> impl DoubleEndedIterator<Item = (&[u8], Change)> + ExactSizeIterator + '_ {
+    /// Every entry in bytes, in order: a path that is only compared or copied need not be proved to be text first.
+    pub fn raw(&self) -> impl DoubleEndedIterator<Item = (&[u8], Change)> + ExactSizeIterator + '_ {
         self.entries.iter().map(|entry| (self.bytes_of(entry), entry.change))
+    }
+
+    /// The first entries, at most `most`, in a copy that does not hold on to the body that these were read from.
+    #[must_use]
+    pub fn detached(&self, most: usize) -> Self {
+        let mut builder = PathsBuilder::default();
+        for (path, change) in self.raw().take(most) {
+            builder.push_copy(path, change);
+        }
+        builder.build(Bytes::new())
     }
 
     /// The path of the entry at that position.
@@ -111,8 +121,13 @@ impl PathsBuilder {
 
     /// A path of which a copy is kept.
     pub(crate) fn push_decoded(&mut self, path: &str, change: Change) {
+        self.push_copy(path.as_bytes(), change);
+    }
+
+    /// The same for what is known to be text.
+    fn push_copy(&mut self, path: &[u8], change: Change) {
         let start = offset(self.decoded.len());
-        self.decoded.extend_from_slice(path.as_bytes());
+        self.decoded.extend_from_slice(path);
         self.entries.push(Entry { start, end: offset(self.decoded.len()), is_decoded: true, change });
     }
 

@@ -27,12 +27,13 @@ impl Server {
     /// `swifthook serve` in `folder`, whose configuration listens on `address`.
     pub(crate) fn swifthook(folder: &Path, address: SocketAddr) -> Result<Self, Box<dyn Error>> {
         let mut command = Command::new(swifthook()?);
-        command.arg("serve").current_dir(folder).stderr(Stdio::null());
+        command.arg("serve").current_dir(folder);
         Self::start(command, address)
     }
 
     fn start(command: Command, address: SocketAddr) -> Result<Self, Box<dyn Error>> {
-        let child = pinned(command).stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
+        let child =
+            pinned(command).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         let server = Self { child, address };
         wait(Duration::from_secs(20), || TcpStream::connect(address).ok())
             .ok_or("the server does not answer")?;

@@ -1,6 +1,4 @@
-use swifthook_core::{
-    Decided, Delivery, DeliveryId, IntakeError, Job, JobSpec, Paths, RecipeVerdict, Timestamp,
-};
+use swifthook_core::{Decided, Delivery, DeliveryId, IntakeError, Job, JobSpec, RecipeVerdict, Timestamp};
 
 use super::enqueue::Birth;
 
@@ -32,7 +30,7 @@ impl Submission {
             head: push.head.clone(),
             sender: push.sender.clone(),
             verdicts: decided.verdicts.iter().map(without_jobs).collect(),
-            paths: paths.iter().take(Delivery::MAX_PATHS).collect::<Paths>(),
+            paths: paths.detached(Delivery::MAX_PATHS),
             path_count: paths.len() as u64,
             config: decided.config,
             jobs: Vec::new(),

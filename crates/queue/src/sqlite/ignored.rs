@@ -81,7 +81,7 @@ impl Ignored {
 }
 
 fn size(submission: &Submission) -> usize {
-    let paths: usize = submission.delivery.paths.iter().map(|(path, _)| path.len() + 16).sum();
+    let paths: usize = submission.delivery.paths.raw().map(|(path, _)| path.len() + 16).sum();
     1_024 + paths
 }
 
