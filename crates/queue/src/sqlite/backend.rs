@@ -134,6 +134,7 @@ impl Intake for SqliteQueue {
             let delivery = submission.delivery.id;
             let is_taken = match self.ignored.push(submission) {
                 Pushed::First => self.messages.send(Message::Ignored).is_ok(),
+                Pushed::Crowding => self.messages.send(Message::Crowding).is_ok(),
                 Pushed::Later => true,
                 Pushed::Refused => false,
             };

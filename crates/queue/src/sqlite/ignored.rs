@@ -23,6 +23,8 @@ struct Waiting {
 pub(super) enum Pushed {
     /// It is the first to wait, so the writer has to be told.
     First,
+    /// With it half of the room is taken: the writer is not to wait for more.
+    Crowding,
     /// It waits with others, or is lost with them, which is told.
     Later,
     /// Nobody will write it any more.
@@ -41,9 +43,14 @@ impl Ignored {
             self.lose(1, "there is no room for more before they are written");
             return Pushed::Later;
         }
+        let had_half = waiting.bytes >= ROOM / 2;
         waiting.bytes += bytes;
         waiting.submissions.push(submission);
-        if waiting.submissions.len() == 1 { Pushed::First } else { Pushed::Later }
+        match waiting.submissions.len() {
+            1 => Pushed::First,
+            _ if waiting.bytes >= ROOM / 2 && !had_half => Pushed::Crowding,
+            _ => Pushed::Later,
+        }
     }
 
     /// Takes the oldest out; answers whether these are all.

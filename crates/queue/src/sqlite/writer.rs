@@ -22,6 +22,8 @@ pub(super) enum Message {
     Do(Box<dyn Work>),
     /// That pushes for which nothing is to run have begun to wait.
     Ignored,
+    /// That so many of them wait that they are to be written now.
+    Crowding,
     /// To write what is left and end.
     End,
 }
@@ -66,6 +68,7 @@ impl Writer {
                 match next {
                     Ok(Message::Do(work)) => batch.push(work),
                     Ok(Message::Ignored) => flush_at = Some(Instant::now() + FLUSH_AFTER),
+                    Ok(Message::Crowding) => flush_at = Some(Instant::now()),
                     Ok(Message::End) | Err(RecvTimeoutError::Disconnected) => is_ending = true,
                     Err(RecvTimeoutError::Timeout) => {}
                 }
@@ -210,6 +213,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::sqlite::ignored::Pushed;
     use crate::sqlite::work::Question;
 
     #[test]
@@ -253,6 +257,22 @@ mod tests {
         let ignored = [submission(&writer, 1), submission(&writer, 2)];
         writer.write(Vec::new(), &ignored);
         assert_eq!(writer.ignored.lost(), 2);
+    }
+
+    #[test]
+    fn the_writer_is_told_once_that_half_of_the_room_is_taken_and_again_after_it_made_room() {
+        let directory = tempfile::tempdir().unwrap();
+        let writer = Writer::open(&directory.path().join("swifthook.db"), Options::default()).unwrap();
+        let one = submission(&writer, 1);
+        let told =
+            |count| (0..count).filter(|_| writer.ignored.push(one.clone()) == Pushed::Crowding).count();
+        assert_eq!(writer.ignored.push(one.clone()), Pushed::First);
+        // Each takes a kibibyte, and there is room for 32 MiB.
+        assert_eq!(told(16_382), 0);
+        assert_eq!(told(10_000), 1);
+        writer.ignored.take(20_000);
+        assert_eq!(told(20_000), 1);
+        assert_eq!(writer.ignored.lost(), 0);
     }
 
     fn nobody_thought_of_this() -> QueueError {
