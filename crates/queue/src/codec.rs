@@ -202,7 +202,7 @@ pub(crate) fn paths_blob(paths: &Paths) -> Option<Vec<u8>> {
     let mut blob = Vec::new();
     let mut before: &[u8] = &[];
     for (path, change) in paths.raw() {
-        let shared = before.iter().zip(path).take_while(|(a, b)| a == b).count();
+        let shared = shared_start(before, path);
         let rest = &path[shared..];
         put_number(&mut blob, shared);
         put_number(&mut blob, rest.len() << 1 | usize::from(change == PathChange::Removed));
@@ -210,6 +210,13 @@ pub(crate) fn paths_blob(paths: &Paths) -> Option<Vec<u8>> {
         before = path;
     }
     (!blob.is_empty()).then_some(blob)
+}
+
+/// How many bytes two texts begin with alike. Eight at a time first: lists of paths are long, and much alike.
+fn shared_start(one: &[u8], other: &[u8]) -> usize {
+    let words = one.chunks_exact(8).zip(other.chunks_exact(8));
+    let alike = 8 * words.take_while(|(a, b)| a == b).count();
+    alike + one[alike..].iter().zip(&other[alike..]).take_while(|(a, b)| a == b).count()
 }
 
 pub(crate) fn paths(mut blob: &[u8]) -> Result<Paths, Corrupt> {
