@@ -42,10 +42,14 @@ fn the_demo_trains_the_pushed_commit_and_what_it_prints_works() {
 }
 
 #[test]
-fn without_git_the_demo_says_so() {
-    let output = Command::new(cargo_bin("swifthook")).arg("demo").env("PATH", "/nowhere").output().unwrap();
+fn without_git_the_demo_says_so_and_leaves_nothing_behind() {
+    let temporary = tempfile::tempdir().unwrap();
+    let mut demo = Command::new(cargo_bin("swifthook"));
+    demo.arg("demo").env("PATH", "/nowhere").env("TMPDIR", temporary.path());
+    let output = demo.output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{}", whole(&output));
     assert!(String::from_utf8_lossy(&output.stderr).contains("git cannot be run"), "{}", whole(&output));
+    assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0, "nothing is left behind");
 }
 
 /// The folder of a demo, which goes away with the test.

@@ -1,5 +1,5 @@
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -18,35 +18,29 @@ pub(super) struct Setting {
 }
 
 impl Setting {
-    /// Makes the folder. It is kept: whoever has watched may go on with it.
+    /// Makes the folder. A whole one is kept: whoever has watched may go on with it.
     pub(super) fn create() -> Result<Self, DemoError> {
         let temporary = std::env::temp_dir();
-        let folder = tempfile::Builder::new()
-            .prefix("swifthook-demo-")
-            .tempdir()
-            .and_then(|folder| folder.keep().canonicalize())
-            .map_err(|e| DemoError::folder(&temporary, e))?;
-        Self::furnish(&folder).map_err(|e| DemoError::folder(&folder, e))?
-    }
-
-    fn furnish(folder: &Path) -> io::Result<Result<Self, DemoError>> {
-        let secret = random()?;
-        let mut options = fs::OpenOptions::new();
-        let mut file = options.write(true).create_new(true).mode(0o600).open(folder.join("secret"))?;
-        io::Write::write_all(&mut file, secret.as_bytes())?;
-        let upstream = match Upstream::create(folder, &[("README.md", README), (CONFIG, &config(0.02))]) {
-            Ok(upstream) => upstream,
-            Err(error) => return Ok(Err(error)),
-        };
+        let failed = |error| DemoError::folder(&temporary, error);
+        let made = tempfile::Builder::new().prefix("swifthook-demo-").tempdir().map_err(failed)?;
+        let folder = made.path().canonicalize().map_err(failed)?;
         let setting = Self {
-            folder: folder.to_owned(),
+            upstream: Upstream::create(&folder, &[("README.md", README), (CONFIG, &config(0.02))])?,
             config: folder.join("swifthook.toml"),
             state_dir: folder.join("state"),
-            secret,
-            upstream,
+            secret: random().map_err(failed)?,
+            folder,
         };
-        fs::write(&setting.config, setting.server_config(&std::env::current_exe()?)?)?;
-        Ok(Ok(setting))
+        setting.write().map_err(|error| DemoError::folder(&setting.folder, error))?;
+        let _ = made.keep();
+        Ok(setting)
+    }
+
+    fn write(&self) -> io::Result<()> {
+        let mut private = fs::OpenOptions::new();
+        private.write(true).create_new(true).mode(0o600);
+        private.open(self.folder.join("secret"))?.write_all(self.secret.as_bytes())?;
+        fs::write(&self.config, self.server_config(&std::env::current_exe()?)?)
     }
 
     /// A configuration to go on with. Its ports are free at this moment, and written down so that a server that is
