@@ -68,8 +68,9 @@ pass_env = ["MARKS"]
 TOML
 }
 
+# start [WRAPPER…]: the server, perhaps under another program, and ready.
 start() {
-    "$SWIFTHOOK" serve --config "$work/swifthook.toml" >>"$work/server.log" 2>&1 &
+    "$@" "$SWIFTHOOK" serve --config "$work/swifthook.toml" >>"$work/server.log" 2>&1 &
     server=$!
     until_true 20 curl -fsS "http://127.0.0.1:$port/readyz"
 }
