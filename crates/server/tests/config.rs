@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
-use swifthook::config::{Config, Mistakes};
+use swifthook::config::{Config, Mistakes, StoreUrl};
 
 fn parse(text: &str) -> Result<Config, Mistakes> {
     let variable = |name: &str| match name {
         "GITHUB_WEBHOOK_SECRET" => Some("correct horse battery staple 2026".to_owned()),
         "SHORT" => Some("short".to_owned()),
+        "DATABASE" => Some("postgres://swifthook:hunter2@db/swifthook".to_owned()),
+        "STRANGE_DATABASE" => Some("postgres://swifthook:hunter2@db/swifthook?hunter2=hunter2".to_owned()),
         "HF_TOKEN" => Some("hf_abc".to_owned()),
         _ => None,
     };
@@ -53,7 +55,7 @@ fn a_small_configuration_has_every_default() {
     let config = parse(GOOD).unwrap();
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(config.server.admin_listen.to_string(), "127.0.0.1:8081");
-    assert_eq!(config.store.database, Path::new("/srv/swifthook.db"));
+    assert_eq!(config.store.url, StoreUrl::Sqlite("/srv/swifthook.db".into()));
     assert_eq!(config.store.state_dir, Path::new("/srv/swifthook-state"));
     assert_eq!((config.worker.slots, config.hooks[0].hook.max_body), (1, 25 << 20));
     assert_eq!(config.hooks[0].repositories, ["acme/models"]);
@@ -121,8 +123,6 @@ environment = { image = "x@sha256:0" }
 run = { command = ["x"] }
 [intake]
 amqp = "amqp://127.0.0.1:5672"
-[store]
-url = "postgres://user:hidden@db/swifthook"
 [[launcher]]
 name = "a100"
 kind = "slurm"
@@ -137,6 +137,35 @@ url = "env:X"
 "#,
     ));
     insta::assert_snapshot!(text);
+}
+
+#[cfg(feature = "postgres")]
+#[test]
+fn a_database_is_named_by_a_url_and_its_password_stands_elsewhere() {
+    let of = |url: &str| parse(&with(&format!("[store]\nurl = \"{url}\"")));
+    for url in ["postgres://swifthook@db:5433/swifthook", "postgresql://db/x?sslmode=disable", "env:DATABASE"]
+    {
+        let StoreUrl::Postgres(read) = of(url).unwrap().store.url else { panic!("{url}") };
+        assert!(read.exposed().starts_with("postgres"));
+        assert!(!format!("{read:?}").contains("hunter2"), "{read:?}");
+    }
+    let wrong = [
+        "postgres://swifthook:hunter2@db/swifthook",
+        "postgres://db/swifthook?password=hunter2",
+        "postgres://db:many/swifthook",
+        "postgres://db/swifthook?sslmod=require",
+        "env:STRANGE_DATABASE",
+        "env:MISSING",
+        "mysql://root:hunter2@db/swifthook",
+    ];
+    let told: Vec<_> = wrong.iter().map(|url| format!("{url}\n{}\n", of(url).unwrap_err())).collect();
+    insta::assert_snapshot!(told.join("\n"));
+}
+
+#[cfg(not(feature = "postgres"))]
+#[test]
+fn a_build_without_postgresql_says_how_to_have_one() {
+    insta::assert_snapshot!(mistakes(&with("[store]\nurl = \"postgres://user:hunter2@db/swifthook\"")));
 }
 
 #[test]

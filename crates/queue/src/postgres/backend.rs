@@ -14,8 +14,9 @@ use tokio::task::AbortHandle;
 use uuid::Uuid;
 
 use super::config::{OpenError, Options};
-use super::pool::{self, Pool, Session};
+use super::pool::{Pool, Session};
 use super::rows::RowError;
+use super::target::Target;
 use super::transact::{Core, Needs};
 use super::transaction::Transaction;
 use super::{listener, reader, schema};
@@ -40,18 +41,18 @@ impl PostgresQueue {
     /// When the URL is none of PostgreSQL, the server does not answer or refuses, or the database is a newer version's
     /// or something else's.
     pub async fn open(url: &str, options: Options) -> Result<Self, OpenError> {
-        let config = pool::config(url).map_err(OpenError::Url)?;
-        let mut client = pool::connect(&config).await?;
+        let target = Target::parse(url)?;
+        let mut client = target.connect().await?;
         schema::migrate(&mut client).await?;
         let schema: String = client.query_one("SELECT current_schema()::text", &[]).await?.try_get(0)?;
         let ids = "SELECT greatest((SELECT id FROM jobs ORDER BY id DESC LIMIT 1), \
                    (SELECT id FROM deliveries ORDER BY id DESC LIMIT 1))";
         let last: Option<Uuid> = client.query_one(ids, &[]).await?.try_get(0)?;
         let news = watch::Sender::default();
-        let listener = tokio::spawn(listener::listen(config.clone(), schema, news.clone()));
+        let listener = tokio::spawn(listener::listen(target.clone(), schema, news.clone()));
         Ok(Self {
             core: Arc::new(Core {
-                pool: Pool::new(config, options.connections),
+                pool: Pool::new(target, options.connections),
                 runtime: Handle::current(),
                 clock: options.clock,
                 ids: Ids::after(last.map_or(0, |id| split(id.into_bytes()).0)),

@@ -1,3 +1,4 @@
+use super::target::InvalidUrl;
 use crate::clock::Clock;
 
 /// How a store on PostgreSQL is opened.
@@ -22,7 +23,7 @@ impl Default for Options {
 pub enum OpenError {
     /// The URL is none of PostgreSQL.
     #[error("the URL of the store is not one of PostgreSQL")]
-    Url(#[source] tokio_postgres::Error),
+    Url(#[from] InvalidUrl),
     /// A newer version of this software has made the schema.
     #[error("the database has schema {found}, and this version knows {known} and older ones")]
     Newer {

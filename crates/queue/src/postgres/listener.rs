@@ -4,14 +4,16 @@ use std::future::poll_fn;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio_postgres::{AsyncMessage, Config, Error, NoTls};
+use tokio_postgres::{AsyncMessage, Error};
+
+use super::target::Target;
 
 /// Passes on what is heard, for ever. A connection that is lost is made again, and whatever was not heard meanwhile is
 /// made up for by one hint.
-pub(super) async fn listen(config: Config, schema: String, news: watch::Sender<u64>) {
+pub(super) async fn listen(target: Target, schema: String, news: watch::Sender<u64>) {
     let mut pause = SHORTEST;
     loop {
-        match hear(&config, &schema, &news, &mut pause).await {
+        match hear(&target, &schema, &news, &mut pause).await {
             Ok(()) => tracing::warn!("the connection that listens to PostgreSQL was closed"),
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "cannot listen to PostgreSQL");
@@ -23,12 +25,12 @@ pub(super) async fn listen(config: Config, schema: String, news: watch::Sender<u
 }
 
 async fn hear(
-    config: &Config,
+    target: &Target,
     schema: &str,
     news: &watch::Sender<u64>,
     pause: &mut Duration,
 ) -> Result<(), Error> {
-    let (client, mut connection) = config.connect(NoTls).await?;
+    let (client, mut connection) = target.dial().await?;
     let mut listening = std::pin::pin!(client.batch_execute("LISTEN swifthook"));
     let mut is_listening = false;
     loop {

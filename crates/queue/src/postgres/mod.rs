@@ -16,8 +16,10 @@ mod pool;
 mod reader;
 mod rows;
 mod schema;
+mod target;
 mod transact;
 mod transaction;
 
 pub use backend::PostgresQueue;
 pub use config::{OpenError, Options};
+pub use target::{InvalidUrl, Target};

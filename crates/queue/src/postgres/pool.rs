@@ -1,14 +1,15 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Config, Error, NoTls, Row, Statement};
+use tokio_postgres::{Client, Error, Row, Statement};
+
+use super::target::Target;
 
 /// Connections, each used by one at a time.
 pub(super) struct Pool {
-    config: Config,
+    target: Target,
     idle: Mutex<Vec<Session>>,
     room: Arc<Semaphore>,
 }
@@ -22,8 +23,8 @@ pub(super) struct Session {
 pub(super) type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 
 impl Pool {
-    pub(super) fn new(config: Config, connections: usize) -> Self {
-        Self { config, idle: Mutex::default(), room: Arc::new(Semaphore::new(connections.max(1))) }
+    pub(super) fn new(target: Target, connections: usize) -> Self {
+        Self { target, idle: Mutex::default(), room: Arc::new(Semaphore::new(connections.max(1))) }
     }
 
     /// Waits until there may be one connection more.
@@ -38,7 +39,7 @@ impl Pool {
                 return Ok(session);
             }
         }
-        Ok(Session { client: connect(&self.config).await?, statements: HashMap::new() })
+        Ok(Session { client: self.target.connect().await?, statements: HashMap::new() })
     }
 
     pub(super) fn give_back(&self, session: Session) {
@@ -68,28 +69,3 @@ impl Session {
         self.client.batch_execute(sql).await
     }
 }
-
-/// Connects; a task of the runtime drives the connection until it is closed.
-pub(super) async fn connect(config: &Config) -> Result<Client, Error> {
-    let (client, connection) = config.connect(NoTls).await?;
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "lost a connection to PostgreSQL");
-        }
-    });
-    Ok(client)
-}
-
-/// Reads a URL, with bounds on how long a server that is silent is waited for.
-pub(super) fn config(url: &str) -> Result<Config, Error> {
-    let mut config: Config = url.parse()?;
-    if config.get_connect_timeout().is_none() {
-        config.connect_timeout(SILENCE);
-    }
-    if config.get_tcp_user_timeout().is_none() {
-        config.tcp_user_timeout(SILENCE);
-    }
-    Ok(config)
-}
-
-const SILENCE: Duration = Duration::from_secs(5);

@@ -43,7 +43,7 @@ impl Reach {
         if let (Some(url), Some(token)) = (&arguments.server, &token) {
             return Ok(Self::server(url.to_string(), token.clone()));
         }
-        let contact = Contact::load(&common.config)?;
+        let contact = Contact::load(&common.config, &variable)?;
         let url = match &arguments.server {
             Some(url) => url.to_string(),
             None => url_of(&contact.server).ok_or(Error::NoPort)?,

@@ -25,19 +25,19 @@ pub struct Contact {
 
 impl Contact {
     /// Reads `[server]` and `[store]` of a configuration file. Nothing else is looked at: whoever looks at jobs need
-    /// not have the secrets of the hooks.
+    /// not have the secrets of the hooks. `variable` looks up a variable of the environment.
     ///
     /// # Errors
     ///
     /// What is wrong with these two.
-    pub fn load(file: &Path) -> Result<Self, Mistakes> {
+    pub fn load(file: &Path, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, Mistakes> {
         let (text, folder) = read(file)?;
         let report = Report::new(&text);
         let (document, errors) = DeTable::parse_recoverable(&text);
         syntax(&report, &text, &errors);
         let fields = Fields::new(&report, "the configuration", document.get_ref(), 0);
         let server = sections::server(fields.table("server"), &folder);
-        let store = sections::store(fields.table("store"), &folder);
+        let store = sections::store(fields.table("store"), &folder, variable);
         if report.is_clean() {
             return Ok(Self { server, store });
         }
@@ -128,7 +128,7 @@ fn whole(
     run_secrets: &HashSet<String>,
 ) -> Config {
     let server = sections::server(fields.table("server"), folder);
-    let store = sections::store(fields.table("store"), folder);
+    let store = sections::store(fields.table("store"), folder, variable);
     let worker = sections::worker(fields.table("worker"));
     let launchers = sections::launchers(fields.tables("launcher"));
     let (repositories, names) = sections::repositories(fields.tables("repository"), folder, variable);
@@ -142,7 +142,7 @@ fn whole(
         worker: &worker,
         hooks: hooks.as_deref(),
         run_secrets,
-        own_secrets: &own_secrets(&server, &repositories, hooks.as_deref().unwrap_or_default()),
+        own_secrets: &own_secrets(&server, &store, &repositories, hooks.as_deref().unwrap_or_default()),
     };
     let recipes = recipes(fields.tables("recipe"), &known);
     for (key, example) in REQUIRED {
@@ -170,8 +170,9 @@ fn whole(
 }
 
 /// Where secrets stand that no run may see.
-fn own_secrets(server: &Server, repositories: &[Repository], hooks: &[Hook]) -> Vec<Outside> {
+fn own_secrets(server: &Server, store: &Store, repositories: &[Repository], hooks: &[Hook]) -> Vec<Outside> {
     let places = hooks.iter().flat_map(|hook| &hook.secrets).chain(&server.admin_token);
+    let places = places.chain(store.url.place());
     let places = places.chain(repositories.iter().filter_map(|repository| repository.token.as_ref()));
     places.cloned().chain([Outside::Variable("SWIFTHOOK_ADMIN_TOKEN".to_owned())]).collect()
 }

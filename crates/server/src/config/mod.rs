@@ -14,6 +14,7 @@ mod recipe;
 mod run;
 mod secret;
 mod sections;
+mod store_url;
 mod trigger;
 mod units;
 
@@ -23,3 +24,4 @@ pub use model::{
     Config, Hook, Queueing, Recipe, Refs, Repository, Run, Server, Store, Trigger, Value, Worker,
 };
 pub use secret::{Missing, Outside};
+pub use store_url::{PostgresUrl, StoreUrl};

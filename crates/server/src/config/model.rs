@@ -10,6 +10,7 @@ use swifthook_core::{ConfigDigest, Debounce, RepoName, Retry, Superseding, Templ
 use swifthook_launch::Remote;
 
 use super::secret::Outside;
+use super::store_url::StoreUrl;
 
 /// A configuration in which nothing is wrong.
 #[derive(Clone, Debug)]
@@ -54,8 +55,8 @@ pub struct Server {
 /// `[store]`.
 #[derive(Clone, Debug)]
 pub struct Store {
-    /// The SQLite file.
-    pub database: PathBuf,
+    /// Where jobs are kept.
+    pub url: StoreUrl,
     /// Runs, logs, git mirrors.
     pub state_dir: PathBuf,
 }

@@ -10,6 +10,7 @@ use swifthook_launch::{Credentials, Remote};
 use super::model::{Repository, Server, Store, Worker};
 use super::reader::{Fields, Node, Unique, Wrong, closest, listed};
 use super::secret::{self, Outside};
+use super::store_url::StoreUrl;
 use super::units;
 
 pub(super) fn server(fields: Option<Fields<'_>>, folder: &Path) -> Server {
@@ -39,21 +40,16 @@ pub(super) fn server(fields: Option<Fields<'_>>, folder: &Path) -> Server {
     server
 }
 
-pub(super) fn store(fields: Option<Fields<'_>>, folder: &Path) -> Store {
-    let database = folder.join("swifthook.db");
+pub(super) fn store(
+    fields: Option<Fields<'_>>,
+    folder: &Path,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Store {
+    let url = StoreUrl::Sqlite(folder.join("swifthook.db"));
     let state_dir = folder.join("swifthook-state");
-    let Some(fields) = fields else { return Store { database, state_dir } };
+    let Some(fields) = fields else { return Store { url, state_dir } };
     let store = Store {
-        database: fields.or("url", database, |node| {
-            node.read(|text| match text.split_once(':') {
-                Some(("sqlite", path)) if !path.is_empty() => {
-                    Ok(folder.join(path.strip_prefix("//").unwrap_or(path)))
-                }
-                Some(("postgres" | "postgresql", _)) => Err(Wrong::not_yet("a PostgreSQL store")),
-                // Not quoted: other schemes may carry a password.
-                _ => Err(Wrong::new("not a store").instead("for example `sqlite:swifthook.db`")),
-            })
-        }),
+        url: fields.or("url", url, |node| node.read(|text| StoreUrl::read(text, folder, variable))),
         state_dir: fields.or("state_dir", state_dir, |node| node.text().map(|text| folder.join(text))),
     };
     fields.finish();

@@ -10,16 +10,13 @@ use std::sync::{Arc, RwLock};
 use async_trait::async_trait;
 use swifthook_core::{ChangeSet, CommitSha, RefName, RepoName, TrainingLauncher, Workspace, WorkspaceError};
 use swifthook_launch::{GitWorkspace, LocalLauncher};
-use swifthook_queue::SqliteQueue;
-use tokio::sync::watch;
 
 use super::error::StartError;
-use crate::config::{Config, Store};
+use super::store::{self, Store};
+use crate::config::Config;
 
 pub(super) struct Backends {
-    pub(super) store: Arc<SqliteQueue>,
-    /// Changes whenever there is something for a runner to look at.
-    pub(super) news: watch::Receiver<u64>,
+    pub(super) store: Arc<dyn Store>,
     pub(super) launchers: HashMap<Arc<str>, Arc<dyn TrainingLauncher>>,
     pub(super) workspace: Arc<Trees>,
     /// This machine, by the name that launchers write into their handles.
@@ -27,7 +24,7 @@ pub(super) struct Backends {
 }
 
 impl Backends {
-    pub(super) fn open(config: &Config) -> Result<Self, StartError> {
+    pub(super) async fn open(config: &Config) -> Result<Self, StartError> {
         let directory = &config.store.state_dir;
         let state_dir = |source| StartError::StateDir { directory: directory.clone(), source };
         // Logs of runs and the admin token are in it.
@@ -35,10 +32,8 @@ impl Backends {
         let host = host().map_err(state_dir)?;
         let local = LocalLauncher::new(directory.join("runs")).map_err(state_dir)?.host(&host);
         let local: Arc<dyn TrainingLauncher> = Arc::new(local);
-        let store = Arc::new(open(&config.store)?);
         Ok(Self {
-            news: store.watch(),
-            store,
+            store: store::open(&config.store.url).await?,
             launchers: config.launchers.iter().map(|name| (name.clone(), local.clone())).collect(),
             workspace: Arc::new(Trees::of(config).map_err(state_dir)?),
             host,
@@ -100,18 +95,4 @@ fn workspace(config: &Config) -> io::Result<GitWorkspace> {
 /// The name of this machine.
 fn host() -> io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/hostname")?.trim().to_owned())
-}
-
-fn open(store: &Store) -> Result<SqliteQueue, StartError> {
-    let file = &store.database;
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-    folder
-        .map_or(Ok(()), fs::create_dir_all)
-        .map_err(|source| StartError::Folder { folder: folder.unwrap_or(file).to_owned(), source })?;
-    Ok(SqliteQueue::open(file, swifthook_queue::Options::default())?)
-}
-
-/// The store of a server that does not run.
-pub(super) fn existing_store(store: &Store) -> Result<SqliteQueue, StartError> {
-    if store.database.exists() { open(store) } else { Err(StartError::NoStore(store.database.clone())) }
 }

@@ -24,6 +24,10 @@ pub enum StartError {
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// The store on PostgreSQL cannot be opened.
+    #[cfg(feature = "postgres")]
+    #[error(transparent)]
+    Postgres(#[from] swifthook_queue::postgres::OpenError),
     /// There is no store yet.
     #[error("there is no store `{}` yet", .0.display())]
     NoStore(PathBuf),

@@ -14,6 +14,7 @@ mod reload;
 mod server;
 mod shelf;
 mod snapshot;
+mod store;
 mod systemd;
 mod token;
 

@@ -59,7 +59,7 @@ fn needs_restart(old: &Config, new: &Config) -> bool {
     let of = |config: &Config| {
         (
             (config.server.listen, config.server.admin_listen, config.server.admin_token.clone()),
-            (config.store.database.clone(), config.store.state_dir.clone()),
+            (config.store.url.clone(), config.store.state_dir.clone()),
             (config.worker.slots, config.worker.labels.clone()),
         )
     };

@@ -8,7 +8,6 @@ use axum::routing::get;
 use axum::{Router, middleware};
 use http::header;
 use swifthook_core::{Current, Job};
-use swifthook_queue::SqliteQueue;
 use swifthook_runner::{Moment, Options, Runner};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -23,8 +22,9 @@ use super::health::Health;
 use super::listener::{self, Bounds};
 use super::metrics::Metrics;
 use super::reload::Handle;
+use super::store::Store;
 use super::{environment, snapshot, token};
-use crate::api::{Api, Backend, Changes};
+use crate::api::{Api, Changes};
 use crate::config::Config;
 
 /// A server that has everything it needs, and waits to be [run](Server::run).
@@ -34,8 +34,7 @@ pub struct Server {
     hooks: (TcpListener, Router),
     admin: (TcpListener, Router),
     runner: Runner,
-    store: Arc<SqliteQueue>,
-    news: watch::Receiver<u64>,
+    store: Arc<dyn Store>,
     shutdown: CancellationToken,
     handle: Handle,
     addresses: Addresses,
@@ -58,7 +57,7 @@ impl Server {
     /// When the store is another process's, a port is taken, or something cannot be read or made.
     pub async fn open(config: Config) -> Result<Self, StartError> {
         let (receiver, recipes) = snapshot::of(&config)?;
-        let backends = Backends::open(&config)?;
+        let backends = Backends::open(&config).await?;
         let token = token::of(&config)?;
         let hooks = bind(config.server.listen).await?;
         let admin = bind(config.server.admin_listen).await?;
@@ -93,7 +92,6 @@ impl Server {
             hooks: (hooks.0, hook_routes),
             admin: (admin.0, admin_routes),
             store: backends.store,
-            news: backends.news,
             runner,
             shutdown,
             handle,
@@ -120,7 +118,7 @@ impl Server {
         let bounds = Bounds::default();
         let hooks = listener::serve(self.hooks.0, self.hooks.1, bounds, stopped());
         let admin = listener::serve(self.admin.0, self.admin.1, bounds, stopped());
-        let wake = wake(self.runner.handle(), self.news);
+        let wake = wake(self.runner.handle(), self.store.watch());
         let runner = async {
             tokio::select! {
                 () = self.runner.run(stopped()) => {}
@@ -134,8 +132,7 @@ impl Server {
         };
         tokio::join!(hooks, admin, runner, asked);
         // What is not written yet is written now, and the next server may have the store.
-        let closing = tokio::task::spawn_blocking(move || self.store.close()).await;
-        closing.expect("closing a store does not panic");
+        self.store.close().await;
     }
 }
 
@@ -176,11 +173,11 @@ fn observer(metrics: Arc<Metrics>, changes: Changes) -> impl Fn(&Job, &Moment) +
     }
 }
 
-fn exposition(metrics: Arc<Metrics>, store: Arc<dyn Backend>) -> Router {
-    let show = get(async |State((metrics, store)): State<(Arc<Metrics>, Arc<dyn Backend>)>| {
+fn exposition(metrics: Arc<Metrics>, store: Arc<dyn Store>) -> Router {
+    let show = get(async |State((metrics, store)): State<(Arc<Metrics>, Arc<dyn Store>)>| {
         let jobs = store.open_jobs().await.unwrap_or_default();
-        ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], metrics.text(&jobs))
-            .into_response()
+        let text = metrics.text(&jobs, store.unrecorded());
+        ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
     });
     Router::new().route("/metrics", show).with_state((metrics, store))
 }

@@ -1,13 +1,11 @@
-use std::sync::Arc;
-
 use axum::Router;
 use axum::body::Body;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
 
-use super::backends;
 use super::error::StartError;
+use super::store;
 use super::token::Token;
 use crate::api::Api;
 use crate::config::Store;
@@ -20,17 +18,17 @@ pub struct Shelf {
 }
 
 impl Shelf {
-    /// Opens the store. Nothing else can, until this is dropped.
+    /// Opens the store. One on SQLite is nobody else's until this is dropped.
     ///
     /// # Errors
     ///
-    /// When there is none, or it is another process's.
+    /// When there is none, it does not answer, or it is another process's.
     pub fn open(store: &Store) -> Result<Self, StartError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(StartError::Runtime)?;
-        let opened = runtime.block_on(async { backends::existing_store(store) })?;
+        let opened = runtime.block_on(store::existing(&store.url))?;
         let token = Token::fresh().map_err(StartError::Runtime)?;
-        let router = Api::new(Arc::new(opened), token.clone(), store.state_dir.clone()).router(Router::new());
+        let router = Api::new(opened, token.clone(), store.state_dir.clone()).router(Router::new());
         Ok(Self { runtime, router, token })
     }
 

@@ -1,0 +1,86 @@
+//! The stores that a server can work on. Nothing else in it names one.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+#[cfg(feature = "postgres")]
+use swifthook_queue::postgres::{self, PostgresQueue};
+use swifthook_queue::{Options, SqliteQueue};
+use tokio::sync::watch;
+
+use super::error::StartError;
+use crate::api::Backend;
+use crate::config::StoreUrl;
+
+/// What a server needs of its store, beside what everybody does.
+#[async_trait]
+pub(super) trait Store: Backend {
+    /// Changes whenever there is something for a runner to look at.
+    fn watch(&self) -> watch::Receiver<u64>;
+
+    /// How many pushes that train nothing went unrecorded since it was opened.
+    fn unrecorded(&self) -> u64;
+
+    /// Writes what is left. What is to be written afterwards is refused.
+    async fn close(self: Arc<Self>);
+}
+
+/// Opens a store, and makes it if there is none.
+pub(super) async fn open(url: &StoreUrl) -> Result<Arc<dyn Store>, StartError> {
+    match url {
+        StoreUrl::Sqlite(file) => Ok(Arc::new(sqlite(file)?)),
+        #[cfg(feature = "postgres")]
+        StoreUrl::Postgres(url) => {
+            Ok(Arc::new(PostgresQueue::open(url.exposed(), postgres::Options::default()).await?))
+        }
+    }
+}
+
+/// The store of a server that does not run.
+pub(super) async fn existing(url: &StoreUrl) -> Result<Arc<dyn Store>, StartError> {
+    match url {
+        StoreUrl::Sqlite(file) if !file.exists() => Err(StartError::NoStore(file.clone())),
+        url => open(url).await,
+    }
+}
+
+fn sqlite(file: &Path) -> Result<SqliteQueue, StartError> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder
+        .map_or(Ok(()), fs::create_dir_all)
+        .map_err(|source| StartError::Folder { folder: folder.unwrap_or(file).to_owned(), source })?;
+    Ok(SqliteQueue::open(file, Options::default())?)
+}
+
+#[async_trait]
+impl Store for SqliteQueue {
+    fn watch(&self) -> watch::Receiver<u64> {
+        self.watch()
+    }
+
+    fn unrecorded(&self) -> u64 {
+        self.unrecorded()
+    }
+
+    async fn close(self: Arc<Self>) {
+        let closing = tokio::task::spawn_blocking(move || Self::close(&self)).await;
+        closing.expect("closing a store does not panic");
+    }
+}
+
+#[cfg(feature = "postgres")]
+#[async_trait]
+impl Store for PostgresQueue {
+    fn watch(&self) -> watch::Receiver<u64> {
+        self.watch()
+    }
+
+    /// Each is written before it is answered.
+    fn unrecorded(&self) -> u64 {
+        0
+    }
+
+    async fn close(self: Arc<Self>) {}
+}
