@@ -22,7 +22,8 @@ use crate::time::Timestamp;
 #[async_trait]
 pub trait JobQueue: Intake {
     /// The next job for `worker`, under a lease of its own: an orphaned run first, then work whose time has come,
-    /// by priority and age, of a group in which nothing is active or claimed.
+    /// in the order of [`Job::turn`] (priority, and the age that makes up for it), of a group in which nothing is
+    /// active or claimed.
     ///
     /// Answers [`Claimed`] for jobs with a run to adopt (their lease ran out, or their worker released them), for
     /// queued ones (the runner asks its [`Admission`](crate::Admission) and applies `Start`, `NotBefore`, `Hold`

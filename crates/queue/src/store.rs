@@ -40,7 +40,7 @@ pub(crate) trait Store {
 
     /// The oldest active job without a living lease that a worker on `host` can answer for.
     fn orphan(&mut self, now: Timestamp, host: &str) -> Result<Option<Entry>, QueueError>;
-    /// The first queued job, by priority and age, whose time has come, that needs no other label than `labels`,
+    /// The first queued job, by its turn, whose time has come, that needs no other label than `labels`,
     /// and in whose group nothing is active or claimed.
     fn due(&mut self, now: Timestamp, labels: &[Arc<str>]) -> Result<Option<Entry>, QueueError>;
     /// The oldest job that waits for a diff, nobody's and due.

@@ -50,9 +50,30 @@ fn a_store_that_a_newer_version_wrote_is_refused_and_left_alone() {
     drop(place.open().unwrap());
     place.sql("PRAGMA user_version = 7000");
     let refused = place.open().map(drop).unwrap_err();
-    assert!(matches!(refused, OpenError::Newer { found: 7000, known: 1, .. }), "{refused:?}");
-    place.sql("PRAGMA user_version = 1");
+    assert!(matches!(refused, OpenError::Newer { found: 7000, known: 2, .. }), "{refused:?}");
+    place.sql("PRAGMA user_version = 2");
     place.open().expect("nothing of it was changed");
+}
+
+#[tokio::test]
+async fn jobs_of_an_older_store_keep_their_turn() {
+    let place = Place::new();
+    let store = place.open().unwrap();
+    for (head, priority) in [(1, 0), (2, -1), (3, 5)] {
+        let mut push = push(head);
+        push.verdicts[0].jobs[0].priority = priority;
+        store.accept(&push).await.unwrap();
+    }
+    drop(store);
+    place.sql("DROP INDEX jobs_open");
+    place.sql("ALTER TABLE jobs DROP COLUMN turn");
+    place.sql("CREATE INDEX jobs_open ON jobs (stage, priority DESC) WHERE stage < 4");
+    place.sql("PRAGMA user_version = 1");
+
+    let store = place.open().unwrap();
+    for group in ["group 3", "group 1", "group 2"] {
+        assert_eq!(&*store.claim(&worker()).await.unwrap().unwrap().job.spec.group, group);
+    }
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub struct JobSpec {
     pub config: Option<Arc<str>>,
     /// Jobs of one group run one at a time, and newer ones supersede older ones.
     pub group: Arc<str>,
-    /// Higher goes first; 0 unless the recipe says so.
+    /// Higher goes first, and an hour of waiting is worth one ([`Job::turn`]); 0 unless the recipe says so.
     pub priority: i32,
     /// The name of the launcher that runs it.
     pub launcher: Arc<str>,
@@ -145,6 +145,17 @@ pub struct Job {
 }
 
 impl Job {
+    /// When it is this job's turn: of jobs that wait, the one with the smallest is first, and of equals the one with
+    /// the smallest id.
+    ///
+    /// In milliseconds: when the job was enqueued, an hour earlier for each step of its priority. So a job that has
+    /// waited for an hour longer goes ahead of one whose priority is higher by one, none is starved by those that come
+    /// later, and since all grow older alike the order of two jobs never changes: an index can keep it.
+    #[must_use]
+    pub fn turn(&self) -> i64 {
+        self.created_at.0.saturating_sub(i64::from(self.spec.priority) * STEP_MS)
+    }
+
     /// The push again, with the files that a diff found: what the policy is asked a second time. Skip markers are
     /// not looked at again, since a marked push makes no job.
     #[must_use]
@@ -168,3 +179,6 @@ impl Job {
         self.push_with(ChangeSet::Incomplete(Paths::empty(), Gap::Truncated))
     }
 }
+
+/// What one step of priority is worth in waiting.
+const STEP_MS: i64 = 3_600_000;

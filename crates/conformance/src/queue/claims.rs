@@ -27,6 +27,53 @@ pub(super) async fn higher_priority_goes_first_then_age(bench: &dyn QueueBench) 
     }
 }
 
+pub(super) async fn an_hour_of_waiting_is_worth_a_step_of_priority(bench: &dyn QueueBench) {
+    let scene = Scene::new(bench);
+    let mut jobs = Vec::new();
+    // When each is enqueued, in seconds, with what priority; and the order in which they are handed out.
+    let table = [(1, 0, -1), (2, 0, 0), (3, 3_599, 1), (4, 3_600, 1), (5, 3_601, 1), (6, 7_000, 9)];
+    let mut now = 0;
+    for (head, second, priority) in table {
+        scene.advance(second - now);
+        now = second;
+        jobs.push((head, scene.accept(&alone(head).with(|spec| spec.priority = priority)).await.id));
+    }
+    let mut order = Vec::new();
+    while let Some(claimed) = scene.claim(&worker("w")).await {
+        let (head, _) = jobs.iter().find(|(_, id)| *id == claimed.job.id).unwrap();
+        order.push(*head);
+    }
+    assert_eq!(order, [6, 3, 2, 4, 5, 1]);
+}
+
+pub(super) async fn a_job_of_low_priority_is_not_starved(bench: &dyn QueueBench) {
+    let scene = Scene::new(bench);
+    let patient = scene.accept(&alone(1).with(|spec| spec.priority = -5)).await;
+    for half_hour in 1..=100 {
+        scene.accept(&alone(1 + half_hour)).await;
+        let claimed = scene.claim(&worker("w")).await.expect("one comes for one that goes");
+        scene.apply(&claimed.lease, Event::Start { at: scene.now() }).await;
+        scene.end(&claimed.lease, code(0)).await;
+        if claimed.job.id == patient.id {
+            assert_eq!(half_hour, 11, "the first that came later than five hours after it has to wait");
+            return;
+        }
+        scene.advance(1_800);
+    }
+    panic!("two days are over, and it has not had its turn");
+}
+
+pub(super) async fn the_greatest_and_the_least_priority_keep_their_order(bench: &dyn QueueBench) {
+    let scene = Scene::new(bench);
+    let mut jobs = Vec::new();
+    for (head, priority) in [(1, i32::MIN), (2, 0), (3, i32::MAX)] {
+        jobs.push(scene.accept(&alone(head).with(|spec| spec.priority = priority)).await.id);
+    }
+    for expected in jobs.into_iter().rev() {
+        scene.claim_of(&worker("w"), expected).await;
+    }
+}
+
 pub(super) async fn a_worker_gets_only_what_its_labels_allow(bench: &dyn QueueBench) {
     let scene = Scene::new(bench);
     let needs = |head, labels: &[&str]| {

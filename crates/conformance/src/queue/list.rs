@@ -50,6 +50,9 @@ macro_rules! queue_behaviours {
             admission::a_job_that_is_no_longer_wanted_is_cancelled
             claims::an_empty_queue_hands_out_nothing
             claims::higher_priority_goes_first_then_age
+            claims::an_hour_of_waiting_is_worth_a_step_of_priority
+            claims::a_job_of_low_priority_is_not_starved
+            claims::the_greatest_and_the_least_priority_keep_their_order
             claims::a_worker_gets_only_what_its_labels_allow
             claims::a_worker_without_slots_gets_no_new_run
             claims::one_job_of_a_group_at_a_time

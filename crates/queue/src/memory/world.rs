@@ -1,4 +1,3 @@
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -18,7 +17,7 @@ pub(super) struct World {
     changes: HashMap<Change, Latest>,
     chains: Chains,
     /// Jobs that have not ended, by stage, in the order in which they are claimed.
-    open: HashMap<Stage, BTreeSet<(Reverse<i32>, JobId)>>,
+    open: HashMap<Stage, BTreeSet<(i64, JobId)>>,
     /// Jobs that count in a contest, by group.
     rivals: HashMap<Arc<str>, BTreeSet<JobId>>,
 }
@@ -29,7 +28,7 @@ impl World {
     }
 
     fn index(&mut self, job: &Job) {
-        let place = (Reverse(job.spec.priority), job.id);
+        let place = (job.turn(), job.id);
         if !job.state.stage.is_final() {
             self.open.entry(job.state.stage).or_default().insert(place);
         }
@@ -40,7 +39,7 @@ impl World {
 
     fn unindex(&mut self, id: JobId) {
         let job = &self.jobs[&id].job;
-        let place = (Reverse(job.spec.priority), job.id);
+        let place = (job.turn(), job.id);
         if let Some(open) = self.open.get_mut(&job.state.stage) {
             open.remove(&place);
         }

@@ -134,12 +134,12 @@ const QUEUED: Candidates = candidates!(
      AND (l.until IS NULL OR l.until <= $1) AND j.labels <@ $2 AND j.group_id NOT IN ( \
          SELECT a.group_id FROM jobs a WHERE a.stage < 4 AND a.stage IN (2, 3) UNION ALL \
          SELECT c.group_id FROM leases k JOIN jobs c ON c.id = k.job WHERE k.until > $1 AND c.stage = 0)",
-    "j.priority DESC, j.id"
+    "j.turn, j.id"
 );
 const UNDIFFED: Candidates = candidates!(
     "j.stage < 4 AND j.stage = 1 AND j.needs_diff = $2 AND (j.not_before IS NULL OR j.not_before <= $1) \
      AND (l.until IS NULL OR l.until <= $1)",
-    "j.priority DESC, j.id"
+    "j.turn, j.id"
 );
 const OVERDUE: &str = "SELECT j.id FROM leases l JOIN jobs j ON j.id = l.job \
     WHERE l.until <= $1 AND NOT l.overdue ORDER BY j.id FOR UPDATE OF j SKIP LOCKED";

@@ -100,8 +100,8 @@ impl Transaction<'_> {
         let labels: Vec<String> = spec.labels.iter().map(|label| plain(label)).collect();
         let sql = "INSERT INTO jobs (id, format, stage, ran, needs_diff, priority, group_id, place, recipe, config, \
                    run, head, before, pushed_at, not_before, debounce_since, created_at, source, hook, guid, \
-                   sender, labels, host, rerun_of, superseded_by, spec, state) VALUES ($1, $2, $3, $4, $5, $6, $7, \
-                   $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27)";
+                   sender, labels, host, rerun_of, superseded_by, spec, state, turn) VALUES ($1, $2, $3, $4, $5, $6, $7, \
+                   $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28)";
         self.execute(
             sql,
             &[
@@ -132,6 +132,7 @@ impl Transaction<'_> {
                 &job.superseded_by.map(uuid),
                 &codec::spec_blob(spec),
                 &codec::state_blob(state),
+                &job.turn(),
             ],
         )
     }

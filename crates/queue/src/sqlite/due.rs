@@ -96,12 +96,12 @@ const QUEUED: &str = entries!(
          SELECT a.group_id FROM jobs a WHERE a.stage < 4 AND a.stage IN (2, 3) UNION ALL \
          SELECT c.group_id FROM leases k CROSS JOIN jobs c ON c.id = k.job \
          WHERE k.until > ?1 AND c.stage = 0) \
-     ORDER BY j.priority DESC, j.id"
+     ORDER BY j.turn, j.id"
 );
 const UNDIFFED: &str = entries!(
     "WHERE j.stage < 4 AND j.stage = 1 AND j.needs_diff = 1 \
      AND (j.not_before IS NULL OR j.not_before <= ?1) AND (l.until IS NULL OR l.until <= ?1) \
-     ORDER BY j.priority DESC, j.id"
+     ORDER BY j.turn, j.id"
 );
 const OLDER: &str = rivals!("WHERE group_id = ?1 AND stage < 4 AND pushed_at < ?2");
 const NEWER: &str = rivals!("WHERE group_id = ?1 AND stage < 4 AND pushed_at > ?2 LIMIT 64");

@@ -75,4 +75,4 @@ fn newest() -> u32 {
 const APPLICATION: i32 = 0x7377_686b;
 const BUSY: std::time::Duration = std::time::Duration::from_secs(5);
 /// Each is applied once, in order; what has been released is never edited.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/1.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("migrations/1.sql"), include_str!("migrations/2.sql")];

@@ -71,9 +71,9 @@ impl Transaction<'_> {
         let labels = labels.as_deref().map(|labels| std::str::from_utf8(labels).expect("JSON is UTF-8"));
         let sql = "INSERT INTO jobs (id, rest, format, stage, ran, needs_diff, priority, group_id, place, recipe, \
                    config, run, head, before, pushed_at, not_before, debounce_since, created_at, source, hook, \
-                   guid, sender, labels, host, rerun_of, superseded_by, spec, state) VALUES (?1, ?2, ?3, ?4, ?5, \
+                   guid, sender, labels, host, rerun_of, superseded_by, spec, state, turn) VALUES (?1, ?2, ?3, ?4, ?5, \
                    ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, \
-                   ?25, ?26, ?27, ?28)";
+                   ?25, ?26, ?27, ?28, ?29)";
         let hook = self.hook(hook)?;
         let (group, place, recipe) =
             (self.name(&spec.group)?, self.place(&job.change)?, self.name(&spec.recipe)?);
@@ -108,6 +108,7 @@ impl Transaction<'_> {
                 job.superseded_by.map(|id| id.0),
                 codec::spec_blob(spec),
                 codec::state_blob(state),
+                job.turn(),
             ],
         )
     }
