@@ -1,46 +1,56 @@
 //! When a known change trains again.
 
-use swifthook_core::{Admitted, Command, Event, HoldReason, JobId, Source, Stage, Worker};
+use swifthook_core::{Admitted, Command, Event, HoldReason, JobId, Source, Stage, StoredJob, Worker};
 
 use super::bench::QueueBench;
 use super::scene::{Delivered, Scene, code, hook, worker};
 
-/// Every source, by every stage that the last run can be in, young and old.
+/// DESIGN.md, *One training per change*: a known change trains again if it comes by the same hook under the same GUID as
+/// the receipt that made the job (a person's redelivery), the last run is `failed`, fewer than three runs came about so,
+/// and the push is young. All the rest of the table is a duplicate that names the job and changes nothing.
+///
+/// Each row: how the change came, how it was trained again so far, the stage of its last job, how it comes again.
+const TRAINS_AGAIN: [(Origin, History, Stage, Again, Age); 5] = [
+    (Origin::Hook, History::First, Stage::Failed, Again::SameHookSameGuid, Age::Young),
+    (Origin::Hook, History::Redelivered(1), Stage::Failed, Again::SameHookSameGuid, Age::Young),
+    (Origin::Hook, History::Redelivered(2), Stage::Failed, Again::SameHookSameGuid, Age::Young),
+    (Origin::Hook, History::Repeated(3), Stage::Failed, Again::SameHookSameGuid, Age::Young),
+    (Origin::Hook, History::RedeliveredAndRepeated(2, 2), Stage::Failed, Again::SameHookSameGuid, Age::Young),
+];
+
+/// Every way in which a change can have come, by how often and why it was trained, every stage that the last job can be
+/// in, every way in which it can come again, young and old.
 pub(super) async fn the_whole_table_of_reruns(bench: &dyn QueueBench) {
     let scene = Scene::new(bench);
-    let origins = [("a hook", hook("github", "g")), ("reconcile", Source::Reconcile)];
-    let again = [
-        ("same hook, same GUID", hook("github", "g")),
-        ("same hook, other GUID", hook("github", "h")),
-        ("other hook, same GUID", hook("other", "g")),
-        ("reconcile", Source::Reconcile),
-        ("pull", Source::Pull),
-        ("a person", Source::Person),
-    ];
-    let mut head = 0;
-    for (from, origin) in &origins {
-        for stage in Stage::ALL {
-            for (by, source) in &again {
-                for is_young in [true, false] {
-                    head += 1;
-                    let what = format!("from {from}, {stage}, again by {by}, young: {is_young}");
-                    let first = first_in(&scene, head, origin.clone(), stage, &what).await;
-                    let push = Delivered { is_redeliverable: is_young, ..alone(head).from(source.clone()) };
-                    let answer = scene.accept(&push).await;
-                    let is_real = *from == "a hook" && *by == "same hook, same GUID";
-                    let expected = match is_real && stage == Stage::Failed && is_young {
-                        true => Admitted::Rerun { of: first },
-                        false => Admitted::Duplicate,
-                    };
-                    assert_eq!(answer.admitted, expected, "{what}");
-                    // Out of the way of what comes next.
-                    let _ = scene.command(answer.id, Command::Cancel).await;
-                    let _ = scene.command(answer.id, Command::Reject).await;
-                    drain(&scene).await;
+    let (mut head, mut rows, mut reruns) = (0, 0, 0);
+    for origin in [Origin::Hook, Origin::Reconcile, Origin::Pull, Origin::Person] {
+        for history in History::ALL.into_iter().filter(|history| history.can_follow(origin)) {
+            for stage in Stage::ALL {
+                head += 1;
+                let last = prepare(&scene, head, origin, history, stage).await;
+                // What trains again comes last: the others must have changed nothing.
+                let all = Again::ALL.into_iter().flat_map(|again| Age::ALL.map(|age| (again, age)));
+                let row = |(again, age)| (origin, history, stage, again, age);
+                let (again, known): (Vec<_>, Vec<_>) =
+                    all.partition(|coming| TRAINS_AGAIN.contains(&row(*coming)));
+                for coming in known {
+                    let answer = deliver(&scene, head, coming).await;
+                    let expected = (last, Admitted::Duplicate, stage);
+                    assert_eq!((answer.id, answer.admitted, answer.stage), expected, "{:?}", row(coming));
+                    rows += 1;
                 }
+                for coming in again {
+                    let answer = deliver(&scene, head, coming).await;
+                    assert_eq!(answer.admitted, Admitted::Rerun { of: last }, "{:?}", row(coming));
+                    let (job, before) = (scene.job(answer.id).await, scene.job(last).await);
+                    assert_eq!((job.change.run, job.rerun_of), (before.change.run + 1, Some(last)));
+                    (rows, reruns) = (rows + 1, reruns + 1);
+                }
+                clear(&scene).await;
             }
         }
     }
+    assert_eq!((rows, reruns), (10 * 9 * 12, TRAINS_AGAIN.len()), "every row was asked for");
 }
 
 pub(super) async fn at_most_three_trainings_come_about_by_redelivery(bench: &dyn QueueBench) {
@@ -95,33 +105,150 @@ fn alone(head: u32) -> Delivered {
     Delivered::new(head).with(|spec| spec.group = format!("group {head}").into())
 }
 
-async fn first_in(scene: &Scene<'_>, head: u32, origin: Source, stage: Stage, what: &str) -> JobId {
-    let push = alone(head).from(origin);
-    let push = match stage {
-        Stage::Held => push.held(HoldReason::Approval),
-        _ => push,
-    };
-    let id = scene.accept(&push).await.id;
-    match stage {
-        Stage::Running => drop(scene.submit(&worker("runner"), id).await),
-        Stage::Finishing => {
-            scene.submit(&worker("runner"), id).await;
-            scene.command(id, Command::Cancel).await.unwrap();
-        }
-        end => scene.bring_to(id, end).await,
-    }
-    assert_eq!(scene.stage(id).await, stage, "{what}");
-    id
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    Hook,
+    Reconcile,
+    Pull,
+    Person,
 }
 
-/// Ends what still runs.
-async fn drain(scene: &Scene<'_>) {
+/// How the last job of a change came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum History {
+    First,
+    Redelivered(u32),
+    /// By a person's `retry`, so often.
+    Repeated(u32),
+    RedeliveredAndRepeated(u32, u32),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Again {
+    SameHookSameGuid,
+    SameHookOtherGuid,
+    OtherHookSameGuid,
+    Reconcile,
+    Pull,
+    Person,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Age {
+    Young,
+    Old,
+}
+
+impl Origin {
+    fn source(self) -> Source {
+        match self {
+            Self::Hook => hook("github", "g"),
+            Self::Reconcile => Source::Reconcile,
+            Self::Pull => Source::Pull,
+            Self::Person => Source::Person,
+        }
+    }
+}
+
+impl History {
+    const ALL: [Self; 7] = [
+        Self::First,
+        Self::Redelivered(1),
+        Self::Redelivered(2),
+        Self::Redelivered(3),
+        Self::Repeated(3),
+        Self::RedeliveredAndRepeated(2, 2),
+        Self::RedeliveredAndRepeated(3, 1),
+    ];
+
+    /// Only what came by a hook can be redelivered. Of the others one history stands for all.
+    fn can_follow(self, origin: Origin) -> bool {
+        origin == Origin::Hook || self == Self::First
+    }
+
+    fn parts(self) -> (u32, u32) {
+        match self {
+            Self::First => (0, 0),
+            Self::Redelivered(times) => (times, 0),
+            Self::Repeated(times) => (0, times),
+            Self::RedeliveredAndRepeated(redelivered, repeated) => (redelivered, repeated),
+        }
+    }
+}
+
+impl Again {
+    const ALL: [Self; 6] = [
+        Self::SameHookSameGuid,
+        Self::SameHookOtherGuid,
+        Self::OtherHookSameGuid,
+        Self::Reconcile,
+        Self::Pull,
+        Self::Person,
+    ];
+
+    fn source(self) -> Source {
+        match self {
+            Self::SameHookSameGuid => hook("github", "g"),
+            Self::SameHookOtherGuid => hook("github", "h"),
+            Self::OtherHookSameGuid => hook("other", "g"),
+            Self::Reconcile => Source::Reconcile,
+            Self::Pull => Source::Pull,
+            Self::Person => Source::Person,
+        }
+    }
+}
+
+impl Age {
+    const ALL: [Self; 2] = [Self::Young, Self::Old];
+}
+
+/// The last job of change number `head`, of this origin and history, in this stage.
+async fn prepare(scene: &Scene<'_>, head: u32, origin: Origin, history: History, stage: Stage) -> JobId {
+    let (redelivered, repeated) = history.parts();
+    let push = alone(head).from(origin.source());
+    let push = match stage {
+        Stage::Held if history == History::First => push.held(HoldReason::Approval),
+        _ => push,
+    };
+    let mut last = scene.accept(&push).await.id;
+    for _ in 0..redelivered {
+        scene.bring_to(last, Stage::Failed).await;
+        last = scene.accept(&push).await.id;
+    }
+    for _ in 0..repeated {
+        scene.bring_to(last, Stage::Failed).await;
+        last = scene.command(last, Command::Retry).await.expect("it has ended").id;
+    }
+    match stage {
+        Stage::Held if history != History::First => {
+            let lease = scene.claim_of(&worker("runner"), last).await.lease;
+            scene.apply(&lease, Event::Hold(HoldReason::RecipeGone)).await;
+        }
+        Stage::Running => drop(scene.submit(&worker("runner"), last).await),
+        Stage::Finishing => {
+            scene.submit(&worker("runner"), last).await;
+            scene.command(last, Command::Cancel).await.expect("it runs");
+        }
+        end => scene.bring_to(last, end).await,
+    }
+    let job = scene.job(last).await;
+    assert_eq!((job.state.stage, job.change.run), (stage, redelivered + repeated), "{history:?}");
+    last
+}
+
+async fn deliver(scene: &Scene<'_>, head: u32, (again, age): (Again, Age)) -> StoredJob {
+    let push = alone(head).from(again.source());
+    scene.accept(&Delivered { is_redeliverable: age == Age::Young, ..push }).await
+}
+
+/// Ends whatever has not ended.
+async fn clear(scene: &Scene<'_>) {
+    for job in scene.all_jobs().await.into_iter().filter(|job| !job.state.stage.is_final()) {
+        scene.command(job.id, Command::Cancel).await.expect("it has not ended");
+    }
     scene.advance(120);
     let finisher = Worker { host: "host of runner".into(), ..worker("finisher") };
     while let Some(claimed) = scene.claim(&finisher).await {
-        if claimed.job.state.stage == Stage::Queued {
-            scene.apply(&claimed.lease, Event::Start { at: scene.now() }).await;
-        }
         scene.end(&claimed.lease, code(0)).await;
     }
 }
