@@ -5,6 +5,7 @@
 
 mod commits;
 mod fields;
+mod json;
 mod text;
 
 use std::borrow::Cow;
