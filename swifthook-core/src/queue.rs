@@ -174,7 +174,10 @@ pub enum Renewal {
     Renewed,
     /// It goes on, and the run is to end.
     StopWanted(StopKind),
-    /// It is gone: another worker has the job, or the job has come to its end. Touch nothing of it any more.
+    /// It is over, and nobody took it over: the job has come to its end, or waits again. Its worker brought that about
+    /// and may finish what it has begun, or a person did, and it will hear so with its next event.
+    Over,
+    /// Another worker has the job, or there is no such job: touch nothing of it any more.
     Lost,
 }
 

@@ -128,6 +128,21 @@ async fn a_launcher_that_refuses_for_now_is_asked_again_and_no_attempt_is_counte
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_launcher_that_goes_on_refusing_is_asked_each_time_later() {
+    let play = Play::new();
+    (0..4).for_each(|_| play.launcher.fail_submission(SubmitFault::Before));
+    let _worker = play.start("a");
+    let id = play.push("main").await;
+    let began = (play.clock)();
+    play.ends_as(id, Stage::Succeeded, "").await;
+    let waited = play.launcher.runs()[0].began.since(began);
+    // 1 + 2 + 4 + 8 minutes, and up to a quarter more so that not all come back at once.
+    assert!((15 * MINUTE..20 * MINUTE).contains(&waited), "{waited:?}");
+    let state = play.job(id).await.state;
+    assert_eq!((state.attempt, state.retries, state.refusals), (1, 0, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_launcher_that_refuses_for_good_fails_the_job() {
     let play = Play::new();
     play.launcher.fail_submission(SubmitFault::Refused);
@@ -394,6 +409,10 @@ async fn a_job_that_is_cancelled_during_its_checkout_never_runs() {
     play.ends_as(id, Stage::Cancelled, "cancelled").await;
     assert!((play.clock)().since(asked) < MINUTE, "it does not wait for the checkout");
     assert_eq!(play.launcher.submissions(), 0);
+    let words = play.words(id).await;
+    assert!(words.contains(&"never_ran".to_owned()) && !words.contains(&"vanished".to_owned()), "{words:?}");
+    let exit = play.job(id).await.state.exit.unwrap();
+    assert_eq!(exit.message.as_deref(), Some("the run never began"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -422,6 +441,21 @@ async fn a_run_whose_time_is_up_fails_its_job() {
 }
 
 // Ends.
+
+/// The renewal that was under way when a job ended found no lease, which was taken for a loss: the task was cut off in
+/// the middle of its cleaning up.
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_job_is_no_loss_and_its_tree_is_removed_in_peace() {
+    let play = Play::new();
+    play.workspace.linger(Duration::from_secs(25));
+    let worker = play.start("a");
+    let id = play.push("main").await;
+    play.ends_as(id, Stage::Succeeded, "").await;
+    sleep(MINUTE).await;
+    assert_eq!(play.workspace.trees(), []);
+    assert!(!play.moments.lock().unwrap().contains(&Moment::Lost));
+    assert_eq!(worker.handle.status().runs, 0);
+}
 
 #[tokio::test(start_paused = true)]
 async fn failures_of_the_machine_are_tried_again_each_time_later_and_then_no_more() {

@@ -91,8 +91,7 @@ fn contradiction(job: &Job, words: &[String], ran: (usize, usize), was_killed: b
     if (has("never_ran") || has("refused")) && ran != (0, 0) {
         return Some("ran, and the store says that it never did");
     }
-    // What is known to have never begun has vanished too, where the job is to end.
-    if has("vanished") && !was_killed && (has("submitted") || ran != (0, 0)) {
+    if has("vanished") && !was_killed {
         return Some("vanished, and nobody killed its supervisor");
     }
     if (has("ended") || has("succeeded")) && job.state != "quarantined" && ran != (1, 1) {

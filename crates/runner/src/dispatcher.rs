@@ -197,6 +197,8 @@ impl Dispatcher {
                 Renewal::StopWanted(kind) => self.order(lease, |orders| {
                     (orders.valid_until, orders.stop) = (valid_until, Some(kind));
                 }),
+                // Its task knows, or hears so with its next event; what it cleans up is its own.
+                Renewal::Over => {}
                 Renewal::Lost => self.lose(lease),
             }
         }
@@ -208,11 +210,11 @@ impl Dispatcher {
         }
     }
 
-    /// Another worker has the job, or it is at its end: its task stops where it stands.
+    /// The job is another worker's: its task stops where it stands.
     fn lose(&mut self, lease: &Lease) {
         if let Some(entry) = self.jobs.remove(lease) {
             entry.task.abort();
-            tracing::info!(job = %lease.job, "another worker has the job, or it is at its end");
+            tracing::info!(job = %lease.job, "its lease was lost to another worker");
             self.tell(&entry.job, &Moment::Lost);
         }
     }

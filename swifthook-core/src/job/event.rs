@@ -61,7 +61,7 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
-    /// Another worker's attempt has no run, and its launcher saw to it that it never will
+    /// The attempt has no run, and its launcher saw to it that it never will
     /// ([`forbid`](crate::TrainingLauncher::forbid)): the number of the attempt is spent, and nothing failed.
     NeverRan,
     /// A poll found the run pending or running.
@@ -201,7 +201,8 @@ pub enum Diffed {
     },
 }
 
-/// Why a run is asked to end. The first that came stays, but a person's cancel replaces a yield.
+/// Why a run is asked to end. The first that came stays, but what ends the job for good replaces a yield: else it would
+/// go on later though nobody wants it any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StopKind {

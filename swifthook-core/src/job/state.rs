@@ -32,6 +32,9 @@ pub struct State {
     pub retries: u32,
     /// Grows with every change of worker, and fences what workers write.
     pub epoch: u64,
+    /// Times in a row that a launcher, or whatever a launch needs, refused it for now.
+    #[serde(default)]
+    pub refusals: u32,
     /// Workers that were lost with it since it was last seen well.
     pub crashes: u32,
     /// How often git could not tell the diff.
@@ -88,6 +91,19 @@ pub enum Evidence {
     Exited(Exit),
     /// It is gone, and left no word.
     Vanished,
+    /// It never began: its launcher refused it, or was told never to begin it.
+    NeverRan,
+}
+
+impl Evidence {
+    fn exit(&self) -> Exit {
+        let untold = |message: &str| Exit { message: Some(message.into()), ..Exit::default() };
+        match self {
+            Self::Exited(exit) => exit.clone(),
+            Self::Vanished => untold("the run is gone and left no word"),
+            Self::NeverRan => untold("the run never began"),
+        }
+    }
 }
 
 impl Stage {
@@ -158,6 +174,7 @@ impl State {
             debounce_since: None,
             attempt: 0,
             retries: 0,
+            refusals: 0,
             epoch: 0,
             crashes: 0,
             diff_failures: 0,
@@ -290,11 +307,13 @@ impl State {
                 Ok(self.into_final(Stage::Failed, Some(Reason::new("refused", message)), at))
             }
             // The attempt never came about, so neither it nor the crash that it might have been counts.
-            Event::Refused { message, until, .. } if self.handle.is_none() => {
+            Event::Refused { message, until, at, .. } if self.handle.is_none() => {
                 let (attempt, crashes) = (self.attempt.saturating_sub(1), self.crashes.saturating_sub(1));
+                // What may be tried again at once was given back and not refused.
+                let refusals = self.refusals.saturating_add(u32::from(until > at));
                 let reason = Some(Reason::new(Wait::Backoff.word(), message));
                 let queued = self.into_queued(Some(until), Some(Wait::Backoff));
-                Ok(Self { attempt, crashes, reason, ..queued })
+                Ok(Self { attempt, crashes, refusals, reason, ..queued })
             }
             // The worker that began it may only be asleep, and submit when it wakes up: another attempt must not have
             // its key.
@@ -310,10 +329,10 @@ impl State {
         match event {
             // The submission was under way when the stop came.
             Event::Refused { .. } | Event::NeverRan if self.handle.is_none() && self.evidence.is_none() => {
-                Ok(self.with_evidence(Evidence::Vanished))
+                Ok(self.with_evidence(Evidence::NeverRan))
             }
             Event::Collected { steps_done, retry_at, at } => match self.evidence.clone() {
-                Some(evidence) => Ok(self.collected(evidence, steps_done, retry, retry_at, at)),
+                Some(evidence) => Ok(self.collected(&evidence, steps_done, retry, retry_at, at)),
                 None => Err(self.illegal(&event)),
             },
             other => self.apply_active(other, retry),
@@ -325,7 +344,7 @@ impl State {
         match event {
             Event::Submitted(ref handle) if self.handle.as_ref() == Some(handle) => Ok(self),
             Event::Submitted(handle) if self.handle.is_none() && self.evidence.is_none() => {
-                Ok(Self { handle: Some(handle), ..self })
+                Ok(Self { handle: Some(handle), refusals: 0, ..self })
             }
             // Its end is known, and what is heard of the run since is no news: a crash counts as one for all that.
             Event::Seen | Event::Unreachable { .. } | Event::Ended(_) | Event::Vanished
@@ -392,7 +411,8 @@ impl State {
             return self;
         }
         let stop = match (self.stop, kind) {
-            (None, kind) | (Some(StopKind::Yield), kind @ StopKind::Cancel) => kind,
+            (None, kind) => kind,
+            (Some(StopKind::Yield), kind) if kind.is_for_good() => kind,
             (Some(first), _) => first,
         };
         Self { stage: Stage::Finishing, stop: Some(stop), ..self }
@@ -413,7 +433,7 @@ impl State {
     fn with_evidence(self, evidence: Evidence) -> Self {
         let by_itself = match &evidence {
             Evidence::Exited(exit) => exit.stopped,
-            Evidence::Vanished => None,
+            Evidence::Vanished | Evidence::NeverRan => None,
         };
         Self {
             stage: Stage::Finishing,
@@ -429,10 +449,9 @@ impl State {
         let is_counted = !self.is_released && self.unreachable_since.is_none();
         if self.crashes >= MAX_CRASHES && self.unreachable_since.is_none() && !self.is_poison {
             let poison = Self { is_poison: true, ..self.with_new_worker() };
-            return if poison.evidence.is_some() {
-                poison.into_quarantined(at)
-            } else {
-                Self { stage: Stage::Finishing, ..poison }
+            return match &poison.evidence {
+                Some(evidence) => Self { exit: Some(evidence.exit()), ..poison }.into_quarantined(at),
+                None => Self { stage: Stage::Finishing, ..poison },
             };
         }
         let crashes = self.crashes + u32::from(is_counted);
@@ -441,18 +460,13 @@ impl State {
 
     fn collected(
         self,
-        evidence: Evidence,
+        evidence: &Evidence,
         steps_done: Option<bool>,
         retry: &Retry,
         retry_at: Timestamp,
         at: Timestamp,
     ) -> Self {
-        let exit = match evidence {
-            Evidence::Exited(exit) => exit,
-            Evidence::Vanished => {
-                Exit { message: Some("the run is gone and left no word".into()), ..Exit::default() }
-            }
-        };
+        let exit = evidence.exit();
         let this = Self { exit: Some(exit.clone()), ..self };
         // A trainer that does not count its steps and exits with 0 is done, unless it was asked to end.
         if exit.is_success() && steps_done.unwrap_or(this.stop.is_none()) {

@@ -59,7 +59,7 @@ pub(super) async fn a_released_job_is_handed_out_at_once_and_counts_no_crash(ben
     for _ in 0..10 {
         scene.apply(&claimed.lease, Event::Release).await;
         assert!(is_stale(&scene.queue.apply(&claimed.lease, Event::Seen).await));
-        assert_eq!(renew(&scene, &claimed.lease).await, Renewal::Lost);
+        assert_eq!(renew(&scene, &claimed.lease).await, Renewal::Over);
         claimed = scene.claim_of(&worker("w"), job.id).await;
         assert_eq!((claimed.job.state.crashes, claimed.job.state.stage), (0, Stage::Running));
     }
@@ -156,7 +156,9 @@ pub(super) async fn a_renewal_tells_of_a_stop(bench: &dyn QueueBench) {
     assert_eq!(renew(&scene, &lease).await, Renewal::Renewed, "there is nothing left to stop");
 }
 
-pub(super) async fn a_renewal_tells_that_a_job_is_lost(bench: &dyn QueueBench) {
+pub(super) async fn a_renewal_tells_whether_a_lease_is_over_or_another_worker_has_the_job(
+    bench: &dyn QueueBench,
+) {
     let scene = Scene::new(bench);
     let (one, two, three) =
         (scene.accept(&alone(1)).await, scene.accept(&alone(2)).await, scene.accept(&alone(3)).await);
@@ -169,7 +171,7 @@ pub(super) async fn a_renewal_tells_that_a_job_is_lost(bench: &dyn QueueBench) {
     let unknown = Lease { job: JobId([9; 16]), ..alive };
     let leases: Vec<_> = [cancelled, taken, alive, unknown].map(|lease| (lease, None)).to_vec();
     let renewals = scene.queue.renew(&leases).await.unwrap();
-    assert_eq!(renewals, [Renewal::Lost, Renewal::Lost, Renewal::Renewed, Renewal::Lost]);
+    assert_eq!(renewals, [Renewal::Over, Renewal::Lost, Renewal::Renewed, Renewal::Lost]);
 }
 
 pub(super) async fn a_renewal_keeps_the_progress(bench: &dyn QueueBench) {
@@ -221,12 +223,12 @@ pub(super) async fn a_lease_ends_with_what_it_was_for(bench: &dyn QueueBench) {
     assert_eq!(scene.end(&retried, code(137)).await.state.stage, Stage::Queued);
     for lease in [held, retried] {
         assert!(is_stale(&scene.queue.apply(&lease, Event::Seen).await));
-        assert_eq!(renew(&scene, &lease).await, Renewal::Lost);
+        assert_eq!(renew(&scene, &lease).await, Renewal::Over);
     }
     let job = scene.accept(&alone(3)).await;
     let done = scene.submit(&worker("w"), job.id).await.lease;
     scene.end(&done, code(0)).await;
-    assert_eq!(renew(&scene, &done).await, Renewal::Lost);
+    assert_eq!(renew(&scene, &done).await, Renewal::Over);
 }
 
 pub(super) async fn a_worker_cannot_do_what_only_the_queue_or_a_person_does(bench: &dyn QueueBench) {

@@ -28,6 +28,8 @@ macro_rules! queue_behaviours {
             superseding::a_running_job_goes_on_unless_its_recipe_says_otherwise
             superseding::a_running_job_is_stopped_where_its_recipe_says_so
             superseding::a_job_that_ends_well_in_spite_of_the_stop_was_not_superseded
+            superseding::a_run_that_was_to_go_on_later_gives_way_for_good
+            superseding::a_run_whose_end_is_known_gives_way_before_it_is_tried_again
             superseding::a_recipe_that_keeps_supersedes_nothing
             superseding::an_older_change_that_comes_late_is_born_superseded
             superseding::the_chain_of_commits_outranks_the_time
@@ -71,7 +73,7 @@ macro_rules! queue_behaviours {
             leases::a_good_poll_takes_the_crashes_back
             leases::a_renewed_lease_goes_on
             leases::a_renewal_tells_of_a_stop
-            leases::a_renewal_tells_that_a_job_is_lost
+            leases::a_renewal_tells_whether_a_lease_is_over_or_another_worker_has_the_job
             leases::a_renewal_keeps_the_progress
             leases::a_worker_that_is_late_goes_on_if_nobody_took_its_job
             leases::a_worker_that_is_late_starts_nothing_beside_another_of_the_group

@@ -65,15 +65,24 @@ pub(super) async fn a_failure_of_the_training_is_final(bench: &dyn QueueBench) {
 pub(super) async fn a_refusal_for_now_takes_the_attempt_back(bench: &dyn QueueBench) {
     let scene = Scene::new(bench);
     let id = scene.accept(&Delivered::new(1)).await.id;
-    for _ in 0..10 {
+    for times in 1..=10 {
         let lease = scene.start(&worker("w"), id).await.lease;
         let until = scene.now().after(Duration::from_secs(5));
         let refused = Event::Refused { is_permanent: false, message: "full".into(), until, at: scene.now() };
         let state = scene.apply(&lease, refused).await.state;
         assert_eq!((state.stage, state.attempt, state.crashes), (Stage::Queued, 0, 0));
+        assert_eq!((state.refusals, state.waits_for), (times, Some(Wait::Backoff)));
         assert!(scene.claim(&worker("w")).await.is_none());
         scene.advance(5);
     }
+    let given_back = Event::Refused {
+        is_permanent: false,
+        message: "the worker shut down".into(),
+        until: scene.now(),
+        at: scene.now(),
+    };
+    let lease = scene.start(&worker("w"), id).await.lease;
+    assert_eq!(scene.apply(&lease, given_back).await.state.refusals, 10, "nobody refused it");
     let lease = scene.start(&worker("w"), id).await.lease;
     let message = "no such launcher".into();
     let refused = Event::Refused { is_permanent: true, message, until: scene.now(), at: scene.now() };

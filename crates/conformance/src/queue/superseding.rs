@@ -54,6 +54,43 @@ pub(super) async fn a_job_that_ends_well_in_spite_of_the_stop_was_not_superseded
     assert_eq!((job.state.stage, job.superseded_by), (Stage::Succeeded, None));
 }
 
+pub(super) async fn a_run_that_was_to_go_on_later_gives_way_for_good(bench: &dyn QueueBench) {
+    for is_over in [false, true] {
+        let scene = Scene::new(bench);
+        let head = 10 * (1 + u32::from(is_over));
+        let running = scene.accept(&cancels_running(head)).await;
+        let lease = scene.submit(&worker("w"), running.id).await.lease;
+        scene.apply(&lease, Event::StopWanted(StopKind::Yield)).await;
+        if is_over {
+            scene.apply(&lease, Event::Ended(code(143))).await;
+        }
+        let newer = scene.accept(&cancels_running(head + 1).after(head)).await;
+        if !is_over {
+            scene.apply(&lease, Event::Ended(code(143))).await;
+        }
+        let job = scene.collect(&lease).await;
+        assert_eq!((job.state.stage, job.superseded_by), (Stage::Superseded, Some(newer.id)));
+        scene.command(newer.id, Command::Cancel).await.unwrap();
+    }
+}
+
+pub(super) async fn a_run_whose_end_is_known_gives_way_before_it_is_tried_again(bench: &dyn QueueBench) {
+    let scene = Scene::new(bench);
+    let running = scene.accept(&cancels_running(1)).await;
+    let lease = scene.submit(&worker("w"), running.id).await.lease;
+    scene.apply(&lease, Event::Vanished).await;
+    let newer = scene.accept(&cancels_running(2).after(1)).await;
+    let job = scene.collect(&lease).await;
+    assert_eq!((job.state.stage, job.superseded_by), (Stage::Superseded, Some(newer.id)));
+
+    // What has an end of its own keeps it.
+    let lease = scene.submit(&worker("w"), newer.id).await.lease;
+    scene.apply(&lease, Event::Ended(code(1))).await;
+    scene.accept(&cancels_running(3).after(2)).await;
+    let job = scene.collect(&lease).await;
+    assert_eq!((job.state.stage, job.superseded_by), (Stage::Failed, None));
+}
+
 pub(super) async fn a_recipe_that_keeps_supersedes_nothing(bench: &dyn QueueBench) {
     let scene = Scene::new(bench);
     let keep = |head| Delivered::new(head).with(|spec| spec.superseded = Superseding::Keep);

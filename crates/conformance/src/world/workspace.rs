@@ -16,6 +16,7 @@ pub struct ScriptedWorkspace {
 #[derive(Default)]
 struct Desk {
     checkout_takes: Duration,
+    discard_takes: Duration,
     checkout_faults: VecDeque<WorkspaceError>,
     diffs: VecDeque<Result<ChangeSet, WorkspaceError>>,
     trees: Vec<(CommitSha, PathBuf)>,
@@ -26,6 +27,11 @@ impl ScriptedWorkspace {
     /// How long a checkout takes.
     pub fn take(&self, time: Duration) {
         self.desk().checkout_takes = time;
+    }
+
+    /// How long it takes to remove a working tree.
+    pub fn linger(&self, time: Duration) {
+        self.desk().discard_takes = time;
     }
 
     /// The next checkout that has no fault yet fails so.
@@ -88,6 +94,8 @@ impl Workspace for ScriptedWorkspace {
     }
 
     async fn discard(&self, _repository: &RepoName, directory: &Path) -> Result<(), WorkspaceError> {
+        let time = self.desk().discard_takes;
+        sleep(time).await;
         self.desk().trees.retain(|(_, tree)| tree != directory);
         Ok(())
     }

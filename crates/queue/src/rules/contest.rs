@@ -34,7 +34,7 @@ impl<S: Store> Rules<'_, S> {
     }
 
     /// Older jobs give way to `job`: those that wait are superseded, those that run are stopped if its recipe
-    /// says so.
+    /// says so. What is being stopped already stays so, unless it was to go on later.
     pub(super) fn give_way(&mut self, older: &[Rival], job: &Job, who: &Arc<str>) -> Result<(), QueueError> {
         for rival in older {
             if rival.stage.is_active() && job.spec.superseded != Superseding::CancelRunning {
@@ -46,10 +46,6 @@ impl<S: Store> Rules<'_, S> {
                 Ok(None) | Err(QueueError::Store { is_permanent: true, .. }) => continue,
                 Err(error) => return Err(error),
             };
-            let state = &entry.job.state;
-            if state.stage.is_active() && (state.evidence.is_some() || state.stop.is_some()) {
-                continue;
-            }
             entry.job.superseded_by = Some(job.id);
             self.happen(entry, Event::Supersede { at: self.now }, who)?;
         }

@@ -28,12 +28,11 @@ impl<S: Store> Rules<'_, S> {
 
     /// Prolongs the leases that are still their workers' own.
     pub(crate) fn renew(&mut self, lease: &Lease, progress: Option<Progress>) -> Result<Renewal, QueueError> {
-        let Some(Entry { job, owner: Some(owner) }) = self.store.entry(lease.job)? else {
-            return Ok(Renewal::Lost);
-        };
+        let Some(Entry { job, owner }) = self.store.entry(lease.job)? else { return Ok(Renewal::Lost) };
         if job.state.epoch != lease.epoch {
             return Ok(Renewal::Lost);
         }
+        let Some(owner) = owner else { return Ok(Renewal::Over) };
         let owner = Owner { until: self.now.after(owner.lasts), is_overdue: false, ..owner };
         self.store.set_owner(job.id, Some(&owner))?;
         if let Some(progress) = progress.filter(|progress| job.progress.as_ref() != Some(progress)) {

@@ -98,7 +98,7 @@ impl Task {
         let Refusal { is_permanent, message, wait } = refusal;
         tracing::warn!(error = message, is_permanent, "refused");
         let (at, tree) = (self.now(), self.places().tree);
-        let until = at.after(wait.unwrap_or_else(|| self.wait(1)));
+        let until = at.after(wait.unwrap_or_else(|| self.wait(self.job.state.refusals + 1)));
         self.apply(Event::Refused { is_permanent, message, until, at }).await?;
         self.tell(&Moment::Refused);
         if self.job.state.stage.is_final() {

@@ -18,7 +18,6 @@ impl Task {
                     self.tell(&Moment::Submitted);
                     return Ok(());
                 }
-                Ok(None) if self.is_stop_wanted() => return self.apply(Event::Vanished).await,
                 Ok(None) => return self.nothing_runs().await,
                 Err(error) => {
                     self.out_of_reach(self.now(), &told(&error)).await?;
@@ -42,6 +41,9 @@ impl Task {
     }
 
     async fn nothing_runs(&mut self) -> Result<(), End> {
+        if self.is_stop_wanted() {
+            return self.apply(Event::NeverRan).await;
+        }
         if let Some(refusal) = self.refusal.take() {
             return self.refuse(refusal).await;
         }
