@@ -79,6 +79,7 @@
 //! | [`Job`], [`JobSpec`], [`Change`] | a training of one change: its identity is the change, never the delivery |
 //! | [`State`], [`Event`], [`Stage`] | where a job is; [`State::apply`] is the only way on, for every queue |
 //! | [`JobQueue`], [`Lease`], [`History`] | jobs that workers share, fenced by epochs |
+//! | [`Upkeep`], [`Retention`] | how much a store has, and for how long it keeps it |
 //! | [`TrainingLauncher`], [`RunKey`], [`launch_fn`] | what starts a run once, however often it is asked, and tells how it is |
 //! | [`Workspace`] | where a run finds the pushed commit, and what git says has changed |
 //!
@@ -111,6 +112,7 @@ mod signature;
 #[cfg(test)]
 mod testing;
 mod time;
+mod upkeep;
 mod workspace;
 
 pub use admission::{Admission, Admit, Always, Fleet, Wait};
@@ -130,8 +132,8 @@ pub use policy::{HoldReason, Reason, TriggerPolicy, Verdict};
 pub use problem::Problem;
 pub use push::{Change as PathChange, ChangeSet, FormProblem, Gap, Paths, Push, Source};
 pub use queue::{
-    Actor, Claimed, Delivery, History, JobFilter, JobQueue, Lease, QueueError, Renewal, Swept, TimelineEntry,
-    Worker,
+    Actor, Claimed, Delivery, History, JobFilter, JobQueue, Lease, PushFacts, QueueError, Renewal, Swept,
+    TimelineEntry, Worker,
 };
 pub use receiver::{
     Builder, ConfigError, Current, Hook, Limits, Outcome, PeerAddr, Reading, Receiver, Refusal, Verified,
@@ -141,4 +143,5 @@ pub use reply::{ACCEPT_DEADLINE, Answered, reply};
 pub use secret::{InvalidSecret, Secret, SecretSet};
 pub use signature::{SignatureProblem, hmac_sha256};
 pub use time::{NotATimestamp, Timestamp};
+pub use upkeep::{PruneFrom, Pruned, Retention, Stats, Upkeep};
 pub use workspace::{Workspace, WorkspaceError};

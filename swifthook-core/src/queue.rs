@@ -12,7 +12,7 @@ use crate::intake::{ConfigDigest, Intake, RecipeVerdict};
 use crate::job::{Command, Event, Illegal, Job, Stage, StopKind};
 use crate::launcher::{Progress, RunHandle};
 use crate::problem::Problem;
-use crate::push::{Paths, Source};
+use crate::push::{Gap, Paths, Source};
 use crate::time::Timestamp;
 
 /// A durable queue of jobs that several workers share.
@@ -243,6 +243,8 @@ pub struct Delivery {
     pub head: Option<crate::CommitSha>,
     /// Who pushed.
     pub sender: Option<Arc<str>>,
+    /// What else the recipes were asked about; `None` for what was recorded before this was kept.
+    pub facts: Option<PushFacts>,
     /// What each recipe said.
     pub verdicts: Vec<RecipeVerdict>,
     /// The changed paths, at most [`Delivery::MAX_PATHS`].
@@ -253,6 +255,18 @@ pub struct Delivery {
     pub config: ConfigDigest,
     /// The jobs that it led to, known ones too.
     pub jobs: Vec<JobId>,
+}
+
+/// What a policy may ask of a push beyond its ref, its commits, its paths and who pushed: with it a delivery can be
+/// decided again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PushFacts {
+    /// `repository.pushed_at`.
+    pub pushed_at: Option<Timestamp>,
+    /// Whether the head commit asks to be skipped.
+    pub skip_marker: bool,
+    /// Why its list of paths may be short; `None` if it was complete.
+    pub gap: Option<Gap>,
 }
 
 impl Delivery {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use swifthook_core::{
-    Argv, CommitSha, ConfigDigest, Debounce, JobId, JobSpec, PathChange, Paths, RefName, RepoName, Retry,
-    Source, Stage, State, Superseding,
+    Argv, CommitSha, ConfigDigest, Debounce, Gap, JobId, JobSpec, PathChange, Paths, PushFacts, RefName,
+    RepoName, Retry, Source, Stage, State, Superseding, Timestamp,
 };
 
 use crate::ids::{join, split};
@@ -175,6 +175,32 @@ pub(crate) fn spec(columns: SpecColumns, blob: &[u8]) -> Result<JobSpec, Corrupt
 pub(crate) fn place(name: &str) -> Option<(RepoName, RefName)> {
     let (repository, ref_name) = name.split_once(' ')?;
     Some((RepoName::new(repository).ok()?, RefName::parse(ref_name).ok()?))
+}
+
+/// The facts of a push, but for its time: a bit for the marker, and above it why the list of paths may be short.
+pub(crate) fn facts_code(facts: &PushFacts) -> i64 {
+    let gap = match facts.gap {
+        None => 0,
+        Some(Gap::Forced) => 1,
+        Some(Gap::NewBranch) => 2,
+        Some(Gap::Caps) => 3,
+        Some(Gap::NotListed) => 4,
+        Some(_) => 5,
+    };
+    gap << 1 | i64::from(facts.skip_marker)
+}
+
+pub(crate) fn facts(code: i64, pushed_at: Option<Timestamp>) -> Result<PushFacts, Corrupt> {
+    let gap = match code >> 1 {
+        0 => None,
+        1 => Some(Gap::Forced),
+        2 => Some(Gap::NewBranch),
+        3 => Some(Gap::Caps),
+        4 => Some(Gap::NotListed),
+        5 => Some(Gap::Truncated),
+        _ => return Err(Corrupt::new("facts of a push")),
+    };
+    Ok(PushFacts { pushed_at, skip_marker: code & 1 == 1, gap })
 }
 
 /// The name that a configuration is kept under.

@@ -45,6 +45,16 @@ impl Ids {
     }
 }
 
+/// The least number of an id that is made at `at`.
+pub(crate) fn number_at(at: Timestamp) -> u64 {
+    u64::try_from(at.0).unwrap_or(0).min(u64::MAX >> 17) << COUNTER_BITS
+}
+
+/// When an id with that number was made.
+pub(crate) fn time_of(number: u64) -> Timestamp {
+    Timestamp((number >> COUNTER_BITS).cast_signed())
+}
+
 /// The id of a number and its random rest.
 pub(crate) fn join(number: u64, rest: u64) -> [u8; 16] {
     let (time, counter) = (number >> COUNTER_BITS, number & COUNTER);

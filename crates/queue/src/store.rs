@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use swifthook_core::{
-    Change, CommitSha, Delivery, Job, JobId, Progress, QueueError, Stage, TimelineEntry, Timestamp,
+    Change, CommitSha, Delivery, DeliveryId, Job, JobId, Progress, QueueError, Source, Stage, TimelineEntry,
+    Timestamp,
 };
 
 use crate::chain::{Chains, Place};
@@ -14,7 +15,7 @@ use crate::chain::{Chains, Place};
 pub(crate) trait Store {
     /// The last training of a change, whatever `change.run` says.
     fn latest(&mut self, change: &Change) -> Result<Option<Latest>, QueueError>;
-    fn set_latest(&mut self, change: &Change, latest: Latest) -> Result<(), QueueError>;
+    fn set_latest(&mut self, change: &Change, latest: &Latest) -> Result<(), QueueError>;
 
     fn entry(&mut self, id: JobId) -> Result<Option<Entry>, QueueError>;
     fn insert(&mut self, job: &Job) -> Result<(), QueueError>;
@@ -47,7 +48,33 @@ pub(crate) trait Store {
     fn undiffed(&mut self, now: Timestamp) -> Result<Option<Entry>, QueueError>;
     /// Jobs whose lease has run out and that nobody has said so of yet.
     fn overdue(&mut self, now: Timestamp) -> Result<Vec<Entry>, QueueError>;
+
+    /// The ids of jobs that came to this end and were made before `made_before`, after the job `after`, the oldest
+    /// first. What somebody else works on may be left out.
+    fn ended(
+        &mut self,
+        stage: Stage,
+        after: Option<JobId>,
+        made_before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<JobId>, QueueError>;
+    /// Removes a job, with its timeline and whatever lease is left of it.
+    fn remove(&mut self, id: JobId) -> Result<(), QueueError>;
+    /// Deliveries that were recorded before `before`, after the delivery `after`, the oldest first, with their
+    /// jobs where these can be read.
+    fn old_deliveries(
+        &mut self,
+        after: Option<DeliveryId>,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<OldDeliveries, QueueError>;
+    fn remove_delivery(&mut self, id: DeliveryId) -> Result<(), QueueError>;
+    /// Whether a job is there, readable or not.
+    fn has_job(&mut self, id: JobId) -> Result<bool, QueueError>;
 }
+
+/// Deliveries, each with its jobs where these can be read.
+pub(crate) type OldDeliveries = Vec<(DeliveryId, Option<Vec<JobId>>)>;
 
 /// A job, and whose it is.
 #[derive(Clone, Debug)]
@@ -67,12 +94,21 @@ pub(crate) struct Owner {
 }
 
 /// The last training of a change.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Latest {
     pub(crate) job: JobId,
     pub(crate) run: u32,
     /// How many trainings of the change came about by a redelivery.
     pub(crate) redeliveries: u32,
+    /// How it ended, where its job is no more.
+    pub(crate) removed: Option<Removed>,
+}
+
+/// What is kept of a job that was removed: what decides whether its change may train again.
+#[derive(Clone, Debug)]
+pub(crate) struct Removed {
+    pub(crate) stage: Stage,
+    pub(crate) source: Source,
 }
 
 /// What decides between two jobs of a group.

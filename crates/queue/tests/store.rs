@@ -50,8 +50,8 @@ fn a_store_that_a_newer_version_wrote_is_refused_and_left_alone() {
     drop(place.open().unwrap());
     place.sql("PRAGMA user_version = 7000");
     let refused = place.open().map(drop).unwrap_err();
-    assert!(matches!(refused, OpenError::Newer { found: 7000, known: 2, .. }), "{refused:?}");
-    place.sql("PRAGMA user_version = 2");
+    assert!(matches!(refused, OpenError::Newer { found: 7000, known: 3, .. }), "{refused:?}");
+    place.sql("PRAGMA user_version = 3");
     place.open().expect("nothing of it was changed");
 }
 
@@ -65,8 +65,18 @@ async fn jobs_of_an_older_store_keep_their_turn() {
         store.accept(&push).await.unwrap();
     }
     drop(store);
-    place.sql("DROP INDEX jobs_open");
-    place.sql("ALTER TABLE jobs DROP COLUMN turn");
+    for index in ["jobs_ended", "jobs_ended_recipe", "jobs_ended_repository", "jobs_open"] {
+        place.sql(&format!("DROP INDEX {index}"));
+    }
+    for (table, columns) in [
+        ("jobs", &["turn", "repository"][..]),
+        ("changes", &["stage", "source", "hook", "guid"]),
+        ("deliveries", &["pushed_at", "facts"]),
+    ] {
+        for column in columns {
+            place.sql(&format!("ALTER TABLE {table} DROP COLUMN {column}"));
+        }
+    }
     place.sql("CREATE INDEX jobs_open ON jobs (stage, priority DESC) WHERE stage < 4");
     place.sql("PRAGMA user_version = 1");
 

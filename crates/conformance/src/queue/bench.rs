@@ -1,12 +1,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use swifthook_core::{History, JobQueue, Timestamp};
+use swifthook_core::{History, JobQueue, Timestamp, Upkeep};
 
-/// A queue with its history.
-pub trait Queue: JobQueue + History {}
+/// A queue with its history and its upkeep.
+pub trait Queue: JobQueue + History + Upkeep {}
 
-impl<Q: JobQueue + History> Queue for Q {}
+impl<Q: JobQueue + History + Upkeep> Queue for Q {}
 
 /// A queue under test, empty at first, and the time that it believes.
 pub trait QueueBench: Send {

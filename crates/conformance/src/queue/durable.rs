@@ -1,9 +1,10 @@
 //! What a crash leaves behind.
 
-use swifthook_core::{Admitted, Event, Renewal, Stage};
+use swifthook_core::{Admitted, Event, Renewal, Retention, Stage};
 
 use super::bench::DurableBench;
-use super::scene::{Delivered, Scene, code, handle, is_stale, worker};
+use super::retention::prune_all;
+use super::scene::{Delivered, Scene, code, handle, hook, is_stale, worker};
 
 pub(super) async fn what_was_accepted_is_there_after_a_crash(bench: &mut dyn DurableBench) {
     let push = Delivered::new(1).after(9).pushed_at(3);
@@ -39,6 +40,25 @@ pub(super) async fn a_change_stays_known_after_a_crash(bench: &mut dyn DurableBe
     let scene = Scene::new(bench);
     let again = scene.accept(&Delivered::new(1)).await;
     assert_eq!((again.id, again.admitted), (rerun, Admitted::Duplicate));
+}
+
+pub(super) async fn a_removed_change_stays_known_after_a_crash(bench: &mut dyn DurableBench) {
+    let first = {
+        let scene = Scene::new(bench);
+        let first = scene.accept(&Delivered::new(1)).await.id;
+        scene.bring_to(first, Stage::Failed).await;
+        scene.advance(86_400);
+        let day = Some(std::time::Duration::from_secs(86_400));
+        prune_all(&scene, Retention { keep: day, keep_failed: day }, false).await;
+        first
+    };
+    bench.crash_and_reopen();
+    let scene = Scene::new(bench);
+    assert!(scene.all_jobs().await.is_empty());
+    let stranger = scene.accept(&Delivered::new(1).from(hook("github", "another"))).await;
+    assert_eq!((stranger.id, stranger.admitted), (first, Admitted::Duplicate));
+    let rerun = scene.accept(&Delivered::new(1)).await;
+    assert_eq!(rerun.admitted, Admitted::Rerun { of: first });
 }
 
 pub(super) async fn a_run_is_adopted_after_a_crash_and_never_claimed_as_new(bench: &mut dyn DurableBench) {

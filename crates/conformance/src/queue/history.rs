@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use swifthook_core::{Delivery, DeliveryId, Event, Job, JobFilter, JobId, Stage, Wait};
+use swifthook_core::{
+    ChangeSet, Command, Delivery, DeliveryId, Event, Gap, Job, JobFilter, JobId, PushFacts, Receipt, Stage,
+    Timestamp, Wait,
+};
 
 use super::bench::QueueBench;
-use super::scene::{Delivered, Scene, launch, spec, worker};
+use super::scene::{Delivered, Scene, code, launch, spec, worker};
 
 pub(super) async fn jobs_are_listed_newest_first_a_page_at_a_time(bench: &dyn QueueBench) {
     let scene = Scene::new(bench);
@@ -105,6 +108,90 @@ pub(super) async fn a_timeline_tells_who_did_what_and_why(bench: &dyn QueueBench
             (scene.now(), "w", "put_off", Stage::Queued, Some(why.as_str())),
         ]
     );
+}
+
+/// Every combination of filters, against what a list of everything says.
+pub(super) async fn any_list_is_paged_newest_first_whatever_it_is_of(bench: &dyn QueueBench) {
+    let scene = Scene::new(bench);
+    for head in 1..=24 {
+        let recipe = if head % 2 == 0 { "dpo" } else { "sft" };
+        let repository = if head % 3 == 0 { "acme/other" } else { "acme/models" };
+        let push = alone(head).decided_as(vec![launch(spec(recipe))]);
+        let push = push.with(|spec| {
+            spec.group = format!("group {head}").into();
+            // What comes later goes first, so that what waits is in nobody's way.
+            spec.priority = head as i32;
+        });
+        let id = scene.accept(&Delivered { repository, ..push }).await.id;
+        let ends = [Stage::Queued, Stage::Failed, Stage::Cancelled, Stage::Succeeded];
+        let end = ends[head as usize / 2 % 4];
+        match end {
+            Stage::Failed | Stage::Succeeded => {
+                let lease = scene.submit(&worker("w"), id).await.lease;
+                scene.end(&lease, code(i32::from(end == Stage::Failed))).await;
+            }
+            Stage::Cancelled => drop(scene.command(id, Command::Cancel).await.unwrap()),
+            _ => {}
+        }
+    }
+    let all = scene.all_jobs().await;
+    assert_eq!(all.len(), 24);
+    let stages: [&[Stage]; 5] = [
+        &[],
+        &[Stage::Failed],
+        &[Stage::Queued],
+        &[Stage::Queued, Stage::Failed, Stage::Failed],
+        &[Stage::Succeeded, Stage::Cancelled],
+    ];
+    for stages in stages {
+        for recipe in [None, Some("dpo"), Some("sft")] {
+            for repository in [None, Some("acme/models"), Some("acme/other")] {
+                let is_wanted = |job: &&Job| {
+                    (stages.is_empty() || stages.contains(&job.state.stage))
+                        && recipe.is_none_or(|recipe| &*job.change.recipe == recipe)
+                        && repository.is_none_or(|name| job.change.repository.as_str() == name)
+                };
+                let expected: Vec<_> = all.iter().filter(is_wanted).map(|job| job.id).collect();
+                let mut filter = JobFilter {
+                    stages: stages.to_vec(),
+                    recipe: recipe.map(str::to_owned),
+                    repository: repository.map(str::to_owned),
+                    limit: 2,
+                    ..JobFilter::default()
+                };
+                let mut found = Vec::new();
+                loop {
+                    let page = listed(&scene, filter.clone()).await;
+                    let Some(last) = page.last() else { break };
+                    assert!(page.len() <= 2, "{filter:?}");
+                    filter.before = Some(*last);
+                    found.extend(page);
+                }
+                assert_eq!(found, expected, "{filter:?}");
+            }
+        }
+    }
+}
+
+pub(super) async fn what_a_policy_may_ask_is_kept_with_a_delivery(bench: &dyn QueueBench) {
+    let scene = Scene::new(bench);
+    for (i, gap) in
+        (1..).zip([None, Some(Gap::Forced), Some(Gap::NewBranch), Some(Gap::Caps), Some(Gap::NotListed)])
+    {
+        let mut decided = alone(i).decided(scene.now());
+        decided.push.pushed_at = (i % 2 == 0).then_some(Timestamp(1_790_000_000_000));
+        decided.push.skip_marker = i % 3 == 0;
+        if let Some(gap) = gap {
+            decided.push.changes = ChangeSet::Incomplete(decided.push.changes.paths().clone(), gap);
+        }
+        let Receipt::Stored { delivery, .. } = scene.queue.accept(&decided).await.unwrap() else {
+            panic!("a queue stores what it accepts")
+        };
+        let kept = scene.queue.delivery(delivery).await.unwrap().unwrap();
+        let facts =
+            PushFacts { pushed_at: decided.push.pushed_at, skip_marker: decided.push.skip_marker, gap };
+        assert_eq!(kept.facts, Some(facts));
+    }
 }
 
 async fn listed(scene: &Scene<'_>, filter: JobFilter) -> Vec<JobId> {

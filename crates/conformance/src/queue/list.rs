@@ -103,6 +103,20 @@ macro_rules! queue_behaviours {
             history::deliveries_are_listed_newest_first_a_page_at_a_time
             history::what_is_not_there_is_not_an_error
             history::a_timeline_tells_who_did_what_and_why
+            history::any_list_is_paged_newest_first_whatever_it_is_of
+            history::what_a_policy_may_ask_is_kept_with_a_delivery
+            retention::what_has_ended_goes_when_it_is_old_enough
+            retention::a_sweep_tells_how_much_it_removed
+            retention::what_has_not_ended_stays_however_old_it_is
+            retention::what_ended_late_is_kept_from_its_end_on
+            retention::a_change_whose_job_was_removed_is_known_by_the_same_rules
+            retention::redeliveries_are_counted_beyond_the_removal
+            retention::what_is_being_repeated_stays
+            retention::a_person_repeats_what_is_left_when_the_last_training_was_removed
+            retention::a_dry_step_counts_and_removes_nothing
+            retention::a_step_removes_few_enough_that_nobody_waits_for_it
+            retention::a_newer_change_counts_as_long_as_it_is_kept
+            retention::stats_count_what_there_is
         }
     };
 }
@@ -116,6 +130,7 @@ macro_rules! durable_queue_behaviours {
             { $($with)* }
             durable::what_was_accepted_is_there_after_a_crash
             durable::a_change_stays_known_after_a_crash
+            durable::a_removed_change_stays_known_after_a_crash
             durable::a_run_is_adopted_after_a_crash_and_never_claimed_as_new
             durable::a_worker_from_before_the_crash_is_still_fenced
             durable::a_late_change_is_recognized_after_a_crash

@@ -17,6 +17,7 @@ mod leases;
 mod list;
 mod lives;
 mod reruns;
+mod retention;
 mod scene;
 mod superseding;
 

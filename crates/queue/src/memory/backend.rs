@@ -3,22 +3,24 @@ use std::sync::{Mutex, MutexGuard};
 use async_trait::async_trait;
 use swifthook_core::{
     Actor, Claimed, Command, Decided, Delivery, DeliveryId, Event, History, Intake, IntakeError, Job,
-    JobFilter, JobId, JobQueue, Lease, Progress, QueueError, Receipt, Renewal, Swept, TimelineEntry, Worker,
+    JobFilter, JobId, JobQueue, Lease, Progress, PruneFrom, Pruned, QueueError, Receipt, Renewal, Retention,
+    Stage, Stats, Swept, TimelineEntry, Upkeep, Worker,
 };
 use tokio::sync::watch;
 
 use super::world::World;
 use crate::clock::{Clock, system_clock};
 use crate::ids::Ids;
+use crate::keeper::{Keeper, STEPS_A_SWEEP};
 use crate::rules::{Rules, Submission, with_beginning, with_specs};
 use crate::store::Entry;
 
-/// A queue in memory. It keeps the promises of every queue except that to survive its process, and it forgets
-/// nothing: a store for tests, demonstrations and embedders whose jobs are few.
+/// A queue in memory. It keeps the promises of every queue except that to survive its process: a store for tests, demonstrations and embedders whose jobs are few.
 pub struct MemoryQueue {
     world: Mutex<World>,
     ids: Ids,
     clock: Clock,
+    keeper: Keeper,
     news: watch::Sender<u64>,
 }
 
@@ -32,7 +34,13 @@ impl MemoryQueue {
     /// An empty queue with a clock of the caller's.
     #[must_use]
     pub fn with_clock(clock: Clock) -> Self {
-        Self { world: Mutex::default(), ids: Ids::after(0), clock, news: watch::Sender::default() }
+        Self {
+            world: Mutex::default(),
+            ids: Ids::after(0),
+            clock,
+            keeper: Keeper::new(),
+            news: watch::Sender::default(),
+        }
     }
 
     /// Changes whenever there is something for a worker to look at: a hint, with polling behind it.
@@ -93,7 +101,41 @@ impl JobQueue for MemoryQueue {
     }
 
     async fn sweep(&self) -> Result<Swept, QueueError> {
-        self.transact(|rules| rules.sweep())
+        let mut swept = self.transact(|rules| rules.sweep())?;
+        for _ in 0..STEPS_A_SWEEP {
+            let now = (self.clock)();
+            let Some((retention, from)) = self.keeper.next(now) else { break };
+            let pruned = self.prune(retention, from, false).await?;
+            self.keeper.done(now, pruned.next);
+            swept.removed += pruned.jobs + pruned.deliveries;
+        }
+        Ok(swept)
+    }
+}
+
+#[async_trait]
+impl Upkeep for MemoryQueue {
+    fn retain(&self, retention: Retention) {
+        self.keeper.set(retention);
+    }
+
+    async fn prune(&self, retention: Retention, from: PruneFrom, is_dry: bool) -> Result<Pruned, QueueError> {
+        self.transact(|rules| rules.prune(retention, from, is_dry))
+    }
+
+    async fn stats(&self) -> Result<Stats, QueueError> {
+        let world = self.world();
+        let count = |stage| world.jobs.values().filter(|entry| entry.job.state.stage == stage).count() as u64;
+        let received = || world.deliveries.values().map(|delivery| delivery.received_at);
+        Ok(Stats {
+            jobs: Stage::ALL.into_iter().map(|stage| (stage, count(stage))).collect(),
+            deliveries: world.deliveries.len() as u64,
+            changes: world.changes.len() as u64,
+            oldest: received().next(),
+            newest: received().next_back(),
+            bytes: None,
+            schema: None,
+        })
     }
 }
 

@@ -6,7 +6,8 @@ use swifthook_core::{
 };
 
 use crate::chain::Chains;
-use crate::store::{Entry, Latest, Owner, Rival, Store, is_rival};
+use crate::ids::{join, number_at};
+use crate::store::{Entry, Latest, OldDeliveries, Owner, Rival, Store, is_rival};
 
 /// Everything that a queue in memory knows.
 #[derive(Default)]
@@ -14,7 +15,7 @@ pub(super) struct World {
     pub(super) jobs: BTreeMap<JobId, Entry>,
     pub(super) lines: HashMap<JobId, Vec<TimelineEntry>>,
     pub(super) deliveries: BTreeMap<DeliveryId, Delivery>,
-    changes: HashMap<Change, Latest>,
+    pub(super) changes: HashMap<Change, Latest>,
     chains: Chains,
     /// Jobs that have not ended, by stage, in the order in which they are claimed.
     open: HashMap<Stage, BTreeSet<(i64, JobId)>>,
@@ -66,11 +67,11 @@ impl World {
 
 impl Store for World {
     fn latest(&mut self, change: &Change) -> Result<Option<Latest>, QueueError> {
-        Ok(self.changes.get(&key(change)).copied())
+        Ok(self.changes.get(&key(change)).cloned())
     }
 
-    fn set_latest(&mut self, change: &Change, latest: Latest) -> Result<(), QueueError> {
-        self.changes.insert(key(change), latest);
+    fn set_latest(&mut self, change: &Change, latest: &Latest) -> Result<(), QueueError> {
+        self.changes.insert(key(change), latest.clone());
         Ok(())
     }
 
@@ -156,6 +157,47 @@ impl Store for World {
             Stage::ALL.into_iter().filter(|stage| !stage.is_final()).flat_map(|stage| self.open(stage));
         let is_overdue = |owner: &Owner| owner.is_lost(now) && !owner.is_overdue;
         Ok(open.filter(|entry| entry.owner.as_ref().is_some_and(is_overdue)).cloned().collect())
+    }
+
+    fn ended(
+        &mut self,
+        stage: Stage,
+        after: Option<JobId>,
+        made_before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<JobId>, QueueError> {
+        let end = JobId(join(number_at(made_before), 0));
+        let old = self.jobs.iter().skip_while(|(id, _)| Some(**id) <= after).take_while(|(id, _)| **id < end);
+        let ended = old.filter(|(_, entry)| entry.job.state.stage == stage);
+        Ok(ended.map(|(id, _)| *id).take(limit).collect())
+    }
+
+    fn remove(&mut self, id: JobId) -> Result<(), QueueError> {
+        self.unindex(id);
+        self.jobs.remove(&id);
+        self.lines.remove(&id);
+        Ok(())
+    }
+
+    fn old_deliveries(
+        &mut self,
+        after: Option<DeliveryId>,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<OldDeliveries, QueueError> {
+        let end = DeliveryId(join(number_at(before), 0));
+        let later = self.deliveries.iter().skip_while(|(id, _)| Some(**id) <= after);
+        let old = later.take_while(|(id, _)| **id < end);
+        Ok(old.map(|(id, delivery)| (*id, Some(delivery.jobs.clone()))).take(limit).collect())
+    }
+
+    fn remove_delivery(&mut self, id: DeliveryId) -> Result<(), QueueError> {
+        self.deliveries.remove(&id);
+        Ok(())
+    }
+
+    fn has_job(&mut self, id: JobId) -> Result<bool, QueueError> {
+        Ok(self.jobs.contains_key(&id))
     }
 }
 

@@ -1,12 +1,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use swifthook_core::{
     Actor, Claimed, Command, Decided, Delivery, DeliveryId, Diffed, Event, History, Intake, IntakeError, Job,
-    JobFilter, JobId, JobQueue, Lease, Progress, QueueError, Receipt, Renewal, Stage, Swept, TimelineEntry,
-    Worker,
+    JobFilter, JobId, JobQueue, Lease, Progress, PruneFrom, Pruned, QueueError, Receipt, Renewal, Retention,
+    Stage, Stats, Swept, TimelineEntry, Upkeep, Worker,
 };
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -19,8 +19,9 @@ use super::rows::RowError;
 use super::target::Target;
 use super::transact::{Core, Needs};
 use super::transaction::Transaction;
-use super::{listener, reader, schema};
+use super::{listener, lists, reader, schema};
 use crate::ids::{Ids, split};
+use crate::keeper::{Keeper, STEPS_A_SWEEP};
 use crate::rules::{Rules, Submission};
 
 /// A durable queue in a database on PostgreSQL, shared by as many processes as have its URL.
@@ -30,6 +31,7 @@ use crate::rules::{Rules, Submission};
 pub struct PostgresQueue {
     core: Arc<Core>,
     listener: AbortHandle,
+    keeper: Keeper,
 }
 
 impl PostgresQueue {
@@ -60,6 +62,7 @@ impl PostgresQueue {
                 news,
             }),
             listener: listener.abort_handle(),
+            keeper: Keeper::new(),
         })
     }
 
@@ -171,7 +174,30 @@ impl JobQueue for PostgresQueue {
     }
 
     async fn sweep(&self) -> Result<Swept, QueueError> {
-        self.transact(Needs::default(), |rules| rules.sweep()).await
+        let mut swept = self.transact(Needs::default(), |rules| rules.sweep()).await?;
+        for _ in 0..STEPS_A_SWEEP {
+            let now = self.core.clock.as_ref().map_or_else(|| SystemTime::now().into(), |clock| clock());
+            let Some((retention, from)) = self.keeper.next(now) else { break };
+            let pruned = self.prune(retention, from, false).await?;
+            self.keeper.done(now, pruned.next);
+            swept.removed += pruned.jobs + pruned.deliveries;
+        }
+        Ok(swept)
+    }
+}
+
+#[async_trait]
+impl Upkeep for PostgresQueue {
+    fn retain(&self, retention: Retention) {
+        self.keeper.set(retention);
+    }
+
+    async fn prune(&self, retention: Retention, from: PruneFrom, is_dry: bool) -> Result<Pruned, QueueError> {
+        self.transact(Needs::default(), move |rules| rules.prune(retention, from, is_dry)).await
+    }
+
+    async fn stats(&self) -> Result<Stats, QueueError> {
+        self.read(|runtime, session| runtime.block_on(reader::stats(session))).await
     }
 }
 
@@ -183,7 +209,7 @@ impl History for PostgresQueue {
 
     async fn jobs(&self, filter: &JobFilter) -> Result<Vec<Job>, QueueError> {
         let filter = filter.clone();
-        self.read(move |runtime, session| runtime.block_on(reader::jobs(session, &filter))).await
+        self.read(move |runtime, session| runtime.block_on(lists::jobs(session, &filter))).await
     }
 
     async fn open_jobs(&self) -> Result<Vec<(Stage, u64)>, QueueError> {

@@ -12,6 +12,8 @@ mod backend;
 mod config;
 mod due;
 mod listener;
+mod lists;
+mod old;
 mod pool;
 mod reader;
 mod rows;

@@ -1,4 +1,4 @@
-use swifthook_core::{Delivery, DeliveryId, Job, JobFilter, JobId, Stage, TimelineEntry};
+use swifthook_core::{Delivery, DeliveryId, Job, JobId, Stage, Stats, TimelineEntry, Timestamp};
 use uuid::Uuid;
 
 use super::pool::Session;
@@ -10,21 +10,6 @@ use crate::rules::{with_beginning, with_specs};
 pub(super) async fn job(session: &mut Session, id: JobId) -> Result<Option<Job>, RowError> {
     let found = session.query(entries!("WHERE j.id = $1"), &[&uuid(id)]).await?;
     found.first().map(|row| Ok(rows::entry(row)?.job)).transpose()
-}
-
-pub(super) async fn jobs(session: &mut Session, filter: &JobFilter) -> Result<Vec<Job>, RowError> {
-    let stages: Vec<i64> = filter.stages.iter().map(|stage| codec::stage_code(*stage)).collect();
-    // The places of a repository are all that begins with its name and a space.
-    let place = filter.repository.as_ref().map(|repository| format!("{repository} "));
-    let limit = if filter.limit == 0 { DEFAULT_LIMIT } else { filter.limit };
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let found =
-        session.query(JOBS, &[&filter.before.map(uuid), &stages, &filter.recipe, &place, &limit]).await?;
-    let mut jobs = Vec::new();
-    for row in &found {
-        jobs.extend(readable(rows::entry(row).map(|entry| entry.job))?);
-    }
-    Ok(jobs)
 }
 
 pub(super) async fn open_jobs(session: &mut Session) -> Result<Vec<(Stage, u64)>, RowError> {
@@ -71,6 +56,33 @@ pub(super) async fn delivery(session: &mut Session, id: DeliveryId) -> Result<Op
     }
 }
 
+pub(super) async fn stats(session: &mut Session) -> Result<Stats, RowError> {
+    let mut counts = Vec::new();
+    for row in session.query("SELECT stage, count(*) FROM jobs GROUP BY stage", &[]).await? {
+        counts.push((codec::stage(row.try_get(0)?)?, row.try_get::<_, i64>(1)?.unsigned_abs()));
+    }
+    let count = |stage| counts.iter().find(|(of, _)| *of == stage).map_or(0, |(_, count)| *count);
+    let sql = "SELECT (SELECT count(*) FROM deliveries), (SELECT count(*) FROM changes), \
+               (SELECT received_at FROM deliveries ORDER BY id LIMIT 1), \
+               (SELECT received_at FROM deliveries ORDER BY id DESC LIMIT 1), \
+               (SELECT sum(pg_total_relation_size(name))::bigint FROM unnest(ARRAY['names', 'jobs', 'changes', \
+                   'leases', 'timeline', 'deliveries']::regclass[]) name), \
+               (SELECT version FROM swifthook_schema)";
+    let rows = session.query(sql, &[]).await?;
+    let row = rows.first().ok_or(codec::Corrupt::new("count"))?;
+    let number = |column| Ok::<_, RowError>(row.try_get::<_, i64>(column)?.unsigned_abs());
+    let time = |column| Ok::<_, RowError>(row.try_get::<_, Option<i64>>(column)?.map(Timestamp));
+    Ok(Stats {
+        jobs: Stage::ALL.into_iter().map(|stage| (stage, count(stage))).collect(),
+        deliveries: number(0)?,
+        changes: number(1)?,
+        oldest: time(2)?,
+        newest: time(3)?,
+        bytes: Some(number(4)?),
+        schema: row.try_get::<_, i32>(5)?.try_into().ok(),
+    })
+}
+
 async fn dressed(session: &mut Session, delivery: Delivery) -> Result<Delivery, RowError> {
     let mut jobs = Vec::new();
     for id in &delivery.jobs {
@@ -78,11 +90,3 @@ async fn dressed(session: &mut Session, delivery: Delivery) -> Result<Delivery, 
     }
     Ok(with_specs(delivery, &jobs))
 }
-
-const JOBS: &str = entries!(
-    "WHERE ($1::uuid IS NULL OR j.id < $1) AND (cardinality($2::bigint[]) = 0 OR j.stage = ANY($2)) \
-     AND ($3::text IS NULL OR recipe.name = $3) AND ($4::text IS NULL OR starts_with(place.name, $4)) \
-     ORDER BY j.id DESC LIMIT $5"
-);
-/// How many jobs are listed unless it is said.
-const DEFAULT_LIMIT: usize = 50;

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::chain::Place;
 use crate::codec::{self, Corrupt, FORMAT, SpecColumns};
-use crate::store::{Entry, Owner, Rival};
+use crate::store::{Entry, Latest, Owner, Removed, Rival};
 
 /// A row could not be had, or not be read.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +27,7 @@ impl From<RowError> for QueueError {
 
 /// Selects everything of a job, and whose it is, by conditions on `j` and `l`.
 macro_rules! entries {
-    ($conditions:literal) => {
+    ($($conditions:literal),+) => {
         concat!(
             "SELECT j.id, j.format, place.name, recipe.name, groups.name, hook.name, j.config, j.run, j.head, \
              j.before, j.pushed_at, j.created_at, j.source, j.guid, j.sender, j.labels, j.priority, j.rerun_of, \
@@ -36,7 +36,7 @@ macro_rules! entries {
              LEFT JOIN names groups ON groups.id = j.group_id LEFT JOIN names hook ON hook.id = j.hook \
              LEFT JOIN leases l ON l.job = j.id",
             " ",
-            $conditions
+            $($conditions),+
         )
     };
 }
@@ -120,7 +120,7 @@ macro_rules! deliveries {
     ($conditions:literal) => {
         concat!(
             "SELECT d.id, d.format, d.received_at, place.name, d.before, d.head, d.source, hook.name, d.guid, \
-             d.sender, config.name, d.jobs, d.verdicts, d.path_count, d.paths \
+             d.sender, config.name, d.jobs, d.verdicts, d.path_count, d.paths, d.pushed_at, d.facts \
              FROM deliveries d LEFT JOIN names place ON place.id = d.place LEFT JOIN names hook ON hook.id = d.hook \
              LEFT JOIN names config ON config.id = d.config",
             " ",
@@ -133,6 +133,7 @@ pub(super) use deliveries;
 pub(super) fn delivery(row: &Row) -> Result<Delivery, RowError> {
     check_format(row.try_get(1)?)?;
     let (repository, ref_name) = place(row, 3)?;
+    let (pushed_at, facts): (_, Option<i64>) = (timestamp(row, 15)?, row.try_get(16)?);
     Ok(Delivery {
         id: DeliveryId(id(row, 0)?.0),
         received_at: Timestamp(row.try_get(2)?),
@@ -142,12 +143,25 @@ pub(super) fn delivery(row: &Row) -> Result<Delivery, RowError> {
         before: commit(row, 4)?,
         head: commit(row, 5)?,
         sender: text(row, 9)?,
+        facts: facts.map(|code| codec::facts(code, pushed_at)).transpose()?,
         verdicts: codec::read("list of verdicts", row.try_get(12)?)?,
         paths: codec::paths(row.try_get::<_, Option<&[u8]>>(14)?.unwrap_or_default())?,
         path_count: row.try_get::<_, i64>(13)?.try_into().unwrap_or(0),
         config: codec::config(row.try_get(10)?).ok_or(Corrupt::new("digest"))?,
         jobs: codec::ids(row.try_get::<_, Option<&[u8]>>(11)?.unwrap_or_default())?,
     })
+}
+
+/// The last training of a change.
+pub(super) fn latest(row: &Row) -> Result<Latest, RowError> {
+    let removed = match row.try_get::<_, Option<i64>>(3)? {
+        Some(stage) => Some(Removed {
+            stage: codec::stage(stage)?,
+            source: codec::source(row.try_get(4)?, text(row, 5)?, text(row, 6)?)?,
+        }),
+        None => None,
+    };
+    Ok(Latest { job: id(row, 0)?, run: number(row, 1)?, redeliveries: number(row, 2)?, removed })
 }
 
 pub(super) fn line(row: &Row) -> Result<TimelineEntry, RowError> {

@@ -1,17 +1,19 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use swifthook_core::{Change, Delivery, Job, JobId, Progress, QueueError, State, TimelineEntry, Timestamp};
+use swifthook_core::{
+    Change, Delivery, DeliveryId, Job, JobId, Progress, QueueError, Stage, State, TimelineEntry, Timestamp,
+};
 use tokio::runtime::Handle;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::due;
 use super::pool::{Parameters, Session};
 use super::rows::{self, RowError, entries};
+use super::{due, old};
 use crate::chain::Chains;
 use crate::codec;
-use crate::store::{Entry, Latest, Owner, Rival, Store, is_rival};
+use crate::store::{Entry, Latest, OldDeliveries, Owner, Rival, Store, is_rival};
 
 /// A transaction that is open on a connection. Its methods wait for the database: they are for a thread that may.
 pub(super) struct Transaction<'a> {
@@ -31,7 +33,7 @@ impl Transaction<'_> {
         Ok(self.runtime.block_on(self.session.query(sql, with))?)
     }
 
-    fn execute(&mut self, sql: &'static str, with: Parameters<'_>) -> Result<(), RowError> {
+    pub(super) fn execute(&mut self, sql: &'static str, with: Parameters<'_>) -> Result<(), RowError> {
         self.query(sql, with).map(drop)
     }
 
@@ -58,25 +60,23 @@ impl Transaction<'_> {
 
     fn find_latest(&mut self, change: &Change) -> Result<Option<Latest>, RowError> {
         let (place, recipe) = (self.place(change)?, self.name(&change.recipe)?);
-        let sql = "SELECT job, run, redeliveries FROM changes \
-                   WHERE place = $1 AND head = $2 AND recipe = $3 AND config = sha256(convert_to($4, 'UTF8'))";
+        let sql = "SELECT c.job, c.run, c.redeliveries, c.stage, c.source, names.name, c.guid \
+                   FROM changes c LEFT JOIN names ON names.id = c.hook \
+                   WHERE c.place = $1 AND c.head = $2 AND c.recipe = $3 AND c.config = sha256(convert_to($4, 'UTF8'))";
         let head = codec::commit_bytes(&change.head);
         let found = self.query(sql, &[&place, &head, &recipe, &plain(&change.config)])?;
-        let latest = |row: &Row| {
-            Ok(Latest {
-                job: rows::id(row, 0)?,
-                run: rows::number(row, 1)?,
-                redeliveries: rows::number(row, 2)?,
-            })
-        };
-        found.first().map(latest).transpose()
+        found.first().map(rows::latest).transpose()
     }
 
-    fn put_latest(&mut self, change: &Change, latest: Latest) -> Result<(), RowError> {
+    fn put_latest(&mut self, change: &Change, latest: &Latest) -> Result<(), RowError> {
         let (place, recipe) = (self.place(change)?, self.name(&change.recipe)?);
-        let sql = "INSERT INTO changes VALUES ($1, $2, $3, sha256(convert_to($4, 'UTF8')), $5, $6, $7) \
-                   ON CONFLICT (place, head, recipe, config) DO UPDATE \
-                   SET job = excluded.job, run = excluded.run, redeliveries = excluded.redeliveries";
+        let sql = "INSERT INTO changes VALUES ($1, $2, $3, sha256(convert_to($4, 'UTF8')), $5, $6, $7, $8, $9, $10, \
+                   $11) ON CONFLICT (place, head, recipe, config) DO UPDATE \
+                   SET job = excluded.job, run = excluded.run, redeliveries = excluded.redeliveries, \
+                   stage = excluded.stage, source = excluded.source, hook = excluded.hook, guid = excluded.guid";
+        let removed = latest.removed.as_ref();
+        let source = removed.map(|removed| codec::source_parts(&removed.source));
+        let hook = self.hook(source.and_then(|(_, hook, _)| hook))?;
         self.execute(
             sql,
             &[
@@ -87,6 +87,10 @@ impl Transaction<'_> {
                 &uuid(latest.job),
                 &i64::from(latest.run),
                 &i64::from(latest.redeliveries),
+                &removed.map(|removed| codec::stage_code(removed.stage)),
+                &source.map(|(kind, ..)| kind),
+                &hook,
+                &source.and_then(|(.., guid)| guid).map(plain),
             ],
         )
     }
@@ -97,11 +101,13 @@ impl Transaction<'_> {
         let hook = self.hook(hook)?;
         let (group, place, recipe) =
             (self.name(&spec.group)?, self.place(&job.change)?, self.name(&spec.recipe)?);
+        let repository = self.name(job.change.repository.as_str())?;
         let labels: Vec<String> = spec.labels.iter().map(|label| plain(label)).collect();
         let sql = "INSERT INTO jobs (id, format, stage, ran, needs_diff, priority, group_id, place, recipe, config, \
                    run, head, before, pushed_at, not_before, debounce_since, created_at, source, hook, guid, \
-                   sender, labels, host, rerun_of, superseded_by, spec, state, turn) VALUES ($1, $2, $3, $4, $5, $6, $7, \
-                   $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28)";
+                   sender, labels, host, rerun_of, superseded_by, spec, state, turn, repository) VALUES ($1, $2, $3, \
+                   $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, \
+                   $23, $24, $25, $26, $27, $28, $29)";
         self.execute(
             sql,
             &[
@@ -133,6 +139,7 @@ impl Transaction<'_> {
                 &codec::spec_blob(spec),
                 &codec::state_blob(state),
                 &job.turn(),
+                &repository,
             ],
         )
     }
@@ -181,7 +188,8 @@ impl Transaction<'_> {
         let place = self.name(&format!("{} {}", delivery.repository, delivery.ref_name))?;
         let config = self.name(&codec::config_name(delivery.config))?;
         let jobs: Vec<u8> = jobs.iter().flat_map(|id| id.0).collect();
-        let sql = "INSERT INTO deliveries VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
+        let sql = "INSERT INTO deliveries VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, \
+                   $16, $17)";
         self.execute(
             sql,
             &[
@@ -200,6 +208,8 @@ impl Transaction<'_> {
                 &codec::json(&delivery.verdicts),
                 &i64::try_from(delivery.path_count).unwrap_or(i64::MAX),
                 &codec::paths_blob(&delivery.paths),
+                &delivery.facts.and_then(|facts| millis(facts.pushed_at)),
+                &delivery.facts.as_ref().map(codec::facts_code),
             ],
         )
     }
@@ -217,7 +227,7 @@ impl Store for Transaction<'_> {
         Ok(self.find_latest(change)?)
     }
 
-    fn set_latest(&mut self, change: &Change, latest: Latest) -> Result<(), QueueError> {
+    fn set_latest(&mut self, change: &Change, latest: &Latest) -> Result<(), QueueError> {
         Ok(self.put_latest(change, latest)?)
     }
 
@@ -278,6 +288,37 @@ impl Store for Transaction<'_> {
 
     fn overdue(&mut self, now: Timestamp) -> Result<Vec<Entry>, QueueError> {
         Ok(due::overdue(self, now)?)
+    }
+
+    fn ended(
+        &mut self,
+        stage: Stage,
+        after: Option<JobId>,
+        made_before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<JobId>, QueueError> {
+        Ok(old::ended(self, stage, after, made_before, limit)?)
+    }
+
+    fn remove(&mut self, id: JobId) -> Result<(), QueueError> {
+        Ok(old::remove(self, id)?)
+    }
+
+    fn old_deliveries(
+        &mut self,
+        after: Option<DeliveryId>,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<OldDeliveries, QueueError> {
+        Ok(old::deliveries(self, after, before, limit)?)
+    }
+
+    fn remove_delivery(&mut self, id: DeliveryId) -> Result<(), QueueError> {
+        Ok(old::remove_delivery(self, id)?)
+    }
+
+    fn has_job(&mut self, id: JobId) -> Result<bool, QueueError> {
+        Ok(old::has_job(self, id)?)
     }
 }
 

@@ -19,9 +19,11 @@ impl<S: Store> Rules<'_, S> {
     /// A new training of a finished job's change. A person wants this very commit, so it is not too late for it.
     fn retry(&mut self, job: Job, who: &Arc<str>) -> Result<Job, QueueError> {
         let latest = self.latest_of(&job)?;
-        let stage = match latest.job == job.id {
-            true => job.state.stage,
-            false => self.known(latest.job)?.job.state.stage,
+        let (latest, stage) = if latest.job == job.id {
+            (latest, job.state.stage)
+        } else {
+            let known = self.known_training(&job.change, latest)?;
+            (known.latest, known.stage)
         };
         if !stage.is_final() {
             return Err(Illegal { stage, event: Command::Retry.words() }.into());
@@ -38,6 +40,7 @@ impl<S: Store> Rules<'_, S> {
 
     fn latest_of(&mut self, job: &Job) -> Result<Latest, QueueError> {
         let known = self.store.latest(&job.change)?;
-        Ok(known.unwrap_or(Latest { job: job.id, run: job.change.run, redeliveries: 0 }))
+        let first = Latest { job: job.id, run: job.change.run, redeliveries: 0, removed: None };
+        Ok(known.unwrap_or(first))
     }
 }

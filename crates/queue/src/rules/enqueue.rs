@@ -6,7 +6,7 @@ use swifthook_core::{
 };
 
 use super::{Rules, timeline};
-use crate::store::{Latest, Rival, Store};
+use crate::store::{Entry, Latest, Removed, Rival, Store};
 
 /// What all jobs of one push have in common.
 #[derive(Clone, Debug)]
@@ -49,6 +49,21 @@ pub(super) struct Training {
     pub(super) may_be_late: bool,
 }
 
+/// The last training of a change that is known.
+pub(super) struct Known {
+    pub(super) latest: Latest,
+    pub(super) stage: Stage,
+    source: Source,
+}
+
+impl Known {
+    fn stored(self, spec: JobSpec) -> StoredJob {
+        let Self { latest, stage, .. } = self;
+        let JobSpec { recipe, config, .. } = spec;
+        StoredJob { recipe, config, id: latest.job, stage, admitted: Admitted::Duplicate }
+    }
+}
+
 impl Training {
     pub(super) const FIRST: Self = Self { run: 0, redeliveries: 0, rerun_of: None, may_be_late: true };
 }
@@ -67,18 +82,32 @@ impl<S: Store> Rules<'_, S> {
             let job = self.enqueue(origin, spec, birth, Training::FIRST, who)?;
             return Ok(stored(&job, Admitted::New));
         };
-        let known = self.store.entry(latest.job)?.ok_or_else(|| lost(latest.job))?.job;
-        if !is_redeliverable || !is_rerun(&known, &origin.source, latest) {
-            return Ok(stored(&known, Admitted::Duplicate));
+        let known = self.known_training(&origin.change(&spec, 0), latest)?;
+        if !is_redeliverable || !is_rerun(&known, &origin.source) {
+            return Ok(known.stored(spec));
         }
+        let latest = known.latest;
         let training = Training {
             run: latest.run + 1,
             redeliveries: latest.redeliveries + 1,
-            rerun_of: Some(known.id),
+            rerun_of: Some(latest.job),
             may_be_late: true,
         };
         let job = self.enqueue(origin, spec, birth, training, who)?;
-        Ok(stored(&job, Admitted::Rerun { of: known.id }))
+        Ok(stored(&job, Admitted::Rerun { of: latest.job }))
+    }
+
+    /// How the last training of a change stands, whose job may have been removed, and that meanwhile too.
+    pub(super) fn known_training(&mut self, change: &Change, latest: Latest) -> Result<Known, QueueError> {
+        if let Some(Entry { job, .. }) = self.store.entry(latest.job)? {
+            return Ok(Known { latest, stage: job.state.stage, source: job.source });
+        }
+        let latest = match latest.removed {
+            Some(_) => latest,
+            None => self.store.latest(change)?.ok_or_else(|| lost(latest.job))?,
+        };
+        let Removed { stage, source } = latest.removed.clone().ok_or_else(|| lost(latest.job))?;
+        Ok(Known { latest, stage, source })
     }
 
     /// Makes the job of a training. Older ones of its group give way to it, unless it is held or late itself.
@@ -115,7 +144,7 @@ impl<S: Store> Rules<'_, S> {
         };
         self.store.insert(&job)?;
         let Training { run, redeliveries, .. } = training;
-        self.store.set_latest(&job.change, Latest { job: job.id, run, redeliveries })?;
+        self.store.set_latest(&job.change, &Latest { job: job.id, run, redeliveries, removed: None })?;
         self.note_beginning(&job, who)?;
         self.give_way(&older, &job, who)?;
         self.has_news |= job.state.stage == Stage::Queued || job.state.needs_diff();
@@ -203,11 +232,11 @@ pub(super) fn first_start(
 
 /// A person's redelivery of what failed: the same hook and GUID as the receipt that made the job. The GUID is
 /// unsigned, so without the rest of the rule it would decide nothing.
-fn is_rerun(known: &Job, source: &Source, latest: Latest) -> bool {
+fn is_rerun(known: &Known, source: &Source) -> bool {
     matches!(source, Source::Hook { .. })
         && known.source == *source
-        && known.state.stage == Stage::Failed
-        && latest.redeliveries < MAX_REDELIVERIES
+        && known.stage == Stage::Failed
+        && known.latest.redeliveries < MAX_REDELIVERIES
 }
 
 fn stored(job: &Job, admitted: Admitted) -> StoredJob {

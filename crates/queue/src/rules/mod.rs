@@ -7,6 +7,7 @@ mod contest;
 mod enqueue;
 mod happen;
 mod lease;
+mod prune;
 mod submission;
 mod timeline;
 

@@ -1,4 +1,6 @@
-use swifthook_core::{Decided, Delivery, DeliveryId, IntakeError, Job, JobSpec, RecipeVerdict, Timestamp};
+use swifthook_core::{
+    Decided, Delivery, DeliveryId, IntakeError, Job, JobSpec, PushFacts, RecipeVerdict, Timestamp,
+};
 
 use super::enqueue::Birth;
 
@@ -29,6 +31,11 @@ impl Submission {
             before: push.before.clone(),
             head: push.head.clone(),
             sender: push.sender.clone(),
+            facts: Some(PushFacts {
+                pushed_at: push.pushed_at,
+                skip_marker: push.skip_marker,
+                gap: push.changes.gap(),
+            }),
             verdicts: decided.verdicts.iter().map(without_jobs).collect(),
             paths: paths.detached(Delivery::MAX_PATHS),
             path_count: paths.len() as u64,

@@ -8,13 +8,14 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 use swifthook_core::{
     Actor, Claimed, Command, Decided, Delivery, DeliveryId, Event, History, Intake, IntakeError, Job,
-    JobFilter, JobId, JobQueue, Lease, Progress, QueueError, Receipt, Renewal, Stage, Swept, TimelineEntry,
-    Worker,
+    JobFilter, JobId, JobQueue, Lease, Progress, PruneFrom, Pruned, QueueError, Receipt, Renewal, Retention,
+    Stage, Stats, Swept, TimelineEntry, Upkeep, Worker,
 };
 use tokio::sync::{Semaphore, watch};
 
 use super::config::{OpenError, Options};
 use super::ignored::{Ignored, Pushed};
+use super::lists;
 use super::lock::Lock;
 use super::reader::{self, Readers};
 use super::rows::RowError;
@@ -23,6 +24,7 @@ use super::work::Question;
 use super::writer::{Message, Writer};
 use crate::clock::Clock;
 use crate::ids::Ids;
+use crate::keeper::{Keeper, STEPS_A_SWEEP};
 use crate::rules::{Rules, Submission};
 
 /// A durable queue in one file of this machine, for one process.
@@ -36,6 +38,7 @@ pub struct SqliteQueue {
     ids: Arc<Ids>,
     ignored: Arc<Ignored>,
     clock: Clock,
+    keeper: Keeper,
     news: watch::Sender<u64>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
@@ -66,6 +69,7 @@ impl SqliteQueue {
             ids,
             ignored,
             clock: options.clock,
+            keeper: Keeper::new(),
             news,
             writer: Mutex::new(Some(thread)),
         })
@@ -174,7 +178,30 @@ impl JobQueue for SqliteQueue {
     }
 
     async fn sweep(&self) -> Result<Swept, QueueError> {
-        self.ask(|rules| rules.sweep()).await
+        let mut swept = self.ask(|rules| rules.sweep()).await?;
+        for _ in 0..STEPS_A_SWEEP {
+            let now = (self.clock)();
+            let Some((retention, from)) = self.keeper.next(now) else { break };
+            let pruned = self.prune(retention, from, false).await?;
+            self.keeper.done(now, pruned.next);
+            swept.removed += pruned.jobs + pruned.deliveries;
+        }
+        Ok(swept)
+    }
+}
+
+#[async_trait]
+impl Upkeep for SqliteQueue {
+    fn retain(&self, retention: Retention) {
+        self.keeper.set(retention);
+    }
+
+    async fn prune(&self, retention: Retention, from: PruneFrom, is_dry: bool) -> Result<Pruned, QueueError> {
+        self.ask(move |rules| rules.prune(retention, from, is_dry)).await
+    }
+
+    async fn stats(&self) -> Result<Stats, QueueError> {
+        self.read(reader::stats).await
     }
 }
 
@@ -186,7 +213,7 @@ impl History for SqliteQueue {
 
     async fn jobs(&self, filter: &JobFilter) -> Result<Vec<Job>, QueueError> {
         let filter = filter.clone();
-        self.read(move |connection| reader::jobs(connection, &filter)).await
+        self.read(move |connection| lists::jobs(connection, &filter)).await
     }
 
     async fn open_jobs(&self) -> Result<Vec<(Stage, u64)>, QueueError> {

@@ -1,12 +1,11 @@
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-use rusqlite::types::Value;
-use rusqlite::{Connection, params_from_iter};
-use swifthook_core::{Delivery, DeliveryId, Job, JobFilter, JobId, QueueError, Stage, TimelineEntry};
+use rusqlite::Connection;
+use swifthook_core::{Delivery, DeliveryId, Job, JobId, QueueError, Stage, Stats, TimelineEntry, Timestamp};
 
 use super::rows::{self, LINES, RowError, deliveries, entries, readable};
-use super::{names, schema};
+use super::schema;
 use crate::codec;
 use crate::rules::{with_beginning, with_specs};
 
@@ -48,43 +47,6 @@ pub(super) fn job(connection: &Connection, id: JobId) -> Result<Option<Job>, Row
     let mut statement = connection.prepare_cached(entries!("WHERE j.id = ?1 AND j.rest = ?2"))?;
     let mut found = statement.query(codec::halves(id.0))?;
     found.next()?.map(|row| Ok(rows::entry(row)?.job)).transpose()
-}
-
-pub(super) fn jobs(connection: &Connection, filter: &JobFilter) -> Result<Vec<Job>, RowError> {
-    let mut sql = entries!("WHERE 1").to_owned();
-    let mut values: Vec<Value> = Vec::new();
-    if let Some(before) = filter.before {
-        sql.push_str(" AND j.id < ?");
-        values.push(codec::halves(before.0).0.into());
-    }
-    if !filter.stages.is_empty() {
-        let codes: Vec<_> = filter.stages.iter().map(|stage| codec::stage_code(*stage).to_string()).collect();
-        sql.push_str(&format!(" AND j.stage IN ({})", codes.join(", ")));
-        if filter.stages.iter().all(|stage| !stage.is_final()) {
-            sql.push_str(" AND j.stage < 4");
-        }
-    }
-    if let Some(recipe) = &filter.recipe {
-        let Some(recipe) = names::find(connection, recipe)? else { return Ok(Vec::new()) };
-        sql.push_str(" AND j.recipe = ?");
-        values.push(recipe.into());
-    }
-    if let Some(repository) = &filter.repository {
-        // The places of a repository are all that follows its name and a space.
-        sql.push_str(" AND j.place IN (SELECT id FROM names WHERE name >= ? AND name < ?)");
-        values.push(format!("{repository} ").into());
-        values.push(format!("{repository}!").into());
-    }
-    sql.push_str(" ORDER BY j.id DESC LIMIT ?");
-    let limit = if filter.limit == 0 { DEFAULT_LIMIT } else { filter.limit };
-    values.push(i64::try_from(limit).unwrap_or(i64::MAX).into());
-    let mut statement = connection.prepare_cached(&sql)?;
-    let mut found = statement.query(params_from_iter(values))?;
-    let mut jobs = Vec::new();
-    while let Some(row) = found.next()? {
-        jobs.extend(readable(rows::entry(row).map(|entry| entry.job))?);
-    }
-    Ok(jobs)
 }
 
 pub(super) fn open_jobs(connection: &Connection) -> Result<Vec<(Stage, u64)>, RowError> {
@@ -132,6 +94,35 @@ pub(super) fn delivery(connection: &Connection, id: DeliveryId) -> Result<Option
     found.next()?.map(|row| dressed(connection, rows::delivery(row)?)).transpose()
 }
 
+pub(super) fn stats(connection: &Connection) -> Result<Stats, RowError> {
+    let count = |sql: &str| connection.query_row(sql, (), |row| row.get(0)).map(i64::unsigned_abs);
+    let jobs = Stage::ALL.into_iter().map(|stage| {
+        let which = if stage.is_final() { "stage >= 4" } else { "stage < 4" };
+        let code = codec::stage_code(stage);
+        Ok((stage, count(&format!("SELECT count(*) FROM jobs WHERE stage = {code} AND {which}"))?))
+    });
+    let ends = "SELECT (SELECT received_at FROM deliveries ORDER BY id LIMIT 1), \
+                (SELECT received_at FROM deliveries ORDER BY id DESC LIMIT 1)";
+    let (oldest, newest) = connection
+        .query_row(ends, (), |row| Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<i64>>(1)?)))?;
+    let jobs = jobs.collect::<Result<_, RowError>>()?;
+    Ok(Stats {
+        jobs,
+        deliveries: count("SELECT count(*) FROM deliveries")?,
+        changes: count("SELECT count(*) FROM changes")?,
+        oldest: oldest.map(Timestamp),
+        newest: newest.map(Timestamp),
+        bytes: Some(bytes(connection)),
+        schema: Some(connection.pragma_query_value(None, "user_version", |row| row.get(0))?),
+    })
+}
+
+/// The file and its log.
+fn bytes(connection: &Connection) -> u64 {
+    let size = |file: String| std::fs::metadata(file).map_or(0, |meta| meta.len());
+    connection.path().map_or(0, |path| size(path.to_owned()) + size(format!("{path}-wal")))
+}
+
 fn dressed(connection: &Connection, delivery: Delivery) -> Result<Delivery, RowError> {
     let mut jobs = Vec::new();
     for id in &delivery.jobs {
@@ -140,7 +131,5 @@ fn dressed(connection: &Connection, delivery: Delivery) -> Result<Delivery, RowE
     Ok(with_specs(delivery, &jobs))
 }
 
-/// How many jobs are listed unless it is said.
-const DEFAULT_LIMIT: usize = 50;
 /// How many connections are kept for the next readers.
 const KEPT: usize = 4;

@@ -7,7 +7,7 @@ use swifthook_core::{
 };
 
 use crate::codec::{self, Corrupt, FORMAT, SpecColumns};
-use crate::store::{Entry, Owner, Rival};
+use crate::store::{Entry, Latest, Owner, Removed, Rival};
 
 /// A row could not be had, or not be read.
 #[derive(Debug, thiserror::Error)]
@@ -133,7 +133,8 @@ macro_rules! deliveries {
     ($conditions:literal) => {
         concat!(
             "SELECT d.id, d.rest, d.format, d.received_at, place.name, d.before, d.head, \
-             d.source, hook.name, d.guid, d.sender, config.name, d.jobs, d.verdicts, d.path_count, d.paths \
+             d.source, hook.name, d.guid, d.sender, config.name, d.jobs, d.verdicts, d.path_count, d.paths, \
+             d.pushed_at, d.facts \
              FROM deliveries d LEFT JOIN names place ON place.id = d.place LEFT JOIN names hook ON hook.id = d.hook \
              LEFT JOIN names config ON config.id = d.config",
             " ",
@@ -148,6 +149,7 @@ pub(super) fn delivery(row: &Row<'_>) -> Result<Delivery, RowError> {
     let (repository, ref_name) = place(row, 4)?;
     let config: String = row.get(11)?;
     let verdicts: Vec<RecipeVerdict> = codec::read("list of verdicts", blob(row, 13)?)?;
+    let (pushed_at, facts): (_, Option<i64>) = (timestamp(row, 16)?, row.get(17)?);
     Ok(Delivery {
         id: DeliveryId(codec::whole(row.get(0)?, row.get(1)?)),
         received_at: Timestamp(row.get(3)?),
@@ -157,11 +159,29 @@ pub(super) fn delivery(row: &Row<'_>) -> Result<Delivery, RowError> {
         before: optional_blob(row, 5)?.map(codec::commit).transpose()?,
         head: optional_blob(row, 6)?.map(codec::commit).transpose()?,
         sender: row.get(10)?,
+        facts: facts.map(|code| codec::facts(code, pushed_at)).transpose()?,
         verdicts,
         paths: codec::paths(optional_blob(row, 15)?.unwrap_or_default())?,
         path_count: row.get::<_, i64>(14)?.try_into().unwrap_or(0),
         config: codec::config(&config).ok_or(Corrupt::new("digest"))?,
         jobs: codec::ids(optional_blob(row, 12)?.unwrap_or_default())?,
+    })
+}
+
+/// The last training of a change.
+pub(super) fn latest(row: &Row<'_>) -> Result<Latest, RowError> {
+    let removed = match row.get::<_, Option<i64>>(4)? {
+        Some(stage) => Some(Removed {
+            stage: codec::stage(stage)?,
+            source: codec::source(row.get(5)?, row.get(6)?, row.get(7)?)?,
+        }),
+        None => None,
+    };
+    Ok(Latest {
+        job: JobId(codec::whole(row.get(0)?, row.get(1)?)),
+        run: row.get(2)?,
+        redeliveries: row.get(3)?,
+        removed,
     })
 }
 

@@ -75,4 +75,38 @@ fn newest() -> u32 {
 const APPLICATION: i32 = 0x7377_686b;
 const BUSY: std::time::Duration = std::time::Duration::from_secs(5);
 /// Each is applied once, in order; what has been released is never edited.
-const MIGRATIONS: [&str; 2] = [include_str!("migrations/1.sql"), include_str!("migrations/2.sql")];
+const MIGRATIONS: [&str; 3] =
+    [include_str!("migrations/1.sql"), include_str!("migrations/2.sql"), include_str!("migrations/3.sql")];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_of_the_first_version_is_brought_up_to_date_with_its_jobs() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("swifthook.db");
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(MIGRATIONS[0]).unwrap();
+        old.pragma_update(None, "application_id", APPLICATION).unwrap();
+        old.pragma_update(None, "user_version", 1).unwrap();
+        old.execute_batch(
+            "INSERT INTO names VALUES (1, 'acme/models refs/heads/main'), (2, 'acme/other refs/tags/a b'), (3, 'sft');
+             INSERT INTO jobs (id, rest, format, stage, ran, needs_diff, priority, group_id, place, recipe, run, head,
+                               created_at, source, spec)
+             VALUES (10, 0, 1, 5, 1, 0, 0, 3, 1, 3, 0, x'00', 0, 1, x'00'),
+                    (11, 0, 1, 0, 0, 0, 0, 3, 2, 3, 0, x'00', 0, 1, x'00');
+             INSERT INTO changes VALUES (1, x'00', 3, '', 10, 0, 0, 0);",
+        )
+        .unwrap();
+        drop(old);
+        let store = open(&path, &Options::default()).unwrap();
+        let repositories =
+            "SELECT group_concat(n.name) FROM jobs j JOIN names n ON n.id = j.repository ORDER BY j.id";
+        let named: String = store.query_row(repositories, (), |row| row.get(0)).unwrap();
+        assert_eq!(named, "acme/models,acme/other");
+        let removed: Option<i64> =
+            store.query_row("SELECT stage FROM changes", (), |row| row.get(0)).unwrap();
+        assert_eq!(removed, None, "its job is there");
+    }
+}

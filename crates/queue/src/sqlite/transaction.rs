@@ -1,14 +1,16 @@
 use std::sync::Arc;
 
-use rusqlite::{Connection, OptionalExtension, Params, params};
-use swifthook_core::{Change, Delivery, Job, JobId, Progress, QueueError, State, TimelineEntry, Timestamp};
+use rusqlite::{Connection, Params, params};
+use swifthook_core::{
+    Change, Delivery, DeliveryId, Job, JobId, Progress, QueueError, Stage, State, TimelineEntry, Timestamp,
+};
 
-use super::due;
 use super::names::Names;
 use super::rows::{self, RowError, entries};
+use super::{due, old};
 use crate::chain::Chains;
 use crate::codec;
-use crate::store::{Entry, Latest, Owner, Rival, Store, is_rival};
+use crate::store::{Entry, Latest, OldDeliveries, Owner, Rival, Store, is_rival};
 
 /// What the thread that writes has at hand.
 pub(super) struct Transaction<'a> {
@@ -37,29 +39,37 @@ impl Transaction<'_> {
 
     fn find_latest(&mut self, change: &Change) -> Result<Option<Latest>, RowError> {
         let key = (self.place(change)?, codec::commit_bytes(&change.head), self.name(&change.recipe)?);
-        let sql = "SELECT job, rest, run, redeliveries FROM changes \
-                   WHERE place = ?1 AND head = ?2 AND recipe = ?3 AND config = ?4";
-        let found = self.connection.prepare_cached(sql)?.query_row(
-            params![key.0, key.1, key.2, &*change.config],
-            |row| {
-                Ok(Latest {
-                    job: JobId(codec::whole(row.get(0)?, row.get(1)?)),
-                    run: row.get(2)?,
-                    redeliveries: row.get(3)?,
-                })
-            },
-        );
-        Ok(found.optional()?)
+        let sql = "SELECT c.job, c.rest, c.run, c.redeliveries, c.stage, c.source, names.name, c.guid \
+                   FROM changes c LEFT JOIN names ON names.id = c.hook \
+                   WHERE c.place = ?1 AND c.head = ?2 AND c.recipe = ?3 AND c.config = ?4";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut found = statement.query(params![key.0, key.1, key.2, &*change.config])?;
+        found.next()?.map(rows::latest).transpose()
     }
 
-    fn put_latest(&mut self, change: &Change, latest: Latest) -> Result<(), RowError> {
+    fn put_latest(&mut self, change: &Change, latest: &Latest) -> Result<(), RowError> {
         let (place, recipe) = (self.place(change)?, self.name(&change.recipe)?);
         let (job, rest) = codec::halves(latest.job.0);
-        let sql = "INSERT OR REPLACE INTO changes VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-        let head = codec::commit_bytes(&change.head);
+        let sql = "INSERT OR REPLACE INTO changes VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+        let removed = latest.removed.as_ref();
+        let source = removed.map(|removed| codec::source_parts(&removed.source));
+        let hook = self.hook(source.and_then(|(_, hook, _)| hook))?;
         self.execute(
             sql,
-            params![place, head, recipe, &*change.config, job, rest, latest.run, latest.redeliveries],
+            params![
+                place,
+                codec::commit_bytes(&change.head),
+                recipe,
+                &*change.config,
+                job,
+                rest,
+                latest.run,
+                latest.redeliveries,
+                removed.map(|removed| codec::stage_code(removed.stage)),
+                source.map(|(kind, ..)| kind),
+                hook,
+                source.and_then(|(.., guid)| guid),
+            ],
         )
     }
 
@@ -71,12 +81,13 @@ impl Transaction<'_> {
         let labels = labels.as_deref().map(|labels| std::str::from_utf8(labels).expect("JSON is UTF-8"));
         let sql = "INSERT INTO jobs (id, rest, format, stage, ran, needs_diff, priority, group_id, place, recipe, \
                    config, run, head, before, pushed_at, not_before, debounce_since, created_at, source, hook, \
-                   guid, sender, labels, host, rerun_of, superseded_by, spec, state, turn) VALUES (?1, ?2, ?3, ?4, ?5, \
-                   ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, \
-                   ?25, ?26, ?27, ?28, ?29)";
+                   guid, sender, labels, host, rerun_of, superseded_by, spec, state, turn, repository) VALUES (?1, ?2, ?3, \
+                   ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, \
+                   ?25, ?26, ?27, ?28, ?29, ?30)";
         let hook = self.hook(hook)?;
         let (group, place, recipe) =
             (self.name(&spec.group)?, self.place(&job.change)?, self.name(&spec.recipe)?);
+        let repository = self.name(job.change.repository.as_str())?;
         self.execute(
             sql,
             params![
@@ -109,6 +120,7 @@ impl Transaction<'_> {
                 codec::spec_blob(spec),
                 codec::state_blob(state),
                 job.turn(),
+                repository,
             ],
         )
     }
@@ -158,7 +170,7 @@ impl Transaction<'_> {
         let config = self.names.of_config(self.connection, delivery.config)?;
         let jobs: Vec<u8> = jobs.iter().flat_map(|id| id.0).collect();
         let sql = "INSERT INTO deliveries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, \
-                   ?15, ?16)";
+                   ?15, ?16, ?17, ?18)";
         self.execute(
             sql,
             params![
@@ -178,6 +190,8 @@ impl Transaction<'_> {
                 codec::json(&delivery.verdicts),
                 i64::try_from(delivery.path_count).unwrap_or(i64::MAX),
                 codec::paths_blob(&delivery.paths),
+                delivery.facts.and_then(|facts| millis(facts.pushed_at)),
+                delivery.facts.as_ref().map(codec::facts_code),
             ],
         )
     }
@@ -196,7 +210,7 @@ impl Store for Transaction<'_> {
         Ok(self.find_latest(change)?)
     }
 
-    fn set_latest(&mut self, change: &Change, latest: Latest) -> Result<(), QueueError> {
+    fn set_latest(&mut self, change: &Change, latest: &Latest) -> Result<(), QueueError> {
         Ok(self.put_latest(change, latest)?)
     }
 
@@ -257,6 +271,37 @@ impl Store for Transaction<'_> {
 
     fn overdue(&mut self, now: Timestamp) -> Result<Vec<Entry>, QueueError> {
         Ok(due::overdue(self.connection, now)?)
+    }
+
+    fn ended(
+        &mut self,
+        stage: Stage,
+        after: Option<JobId>,
+        made_before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<JobId>, QueueError> {
+        Ok(old::ended(self.connection, stage, after, made_before, limit)?)
+    }
+
+    fn remove(&mut self, id: JobId) -> Result<(), QueueError> {
+        Ok(old::remove(self.connection, id)?)
+    }
+
+    fn old_deliveries(
+        &mut self,
+        after: Option<DeliveryId>,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<OldDeliveries, QueueError> {
+        Ok(old::deliveries(self.connection, after, before, limit)?)
+    }
+
+    fn remove_delivery(&mut self, id: DeliveryId) -> Result<(), QueueError> {
+        Ok(old::remove_delivery(self.connection, id)?)
+    }
+
+    fn has_job(&mut self, id: JobId) -> Result<bool, QueueError> {
+        Ok(old::has_job(self.connection, id)?)
     }
 }
 
