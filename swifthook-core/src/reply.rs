@@ -66,6 +66,8 @@ pub struct Answered {
     pub delivery: Option<DeliveryId>,
     /// The repository, once it is known to be configured.
     pub repository: Option<RepoName>,
+    /// It was [refused for what anybody can send](Refusal::is_unsigned).
+    pub is_unsigned: bool,
 }
 
 #[derive(Serialize)]
@@ -181,6 +183,7 @@ fn told(answer: &Answer<'_>, decided: Option<&Decided>) -> Response<Bytes> {
         reason: answer.reason.map(|word| word.to_owned().into()).or(first.map(|reason| reason.word)),
         delivery: answer.delivery,
         repository: decided.map(|decided| decided.push.repository.clone()),
+        is_unsigned: false,
     });
     response
 }
@@ -191,7 +194,9 @@ fn refuse(refusal: &Refusal) -> Response<Bytes> {
         Refusal::Method => {
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
         }
-        Refusal::Busy { retry_after } => set_retry_after(&mut response, *retry_after),
+        Refusal::Busy { retry_after } | Refusal::TooMany { retry_after } => {
+            set_retry_after(&mut response, *retry_after)
+        }
         Refusal::Failed => set_retry_after(&mut response, RETRY),
         _ => {}
     }
@@ -200,6 +205,7 @@ fn refuse(refusal: &Refusal) -> Response<Bytes> {
         reason: Some(refusal.word().into()),
         delivery: None,
         repository: None,
+        is_unsigned: refusal.is_unsigned(),
     });
     response
 }
@@ -214,6 +220,7 @@ fn not_stored(decided: &Decided, retry_after: Option<Duration>) -> Response<Byte
         reason: None,
         delivery: None,
         repository: Some(decided.push.repository.clone()),
+        is_unsigned: false,
     });
     response
 }

@@ -3,8 +3,8 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::Method;
 use http::request::Parts;
+use http::{HeaderMap, Method};
 use ipnet::IpNet;
 
 use super::address;
@@ -131,6 +131,13 @@ impl Receiver {
         self.hooks.values()
     }
 
+    /// Who sent a request: the last address that no trusted proxy has written itself. `None` where a proxy wrote
+    /// something that is no address.
+    #[must_use]
+    pub fn client(&self, headers: &HeaderMap, peer: IpAddr) -> Option<IpAddr> {
+        address::client(peer, headers, &self.trusted_proxies)
+    }
+
     /// The recipes of a repository, in their order.
     #[must_use]
     pub fn recipes(&self, repository: &RepoName) -> &[Recipe] {
@@ -144,7 +151,7 @@ impl Receiver {
     }
 
     fn takes_from(&self, hook: &Hook, head: &Parts, peer: Option<IpAddr>) -> bool {
-        let client = || address::client(peer?, &head.headers, &self.trusted_proxies);
+        let client = || self.client(&head.headers, peer?);
         hook.allow_from.is_empty()
             || client().is_some_and(|client| address::contains(&hook.allow_from, client))
     }

@@ -74,6 +74,13 @@ pub enum Refusal {
         /// How long to wait.
         retry_after: Duration,
     },
+    /// Its client's address has sent too much that was not signed. [`Receiver`](crate::Receiver) never says so, since
+    /// a signed push is never one too many: a host that counts says it of what would have been refused anyway.
+    #[error("too many requests without a right signature came from this address")]
+    TooMany {
+        /// How long to wait.
+        retry_after: Duration,
+    },
     /// Deciding failed by no fault of the sender: a policy panicked. An adapter that catches panics answers so.
     #[error("the delivery could not be decided")]
     Failed,
@@ -91,6 +98,7 @@ impl Refusal {
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Signature(_) => StatusCode::UNAUTHORIZED,
             Self::Address | Self::Repository(_) => StatusCode::FORBIDDEN,
+            Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Busy { .. } | Self::Failed => StatusCode::SERVICE_UNAVAILABLE,
             Self::MalformedLength
             | Self::TooShort { .. }
@@ -127,7 +135,37 @@ impl Refusal {
             Self::NotAPush(_) => "not-a-push",
             Self::NotAPing => "not-a-ping",
             Self::Busy { .. } => "busy",
+            Self::TooMany { .. } => "too-many",
             Self::Failed => "failed",
+        }
+    }
+
+    /// Whether it was refused for what anybody can send: no signature, or a wrong one, or a head of which one need
+    /// not look at the signature.
+    #[must_use]
+    pub fn is_unsigned(&self) -> bool {
+        match self {
+            Self::UnknownPath
+            | Self::Method
+            | Self::MediaType
+            | Self::ContentEncoding
+            | Self::MalformedLength
+            | Self::TooLarge { .. }
+            | Self::Signature(_)
+            | Self::Address
+            | Self::TooMany { .. } => true,
+            // A genuine sender whose line is bad is not told apart from others: he is not counted.
+            Self::TooShort { .. }
+            | Self::Interrupted
+            | Self::TooSlow
+            | Self::Repository(_)
+            | Self::Empty
+            | Self::Form(_)
+            | Self::NotJson(_)
+            | Self::NotAPush(_)
+            | Self::NotAPing
+            | Self::Busy { .. }
+            | Self::Failed => false,
         }
     }
 }

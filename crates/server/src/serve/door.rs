@@ -44,6 +44,9 @@ pub(super) async fn observe(State(metrics): State<Arc<Metrics>>, request: Reques
     if let Some(answered) = answered.filter(|answered| answered.reason.as_deref() != Some("unknown-path")) {
         let status = response.status().as_u16();
         metrics.answered(answered, status);
+        if answered.reason.as_deref() == Some("too-many") {
+            return response;
+        }
         info!(
             delivery = answered.delivery.map(tracing::field::display),
             repository = answered.repository.as_ref().map(tracing::field::display),

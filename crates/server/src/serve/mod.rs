@@ -16,6 +16,7 @@ mod shelf;
 mod snapshot;
 mod store;
 mod systemd;
+mod throttle;
 mod token;
 
 pub(crate) use door::with_causes;

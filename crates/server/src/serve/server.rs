@@ -23,6 +23,7 @@ use super::listener::{self, Bounds};
 use super::metrics::Metrics;
 use super::reload::Handle;
 use super::store::Store;
+use super::throttle::{Throttle, throttle};
 use super::{environment, snapshot, token};
 use crate::api::{Api, Changes};
 use crate::config::Config;
@@ -84,7 +85,9 @@ impl Server {
         api.hidden = Arc::new(move || {
             environment::hidden(&hidden_of.config().recipes, &|name| std::env::var(name).ok())
         });
+        let counting = Arc::new(Throttle::new(receiver.clone()));
         let hook_routes = swifthook_axum::routes("/{*path}", receiver, Arc::new(door))
+            .layer(middleware::from_fn_with_state(counting, throttle))
             .layer(middleware::from_fn_with_state(metrics.clone(), observe))
             .merge(health.clone().public());
         let admin_routes = api.router(health.private().merge(exposition(metrics, backends.store.clone())));

@@ -93,6 +93,26 @@ fn nobody_gets_in_without_the_token_and_hooks_without_their_signature() {
 }
 
 #[test]
+fn who_knocks_too_often_is_told_so_and_a_signed_push_from_there_is_taken() {
+    let world = World::new("run = { command = [\"true\"] }");
+    let server = world.serve();
+    let commit = world.commit("x", "x");
+    let push = world.push(&commit, &commit, &["x"]);
+    let knock = || server.deliver_signed(&push, "another secret of 26 bytes");
+    let status: Vec<_> = (0..62).map(|_| knock().status.as_u16()).collect();
+    assert_eq!(status[..60], [401; 60]);
+    assert_eq!(status[60..], [429; 2]);
+    let problem: Value = serde_json::from_str(&knock().body).unwrap();
+    assert_eq!(
+        (&problem["status"], &problem["type"]),
+        (&json!(429), &json!("urn:swifthook:problem:too-many"))
+    );
+    assert_eq!(server.deliver(&push).status.as_u16(), 202);
+    let (_, metrics) = server.call("GET", "/metrics", "");
+    assert!(metrics.contains("reason=\"too-many\"} 3"), "{metrics}");
+}
+
+#[test]
 fn a_running_job_is_cancelled_only_when_that_is_confirmed() {
     let world = World::new(
         "run = { command = [\"sh\", \"-c\", \"touch $SWIFTHOOK_OUTPUT_DIR/began; while [ -e $HOME/secret ]; do sleep 0.05; done\"] }",
