@@ -120,7 +120,62 @@ async fn a_full_disk_refuses_pushes_while_reading_goes_on_and_heals_by_itself() 
 
     place.sql("DELETE FROM jobs WHERE id IN (SELECT id FROM jobs ORDER BY id LIMIT 100)");
     place.sql("DELETE FROM deliveries");
-    assert_eq!(new(&store, head).await.admitted, Admitted::New);
+    accepted_in_the_end(&store, &push(head)).await;
+    assert_eq!(new(&store, head).await.admitted, Admitted::Duplicate);
+}
+
+/// What was answered before the store failed waits for its recovery; what comes while it fails is refused.
+#[tokio::test]
+async fn a_push_that_cannot_be_recorded_is_refused_and_what_was_answered_before_is_recorded_later() {
+    let place = Place::new();
+    let store =
+        SqliteQueue::open(place.path(), Options { max_pages: Some(120), ..Options::default() }).unwrap();
+    let mut head = 0;
+    while store.accept(&push(head + 1)).await.is_ok() {
+        head += 1;
+    }
+    let (mut answered, since) = (Vec::new(), Instant::now());
+    let refused = loop {
+        head += 1;
+        assert!(since.elapsed() < Duration::from_secs(60), "the store is full");
+        match store.accept(&large(skipped(head))).await {
+            Ok(Receipt::Stored { delivery, .. }) => answered.push(delivery),
+            Ok(Receipt::Accepted { .. }) => panic!("a store stores"),
+            Err(refused) => break refused,
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    assert!(!refused.is_permanent() && refused.retry_after().is_some());
+    assert!(!answered.is_empty());
+
+    place.sql("DELETE FROM jobs");
+    place.sql("DELETE FROM changes");
+    accepted_in_the_end(&store, &skipped(head)).await;
+    for delivery in answered {
+        let since = Instant::now();
+        while store.delivery(delivery).await.unwrap().is_none() {
+            assert!(since.elapsed() < Duration::from_secs(20), "it was answered");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    assert_eq!(store.unrecorded(), 0);
+}
+
+async fn accepted_in_the_end(store: &SqliteQueue, push: &Decided) {
+    let since = Instant::now();
+    while store.accept(push).await.is_err() {
+        assert!(since.elapsed() < Duration::from_secs(20), "there is room again");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// With paths that take several pages.
+fn large(decided: Decided) -> Decided {
+    let paths =
+        (0..200).map(|i| (format!("{i:03}/{}", "x".repeat(100)), swifthook_core::PathChange::Present));
+    let paths: Vec<_> = paths.collect();
+    let paths = paths.iter().map(|(path, change)| (path.as_str(), *change)).collect();
+    Decided { push: Push { changes: ChangeSet::Complete(paths), ..decided.push }, ..decided }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -228,23 +283,32 @@ async fn what_waits_is_written_when_the_store_is_closed() {
 }
 
 #[tokio::test]
-async fn too_many_pushes_that_train_nothing_are_counted_and_not_waited_for() {
+async fn one_push_too_many_that_trains_nothing_waits_until_there_is_room() {
     let place = Place::new();
     let store = place.open().unwrap();
     // Somebody else's transaction keeps the writer from its work.
     let mut other = Connection::open(place.path()).unwrap();
     let blocking = other.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
     let mut accepted = 0;
-    while store.unrecorded() == 0 {
+    loop {
         accepted += 1;
         assert!(accepted < 100_000, "there is room for ever more");
-        store.accept(&skipped(accepted)).await.unwrap();
+        let push = skipped(accepted);
+        let mut accept = std::pin::pin!(store.accept(&push));
+        let is_waiting = tokio::select! {
+            biased;
+            answer = &mut accept => { answer.unwrap(); false }
+            () = std::future::ready(()) => true,
+        };
+        if is_waiting {
+            drop(blocking);
+            accept.await.expect("there is room when the others are written");
+            break;
+        }
     }
-    drop(blocking);
+    assert!(accepted > 1_000);
     store.close();
-    let recorded = place.count("deliveries");
-    assert_eq!(recorded + store.unrecorded(), u64::from(accepted), "each is written or counted");
-    assert!(recorded > 1_000);
+    assert_eq!((place.count("deliveries"), store.unrecorded()), (u64::from(accepted), 0));
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use swifthook_core::{
     JobFilter, JobId, JobQueue, Lease, Progress, PruneFrom, Pruned, QueueError, Receipt, Renewal, Retention,
     Stage, Stats, Swept, TimelineEntry, Upkeep, Worker,
 };
+use tokio::sync::oneshot::Receiver;
 use tokio::sync::{Semaphore, watch};
 
 use super::config::{OpenError, Options};
@@ -81,8 +82,8 @@ impl SqliteQueue {
         self.news.subscribe()
     }
 
-    /// How many pushes that train nothing went unrecorded since the store was opened, for want of room or because
-    /// the store failed.
+    /// How many pushes that train nothing went unrecorded since the store was opened, because it could not be written
+    /// before it was closed, or is damaged.
     #[must_use]
     pub fn unrecorded(&self) -> u64 {
         self.ignored.lost()
@@ -106,9 +107,19 @@ impl SqliteQueue {
         T: Send + 'static,
         F: FnMut(&mut Rules<'_, Transaction<'_>>) -> Result<T, QueueError> + Send + 'static,
     {
+        self.send(Question::new(what)).await
+    }
+
+    async fn send<T, F>(
+        &self,
+        (question, answer): (Question<T, F>, Receiver<Result<T, QueueError>>),
+    ) -> Result<T, QueueError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Rules<'_, Transaction<'_>>) -> Result<T, QueueError> + Send + 'static,
+    {
         let closed = || QueueError::store("the store is closed");
         let _room = self.room.acquire().await.map_err(|_| closed())?;
-        let (question, answer) = Question::new(what);
         self.messages.send(Message::Do(Box::new(question))).map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
     }
@@ -134,20 +145,21 @@ impl Drop for SqliteQueue {
 impl Intake for SqliteQueue {
     async fn accept(&self, decided: &Decided) -> Result<Receipt, IntakeError> {
         let submission = Submission::new(decided, self.ids.delivery((self.clock)()))?;
-        if submission.offers.is_empty() {
+        // What the store refuses to write is promised to nobody before it is written.
+        if submission.offers.is_empty() && !self.ignored.is_failing() {
             let delivery = submission.delivery.id;
-            let is_taken = match self.ignored.push(submission) {
+            let is_taken = match self.ignored.push(submission).await {
                 Pushed::First => self.messages.send(Message::Ignored).is_ok(),
                 Pushed::Crowding => self.messages.send(Message::Crowding).is_ok(),
                 Pushed::Later => true,
                 Pushed::Refused => false,
             };
             if !is_taken {
-                return Err(IntakeError::passing("the store is closed"));
+                return Err(IntakeError::passing("the store is closed").after(TRY_AGAIN));
             }
             return Ok(Receipt::Stored { delivery, jobs: Vec::new() });
         }
-        let stored = self.ask(move |rules| rules.accept(&submission)).await;
+        let stored = self.send(Question::of_intake(move |rules| rules.accept(&submission))).await;
         stored.map_err(|error| {
             IntakeError::passing("the push could not be stored").because(error).after(TRY_AGAIN)
         })

@@ -11,11 +11,14 @@ pub struct Options {
     pub batch: usize,
     /// How many pages the file may have; `None` is as many as the disk has room for.
     pub max_pages: Option<u32>,
+    /// How many bytes of the disk are kept for recording the end of what runs when the disk is full; 0 for none. While
+    /// they cannot be had new pushes are refused.
+    pub reserve: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { clock: system_clock(), batch: 256, max_pages: None }
+        Self { clock: system_clock(), batch: 256, max_pages: None, reserve: 16 << 20 }
     }
 }
 

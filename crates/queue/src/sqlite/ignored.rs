@@ -1,20 +1,26 @@
+use std::collections::VecDeque;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use tokio::sync::{Semaphore, TryAcquireError};
 
 use crate::rules::Submission;
 
 /// Pushes for which nothing is to run. They are answered first and written within a second; until then they wait
-/// here, as far as there is room.
-#[derive(Debug, Default)]
+/// here, as far as there is room, and whoever brings more waits until there is.
+#[derive(Debug)]
 pub(super) struct Ignored {
+    /// In kibibytes.
+    room: Semaphore,
     waiting: Mutex<Waiting>,
+    is_failing: AtomicBool,
     lost: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
-    submissions: Vec<Submission>,
-    bytes: usize,
+    submissions: VecDeque<Submission>,
+    size: u32,
     is_closed: bool,
 }
 
@@ -25,61 +31,89 @@ pub(super) enum Pushed {
     First,
     /// With it half of the room is taken: the writer is not to wait for more.
     Crowding,
-    /// It waits with others, or is lost with them, which is told.
+    /// It waits with others.
     Later,
     /// Nobody will write it any more.
     Refused,
 }
 
 impl Ignored {
-    pub(super) fn push(&self, submission: Submission) -> Pushed {
-        let bytes = size(&submission);
+    /// Waits until there is room for it, and for the writer with the others.
+    pub(super) async fn push(&self, submission: Submission) -> Pushed {
+        let size = size(&submission);
+        let room = match self.room.try_acquire_many(size) {
+            Err(TryAcquireError::NoPermits) => self.room.acquire_many(size).await.ok(),
+            tried => tried.ok(),
+        };
+        let Some(room) = room else { return Pushed::Refused };
         let mut waiting = self.waiting();
         if waiting.is_closed {
             return Pushed::Refused;
         }
-        if waiting.bytes + bytes > ROOM {
-            drop(waiting);
-            self.lose(1, "there is no room for more before they are written");
-            return Pushed::Later;
-        }
-        let had_half = waiting.bytes >= ROOM / 2;
-        waiting.bytes += bytes;
-        waiting.submissions.push(submission);
+        room.forget();
+        let had_half = waiting.size >= ROOM / 2;
+        waiting.size += size;
+        waiting.submissions.push_back(submission);
         match waiting.submissions.len() {
             1 => Pushed::First,
-            _ if waiting.bytes >= ROOM / 2 && !had_half => Pushed::Crowding,
+            _ if waiting.size >= ROOM / 2 && !had_half => Pushed::Crowding,
             _ => Pushed::Later,
         }
     }
 
-    /// Takes the oldest out; answers whether these are all.
+    /// Takes the oldest out; answers whether these are all. Their room is taken until it is said what became of them.
     pub(super) fn take(&self, most: usize) -> (Vec<Submission>, bool) {
         let mut waiting = self.waiting();
-        if waiting.submissions.len() <= most {
-            waiting.bytes = 0;
-            return (std::mem::take(&mut waiting.submissions), true);
+        let most = most.min(waiting.submissions.len());
+        let taken: Vec<_> = waiting.submissions.drain(..most).collect();
+        waiting.size -= taken.iter().map(size).sum::<u32>();
+        (taken, waiting.submissions.is_empty())
+    }
+
+    /// These are durable.
+    pub(super) fn written(&self, submissions: &[Submission]) {
+        self.is_failing.store(false, Ordering::Relaxed);
+        self.make_room(submissions);
+    }
+
+    /// These could not be written now, and are taken first the next time. Until then whoever brings more waits for it
+    /// to be written, since what was promised to these cannot be promised to everybody.
+    pub(super) fn put_back(&self, submissions: Vec<Submission>) {
+        self.is_failing.store(true, Ordering::Relaxed);
+        let mut waiting = self.waiting();
+        waiting.size += submissions.iter().map(size).sum::<u32>();
+        for submission in submissions.into_iter().rev() {
+            waiting.submissions.push_front(submission);
         }
-        let rest = waiting.submissions.split_off(most);
-        let taken = std::mem::replace(&mut waiting.submissions, rest);
-        waiting.bytes -= taken.iter().map(size).sum::<usize>();
-        (taken, false)
+    }
+
+    /// The record of these is lost. Their pushes were answered rightly all the same.
+    pub(super) fn lose(&self, submissions: &[Submission], why: &str) {
+        let count = submissions.len() as u64;
+        let lost = self.lost.fetch_add(count, Ordering::Relaxed) + count;
+        tracing::error!(count, lost_in_all = lost, why, "lost the record of pushes that train nothing");
+        self.make_room(submissions);
     }
 
     /// Takes all, and no more from now on.
     pub(super) fn close(&self) -> Vec<Submission> {
         self.waiting().is_closed = true;
+        self.room.close();
         self.take(usize::MAX).0
     }
 
-    /// Says that the record of some is lost. Their pushes were answered rightly all the same.
-    pub(super) fn lose(&self, count: u64, why: &str) {
-        let lost = self.lost.fetch_add(count, Ordering::Relaxed) + count;
-        tracing::error!(count, lost_in_all = lost, why, "lost the record of pushes that train nothing");
+    /// Whether the store refuses to write them for now.
+    pub(super) fn is_failing(&self) -> bool {
+        self.is_failing.load(Ordering::Relaxed)
     }
 
     pub(super) fn lost(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
+    }
+
+    fn make_room(&self, submissions: &[Submission]) {
+        let size: u32 = submissions.iter().map(size).sum();
+        self.room.add_permits(size as usize);
     }
 
     fn waiting(&self) -> std::sync::MutexGuard<'_, Waiting> {
@@ -87,10 +121,22 @@ impl Ignored {
     }
 }
 
-fn size(submission: &Submission) -> usize {
-    let paths: usize = submission.delivery.paths.raw().map(|(path, _)| path.len() + 16).sum();
-    1_024 + paths
+impl Default for Ignored {
+    fn default() -> Self {
+        Self {
+            room: Semaphore::new(ROOM as usize),
+            waiting: Mutex::default(),
+            is_failing: AtomicBool::new(false),
+            lost: AtomicU64::new(0),
+        }
+    }
 }
 
-/// How many bytes may wait, roughly.
-const ROOM: usize = 32 << 20;
+/// In kibibytes, roughly; one that is larger than the room takes all of it.
+fn size(submission: &Submission) -> u32 {
+    let paths: usize = submission.delivery.paths.raw().map(|(path, _)| path.len() + 16).sum();
+    u32::try_from(paths >> 10).unwrap_or(ROOM).saturating_add(1).min(ROOM)
+}
+
+/// How much may wait, in kibibytes.
+const ROOM: u32 = 32 << 10;

@@ -17,7 +17,7 @@ pub(super) struct Lock {
 impl Lock {
     /// Takes the lock file of a store.
     pub(super) fn take(store: &Path) -> Result<Self, OpenError> {
-        let path = lock_file(store);
+        let path = beside(store, ".lock");
         let refused = |source| OpenError::Io { path: path.clone(), source };
         let mut file = private(&path).map_err(refused)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
@@ -36,7 +36,7 @@ impl Lock {
 }
 
 /// Opens a file, and makes it for our user alone if there is none: a store says who trains what.
-fn private(path: &Path) -> io::Result<File> {
+pub(super) fn private(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
 }
 
@@ -46,8 +46,9 @@ fn owner(file: &mut File) -> Option<u32> {
     text.trim().parse().ok()
 }
 
-fn lock_file(store: &Path) -> PathBuf {
+/// The file of a store that has its name and this ending.
+pub(super) fn beside(store: &Path, ending: &str) -> PathBuf {
     let mut name = OsString::from(store);
-    name.push(".lock");
+    name.push(ending);
     name.into()
 }

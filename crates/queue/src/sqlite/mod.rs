@@ -2,17 +2,20 @@
 //!
 //! One thread owns the connection that writes. Whatever is asked while it waits for the disk is written together
 //! in its next transaction, so that one sync serves many. Readers have connections of their own and never wait for
-//! it. The file belongs to one process, which holds a lock file for as long as it lives.
+//! it. The file belongs to one process, which holds a lock file for as long as it lives. Beside it a reserve is kept on
+//! the disk: when the disk is full, new pushes are refused, and what runs is recorded to its end there.
 
 mod backend;
 mod config;
 mod due;
+mod failure;
 mod ignored;
 mod lists;
 mod lock;
 mod names;
 mod old;
 mod reader;
+mod reserve;
 mod rows;
 mod schema;
 mod start;

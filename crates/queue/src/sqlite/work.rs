@@ -3,6 +3,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use swifthook_core::QueueError;
 use tokio::sync::oneshot;
 
+use super::failure::Failure;
 use super::transaction::Transaction;
 use crate::rules::Rules;
 
@@ -12,6 +13,9 @@ pub(super) trait Work: Send {
     /// could not be kept; answers whether it can be.
     fn run(&mut self, rules: &mut Rules<'_, Transaction<'_>>) -> Outcome;
 
+    /// Whether it brings something new, which can be refused when there is no room.
+    fn is_new(&self) -> bool;
+
     /// The transaction is durable: whoever asked is told what `run` said.
     fn answer(self: Box<Self>);
 
@@ -19,17 +23,18 @@ pub(super) trait Work: Send {
     fn fail(self: Box<Self>, error: &str);
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Outcome {
     /// What was done can be kept.
     Kept,
     /// The store failed in the middle of it.
-    Broken,
+    Broken(Failure),
 }
 
 /// A question with somebody who waits for the answer.
 pub(super) struct Question<T, F> {
     what: F,
+    is_new: bool,
     said: Option<Result<T, QueueError>>,
     asker: oneshot::Sender<Result<T, QueueError>>,
 }
@@ -40,7 +45,13 @@ where
 {
     pub(super) fn new(what: F) -> (Self, oneshot::Receiver<Result<T, QueueError>>) {
         let (asker, answer) = oneshot::channel();
-        (Self { what, said: None, asker }, answer)
+        (Self { what, is_new: false, said: None, asker }, answer)
+    }
+
+    /// The question of somebody who brings something new.
+    pub(super) fn of_intake(what: F) -> (Self, oneshot::Receiver<Result<T, QueueError>>) {
+        let (this, answer) = Self::new(what);
+        (Self { is_new: true, ..this }, answer)
     }
 }
 
@@ -54,11 +65,15 @@ where
         let said = catch_unwind(AssertUnwindSafe(|| (self.what)(rules)));
         let said = said.unwrap_or_else(|_| Err(QueueError::store("the request made the store panic")));
         let outcome = match &said {
-            Err(QueueError::Store { .. }) => Outcome::Broken,
+            Err(error @ QueueError::Store { .. }) => Outcome::Broken(Failure::of(error)),
             _ => Outcome::Kept,
         };
         self.said = Some(said);
         outcome
+    }
+
+    fn is_new(&self) -> bool {
+        self.is_new
     }
 
     fn answer(self: Box<Self>) {

@@ -7,8 +7,10 @@ use rusqlite::Connection;
 use tokio::sync::watch;
 
 use super::config::{OpenError, Options};
+use super::failure::{Failure, Kind, describe};
 use super::ignored::Ignored;
 use super::names::Names;
+use super::reserve::Reserve;
 use super::transaction::Transaction;
 use super::work::{Outcome, Work};
 use super::{schema, start};
@@ -35,6 +37,8 @@ pub(super) struct Writer {
     connection: Connection,
     names: Names,
     chains: Chains,
+    reserve: Reserve,
+    is_ending: bool,
     pub(super) ids: Arc<Ids>,
     pub(super) ignored: Arc<Ignored>,
     pub(super) news: watch::Sender<u64>,
@@ -48,6 +52,8 @@ impl Writer {
         start::end_leases(&connection).map_err(refused)?;
         Ok(Self {
             path: path.into(),
+            reserve: Reserve::take(path, options.reserve),
+            is_ending: false,
             options,
             names: Names::default(),
             chains: start::chains(&connection).map_err(refused)?,
@@ -61,15 +67,16 @@ impl Writer {
     /// Serves until it is told to end, or nobody is left to tell it anything.
     pub(super) fn serve(mut self, messages: &Receiver<Message>) {
         let mut flush_at = None;
-        let mut is_ending = false;
-        while !is_ending {
+        while !self.is_ending {
             let (mut batch, mut next) = (Vec::new(), receive(messages, flush_at));
             loop {
                 match next {
                     Ok(Message::Do(work)) => batch.push(work),
                     Ok(Message::Ignored) => flush_at = Some(Instant::now() + FLUSH_AFTER),
+                    // Those that the store refuses are tried again in their time.
+                    Ok(Message::Crowding) if self.ignored.is_failing() => {}
                     Ok(Message::Crowding) => flush_at = Some(Instant::now()),
-                    Ok(Message::End) | Err(RecvTimeoutError::Disconnected) => is_ending = true,
+                    Ok(Message::End) | Err(RecvTimeoutError::Disconnected) => self.is_ending = true,
                     Err(RecvTimeoutError::Timeout) => {}
                 }
                 if batch.len() >= self.options.batch {
@@ -80,43 +87,95 @@ impl Writer {
                     Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
                 };
             }
+            let is_time = flush_at.is_some_and(|at| at <= Instant::now());
             // A transaction that is paid for anyhow takes along what waits.
-            if !batch.is_empty() || flush_at.is_some_and(|at| at <= Instant::now()) {
+            if is_time || !batch.is_empty() && !self.ignored.is_failing() {
                 let (ignored, is_all) = self.ignored.take(MOST_IGNORED);
-                flush_at = (!is_all).then(Instant::now);
-                self.write(batch, &ignored);
+                self.write(batch, ignored);
+                flush_at = match is_all {
+                    _ if self.ignored.is_failing() => Some(Instant::now() + TRY_AGAIN),
+                    true => None,
+                    false => Some(Instant::now()),
+                };
+            } else if !batch.is_empty() {
+                self.write(batch, Vec::new());
             }
         }
-        let ignored = self.ignored.close();
-        self.write(Vec::new(), &ignored);
+        // In pieces, since what does not fit takes all of its piece with it.
+        let mut left = self.ignored.close();
+        while !left.is_empty() {
+            let rest = left.split_off(left.len().min(MOST_IGNORED));
+            self.write(Vec::new(), std::mem::replace(&mut left, rest));
+        }
     }
 
     /// Writes a batch in one transaction. If the store fails with it, each of its requests has a transaction of its
     /// own, so that none suffers for another.
-    fn write(&mut self, mut batch: Vec<Box<dyn Work>>, ignored: &[Submission]) {
+    fn write(&mut self, batch: Vec<Box<dyn Work>>, ignored: Vec<Submission>) {
+        let (mut batch, ignored) = self.within_room(batch, ignored);
         if batch.is_empty() && ignored.is_empty() {
             return;
         }
-        match self.transact(&mut batch, ignored) {
-            Ok(()) => batch.into_iter().for_each(Work::answer),
-            Err(error) if batch.len() + usize::from(!ignored.is_empty()) == 1 => {
-                tracing::error!(error, "the store failed");
-                batch.into_iter().for_each(|work| work.fail(&error));
+        match self.transact(&mut batch, &ignored) {
+            Ok(()) => {
                 if !ignored.is_empty() {
-                    self.ignored.lose(ignored.len() as u64, &error);
+                    self.ignored.written(&ignored);
+                }
+                batch.into_iter().for_each(Work::answer);
+            }
+            Err(failure) if batch.len() + ignored.len() == 1 => {
+                let is_begun = self.is_ending || batch.iter().any(|work| !work.is_new());
+                match is_begun && failure.kind == Kind::Full && self.reserve.give_back() {
+                    true => self.write(batch, ignored),
+                    false => self.give_up(batch, ignored, &failure),
                 }
             }
-            Err(error) => {
-                tracing::warn!(error, "the store failed with a batch; its requests are tried one by one");
-                self.write(Vec::new(), ignored);
+            // If it is not their fault they need not be tried one by one.
+            Err(failure) if batch.is_empty() && failure.kind != Kind::Fault && !self.is_ending => {
+                self.give_up(batch, ignored, &failure);
+            }
+            Err(Failure { message, .. }) => {
+                tracing::warn!(error = message, "the store failed with a batch; it is tried in parts");
+                match batch.is_empty() {
+                    true => ignored.into_iter().for_each(|one| self.write(Vec::new(), vec![one])),
+                    false => self.write(Vec::new(), ignored),
+                }
                 for work in batch {
-                    self.write(vec![work], &[]);
+                    self.write(vec![work], Vec::new());
                 }
             }
         }
     }
 
-    fn transact(&mut self, batch: &mut [Box<dyn Work>], ignored: &[Submission]) -> Result<(), String> {
+    /// What may be written now: while the disk is full, only what was begun before. In the end there is no later time.
+    fn within_room(
+        &mut self,
+        batch: Vec<Box<dyn Work>>,
+        ignored: Vec<Submission>,
+    ) -> (Vec<Box<dyn Work>>, Vec<Submission>) {
+        let has_new = !ignored.is_empty() || batch.iter().any(|work| work.is_new());
+        if !has_new || self.is_ending || self.reserve.is_held() || self.reserve.regain() {
+            return (batch, ignored);
+        }
+        let (refused, begun): (Vec<_>, Vec<_>) = batch.into_iter().partition(|work| work.is_new());
+        refused.into_iter().for_each(|work| work.fail(NO_ROOM));
+        if !ignored.is_empty() {
+            self.ignored.put_back(ignored);
+        }
+        (begun, Vec::new())
+    }
+
+    fn give_up(&self, batch: Vec<Box<dyn Work>>, ignored: Vec<Submission>, failure: &Failure) {
+        tracing::error!(error = failure.message, "the store failed");
+        batch.into_iter().for_each(|work| work.fail(&failure.message));
+        match failure.kind {
+            _ if ignored.is_empty() => {}
+            Kind::Full | Kind::Passing => self.ignored.put_back(ignored),
+            Kind::Fault => self.ignored.lose(&ignored, &failure.message),
+        }
+    }
+
+    fn transact(&mut self, batch: &mut [Box<dyn Work>], ignored: &[Submission]) -> Result<(), Failure> {
         let done = self.try_transact(batch, ignored);
         match done {
             Ok(has_news) => {
@@ -132,7 +191,7 @@ impl Writer {
         }
     }
 
-    fn try_transact(&mut self, batch: &mut [Box<dyn Work>], ignored: &[Submission]) -> Result<bool, String> {
+    fn try_transact(&mut self, batch: &mut [Box<dyn Work>], ignored: &[Submission]) -> Result<bool, Failure> {
         let now = (self.options.clock)();
         self.execute("BEGIN IMMEDIATE")?;
         let mut store =
@@ -140,11 +199,11 @@ impl Writer {
         let mut rules = Rules::new(&mut store, &self.ids, now);
         // These came before, and the chain of commits leads through them.
         for submission in ignored {
-            rules.accept(submission).map_err(|error| describe(&error))?;
+            rules.accept(submission).map_err(|error| Failure::of(&error))?;
         }
         for work in batch {
-            if work.run(&mut rules) == Outcome::Broken {
-                return Err("a request failed".to_owned());
+            if let Outcome::Broken(failure) = work.run(&mut rules) {
+                return Err(failure);
             }
         }
         let has_news = rules.has_news;
@@ -152,9 +211,9 @@ impl Writer {
         Ok(has_news)
     }
 
-    fn execute(&self, sql: &str) -> Result<(), String> {
-        let done = self.connection.prepare_cached(sql).and_then(|mut statement| statement.execute(()));
-        done.map(drop).map_err(|error| describe(&error))
+    fn execute(&self, sql: &str) -> Result<(), Failure> {
+        self.connection.prepare_cached(sql).and_then(|mut statement| statement.execute(()))?;
+        Ok(())
     }
 
     /// Back to what is durable. A connection that cannot get there is replaced.
@@ -177,7 +236,7 @@ impl Drop for Writer {
     fn drop(&mut self) {
         let left = self.ignored.close();
         if !left.is_empty() {
-            self.ignored.lose(left.len() as u64, "the thread that writes has ended");
+            self.ignored.lose(&left, "the thread that writes has ended");
         }
     }
 }
@@ -189,21 +248,13 @@ fn receive(messages: &Receiver<Message>, flush_at: Option<Instant>) -> Result<Me
     }
 }
 
-fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
-}
-
 /// How long a push for which nothing is to run waits for company, well within the second that is promised.
 const FLUSH_AFTER: Duration = Duration::from_millis(400);
 /// How many of them are written in one transaction, so that nobody waits long behind them.
 const MOST_IGNORED: usize = 1_024;
+/// How long those rest that the store refuses.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+const NO_ROOM: &str = "there is no room on the disk for anything new";
 
 #[cfg(test)]
 mod tests {
@@ -235,7 +286,7 @@ mod tests {
 
         let batch: Vec<Box<dyn Work>> =
             vec![Box::new(first), Box::new(broken), Box::new(panicking), Box::new(last)];
-        writer.write(batch, &[ignored]);
+        writer.write(batch, vec![ignored]);
 
         assert!(told_first.blocking_recv().unwrap().is_ok());
         assert!(told_last.blocking_recv().unwrap().is_ok());
@@ -254,24 +305,30 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut writer = Writer::open(&directory.path().join("swifthook.db"), Options::default()).unwrap();
         writer.connection.execute("DROP TABLE deliveries", ()).unwrap();
-        let ignored = [submission(&writer, 1), submission(&writer, 2)];
-        writer.write(Vec::new(), &ignored);
+        let ignored = vec![submission(&writer, 1), submission(&writer, 2)];
+        writer.write(Vec::new(), ignored);
         assert_eq!(writer.ignored.lost(), 2);
     }
 
-    #[test]
-    fn the_writer_is_told_once_that_half_of_the_room_is_taken_and_again_after_it_made_room() {
+    #[tokio::test]
+    async fn the_writer_is_told_once_that_half_of_the_room_is_taken_and_again_after_it_made_room() {
         let directory = tempfile::tempdir().unwrap();
         let writer = Writer::open(&directory.path().join("swifthook.db"), Options::default()).unwrap();
         let one = submission(&writer, 1);
-        let told =
-            |count| (0..count).filter(|_| writer.ignored.push(one.clone()) == Pushed::Crowding).count();
-        assert_eq!(writer.ignored.push(one.clone()), Pushed::First);
+        let told = async |count| {
+            let mut told = 0;
+            for _ in 0..count {
+                told += u32::from(writer.ignored.push(one.clone()).await == Pushed::Crowding);
+            }
+            told
+        };
+        assert_eq!(writer.ignored.push(one.clone()).await, Pushed::First);
         // Each takes a kibibyte, and there is room for 32 MiB.
-        assert_eq!(told(16_382), 0);
-        assert_eq!(told(10_000), 1);
-        writer.ignored.take(20_000);
-        assert_eq!(told(20_000), 1);
+        assert_eq!(told(16_382).await, 0);
+        assert_eq!(told(10_000).await, 1);
+        let (taken, _) = writer.ignored.take(20_000);
+        writer.ignored.written(&taken);
+        assert_eq!(told(20_000).await, 1);
         assert_eq!(writer.ignored.lost(), 0);
     }
 
