@@ -94,6 +94,7 @@ mod admission;
 pub mod condition;
 mod git;
 mod headers;
+mod heartbeat;
 mod id;
 mod intake;
 mod job;
@@ -118,6 +119,7 @@ mod workspace;
 pub use admission::{Admission, Admit, Always, Fleet, Wait};
 pub use condition::{Condition, InvalidPattern, PathFilter, Rule, Truth};
 pub use git::{CommitSha, NotACommit, NotARef, RefName};
+pub use heartbeat::{Duty, Heartbeat, KnownWorker};
 pub use id::{DeliveryId, InvalidRepoName, JobId, NotAnId, RepoName};
 pub use intake::{Admitted, ConfigDigest, Decided, Intake, IntakeError, Receipt, RecipeVerdict, StoredJob};
 pub use job::{

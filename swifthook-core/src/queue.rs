@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::git::RefName;
+use crate::heartbeat::{Heartbeat, KnownWorker};
 use crate::id::{DeliveryId, JobId, RepoName};
 use crate::intake::{ConfigDigest, Intake, RecipeVerdict};
 use crate::job::{Command, Event, Illegal, Job, Stage, StopKind};
@@ -64,6 +65,16 @@ pub trait JobQueue: Intake {
     ///
     /// When the store cannot answer.
     async fn sweep(&self) -> Result<Swept, QueueError>;
+
+    /// Keeps what a worker tells of itself, for [`History::workers`]. By itself it keeps nothing: no promise of a queue
+    /// hangs on it.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot answer.
+    async fn heartbeat(&self, _beat: &Heartbeat) -> Result<(), QueueError> {
+        Ok(())
+    }
 }
 
 /// What people look at. Reading never waits for writing.
@@ -128,6 +139,15 @@ pub trait History: Send + Sync {
     ///
     /// When the store cannot answer.
     async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, QueueError>;
+
+    /// The workers that have told of themselves, by name: those of the last day that have not said that they ended.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot answer.
+    async fn workers(&self) -> Result<Vec<KnownWorker>, QueueError> {
+        Ok(Vec::new())
+    }
 }
 
 /// Who claims.

@@ -71,6 +71,23 @@ async fn a_run_that_is_not_to_have_a_working_tree_gets_an_empty_place() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_runner_is_listed_until_it_has_ended() {
+    let play = Play::new();
+    let worker = play.start_with("a", play.queue.clone(), |options| options.slots = 3);
+    play.launcher.plan(|_| Course { lasts: HOUR, ..Course::default() });
+    let id = play.push("main").await;
+    play.run(id).await;
+    sleep(MINUTE).await;
+    let known = play.queue.workers().await.unwrap();
+    let listed: Vec<_> = known.iter().map(|known| (&*known.name, known.busy, known.slots)).collect();
+    assert_eq!(listed, [("a", 1, 3)]);
+    assert!(known[0].seen_at > known[0].started_at);
+    worker.shut_down().await;
+    assert_eq!(play.queue.workers().await.unwrap(), []);
+    assert_eq!(play.job(id).await.state.stage, Stage::Running);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hint_starts_a_job_at_once() {
     let play = Play::new();
     let worker = play.start_with("a", play.queue.clone(), |options| options.idle = HOUR);

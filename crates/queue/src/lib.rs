@@ -22,6 +22,7 @@ pub mod postgres;
 mod rules;
 mod sqlite;
 mod store;
+mod workers;
 
 pub use clock::{Clock, system_clock};
 pub use memory::MemoryQueue;

@@ -349,7 +349,7 @@ async fn news_are_told_when_there_is_something_to_do() {
     assert!(is_news(), "a new job");
     let claimed = store.claim(&worker()).await.unwrap().unwrap();
     assert!(!is_news(), "what was handed out is nothing for anybody else");
-    store.apply(&claimed.lease, Event::Start { at: claimed.job.created_at }).await.unwrap();
+    store.apply(&claimed.lease, Event::Start { at: claimed.job.created_at, host: None }).await.unwrap();
     assert!(!is_news());
     store.apply(&claimed.lease, Event::Release).await.unwrap();
     assert!(is_news(), "a job without a worker");
@@ -361,7 +361,7 @@ async fn who_opens_a_store_adopts_what_ran_at_once() {
     let store = place.open().unwrap();
     let job = new(&store, 1).await.id;
     let before = store.claim(&worker()).await.unwrap().unwrap();
-    store.apply(&before.lease, Event::Start { at: Timestamp(1) }).await.unwrap();
+    store.apply(&before.lease, Event::Start { at: Timestamp(1), host: None }).await.unwrap();
     assert!(store.claim(&worker()).await.unwrap().is_none(), "its lease has not run out");
     drop(store);
 

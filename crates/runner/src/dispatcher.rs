@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use swifthook_core::{Claimed, Event, Job, Lease, Progress, QueueError, Renewal};
+use swifthook_core::{Claimed, Duty, Event, Job, Lease, Progress, QueueError, Renewal};
 use tokio::sync::{Notify, watch};
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
@@ -29,6 +29,9 @@ pub(crate) struct Dispatcher {
     claim: Timer,
     renew: Timer,
     sweep: Timer,
+    beat: Timer,
+    /// What is told of this runner next.
+    duty: Duty,
     claim_backoff: Backoff,
 }
 
@@ -46,6 +49,7 @@ enum Done {
     Claimed(Result<Option<Box<Claimed>>, QueueError>),
     Renewed(Vec<Lease>, Result<Vec<Renewal>, QueueError>),
     Swept,
+    Told(Result<(), QueueError>),
     Job(Lease, End),
     Released,
 }
@@ -61,6 +65,8 @@ impl Dispatcher {
             claim: Timer::new(CLAIM_PAUSE),
             renew: Timer::new(RENEW_PAUSE),
             sweep: Timer::new(Duration::ZERO),
+            beat: Timer::new(Duration::ZERO),
+            duty: Duty::Begins,
             claim_backoff: Backoff::of_the_store(),
         }
     }
@@ -112,11 +118,23 @@ impl Dispatcher {
                 Done::Swept
             });
         }
+        if self.beat.begin(now) {
+            self.tell_of_itself();
+        }
+    }
+
+    /// Lets others know that this runner is there. Nothing hangs on it, so nobody waits for it.
+    fn tell_of_itself(&mut self) {
+        let (shared, beat) =
+            (self.shared.clone(), self.shared.options.heartbeat(self.slots_taken(), self.duty));
+        self.tasks.spawn(async move {
+            Done::Told(in_time(shared.options.lease, shared.store.heartbeat(&beat)).await)
+        });
     }
 
     fn next_due(&self) -> Instant {
         let renew = (!self.jobs.is_empty()).then_some(&self.renew);
-        [Some(&self.claim), renew, Some(&self.sweep)]
+        [Some(&self.claim), renew, Some(&self.sweep), Some(&self.beat)]
             .into_iter()
             .flatten()
             .filter(|timer| !timer.is_under_way)
@@ -136,6 +154,12 @@ impl Dispatcher {
             Ok(Done::Claimed(answer)) => self.claimed(answer),
             Ok(Done::Renewed(leases, answer)) => self.renewed(&leases, answer),
             Ok(Done::Swept) => self.sweep.end(self.shared.options.sweep),
+            Ok(Done::Told(answer)) => {
+                if answer.is_ok() {
+                    self.duty = Duty::Works;
+                }
+                self.beat.end(self.shared.options.lease / 3);
+            }
             Ok(Done::Job(lease, end)) => self.ended(lease, end),
             Ok(Done::Released) => {}
             // Cancelled by us: the job was lost. Nothing else can be, since panics are caught in the task.
@@ -245,6 +269,8 @@ impl Dispatcher {
     /// Lets go of everything. Runs go on.
     async fn leave(&mut self) {
         let deadline = Instant::now() + self.shared.options.patience;
+        self.duty = Duty::Drains;
+        self.tell_of_itself();
         for entry in self.jobs.values() {
             entry.orders.send_modify(|orders| orders.leave = true);
         }
@@ -267,6 +293,11 @@ impl Dispatcher {
         self.tasks.abort_all();
         while self.tasks.join_next().await.is_some() {}
         self.release(held).await;
+        // Where that cannot be told it is seen to be missing, and forgotten after a while.
+        if !self.shared.store.is_down() {
+            let beat = self.shared.options.heartbeat(0, Duty::Ends);
+            let _ = in_time(self.shared.options.patience, self.shared.store.heartbeat(&beat)).await;
+        }
     }
 
     async fn release(&mut self, held: Vec<(Lease, Job)>) {

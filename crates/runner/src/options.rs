@@ -2,7 +2,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use swifthook_core::Worker;
+use swifthook_core::{Duty, Heartbeat, Worker};
 
 use crate::clock::Clock;
 use crate::observer::Observer;
@@ -16,6 +16,8 @@ pub struct Options {
     pub host: Arc<str>,
     /// Its labels.
     pub labels: Vec<Arc<str>>,
+    /// Its version, for those who look after workers.
+    pub version: Arc<str>,
     /// How many runs it has at once.
     pub slots: usize,
     /// Under which the directories of the attempts are: `<state_dir>/runs/<job>-<attempt>/`.
@@ -50,6 +52,7 @@ impl Options {
             name: name.into(),
             host: host.into(),
             labels: Vec::new(),
+            version: env!("CARGO_PKG_VERSION").into(),
             slots: 1,
             state_dir: state_dir.into(),
             lease: Duration::from_secs(30),
@@ -72,6 +75,18 @@ impl Options {
             labels: self.labels.clone(),
             slots_free,
             lease: self.lease,
+        }
+    }
+
+    pub(crate) fn heartbeat(&self, busy: usize, duty: Duty) -> Heartbeat {
+        Heartbeat {
+            name: self.name.clone(),
+            host: self.host.clone(),
+            labels: self.labels.clone(),
+            slots: self.slots,
+            busy,
+            version: self.version.clone(),
+            duty,
         }
     }
 }

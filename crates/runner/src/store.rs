@@ -2,7 +2,9 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use swifthook_core::{Claimed, Event, Job, JobQueue, Lease, Progress, QueueError, Renewal, Swept, Worker};
+use swifthook_core::{
+    Claimed, Event, Heartbeat, Job, JobQueue, Lease, Progress, QueueError, Renewal, Swept, Worker,
+};
 
 use crate::guard::guarded;
 
@@ -39,6 +41,11 @@ impl Store {
 
     pub(crate) async fn sweep(&self) -> Result<Swept, QueueError> {
         self.watched(async { self.queue.sweep().await }).await
+    }
+
+    pub(crate) async fn heartbeat(&self, beat: &Heartbeat) -> Result<(), QueueError> {
+        // Says nothing of the store: a queue may keep none of it.
+        guarded(async { self.queue.heartbeat(beat).await }).await
     }
 
     async fn watched<T>(&self, call: impl Future<Output = Result<T, QueueError>>) -> Result<T, QueueError> {

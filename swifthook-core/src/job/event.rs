@@ -22,6 +22,8 @@ pub enum Event {
     Start {
         /// When.
         at: Timestamp,
+        /// The host that alone can tell whether the attempt has a run, where not any host can.
+        host: Option<Arc<str>>,
     },
     /// Admission says later.
     NotBefore {

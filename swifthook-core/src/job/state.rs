@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +42,8 @@ pub struct State {
     pub diff_failures: u32,
     /// Why its run is asked to end.
     pub stop: Option<StopKind>,
+    /// The host that alone can tell whether an attempt that was begun has a run.
+    pub begun_on: Option<Arc<str>>,
     /// Its run, once a launcher has it.
     pub handle: Option<RunHandle>,
     /// How its run ended, once that is known.
@@ -179,6 +182,7 @@ impl State {
             crashes: 0,
             diff_failures: 0,
             stop: None,
+            begun_on: None,
             handle: None,
             evidence: None,
             unreachable_since: None,
@@ -200,6 +204,15 @@ impl State {
     #[must_use]
     pub fn born_superseded(at: Timestamp) -> Self {
         Self::queued(None, None).into_final(Stage::Superseded, Some(newer_known()), at)
+    }
+
+    /// The host that alone can answer for its attempt, where not any host can.
+    #[must_use]
+    pub fn host(&self) -> Option<&str> {
+        match &self.handle {
+            Some(run) => run.host.as_deref(),
+            None => self.begun_on.as_deref(),
+        }
     }
 
     /// What the job becomes when `event` happens to it.
@@ -267,7 +280,7 @@ impl State {
             }
             Event::Claim { .. } | Event::Takeover { .. } => Ok(self.with_new_worker()),
             Event::Release => Ok(Self { is_released: true, ..self }),
-            Event::Start { at } => Ok(Self {
+            Event::Start { at, host } => Ok(Self {
                 stage: Stage::Running,
                 reason: None,
                 waits_for: None,
@@ -275,6 +288,7 @@ impl State {
                 attempt: self.attempt + 1,
                 crashes: self.crashes + 1,
                 is_released: false,
+                begun_on: host,
                 started_at: Some(at),
                 ..self
             }),
@@ -517,6 +531,7 @@ impl State {
             waits_for,
             not_before,
             stop: None,
+            begun_on: None,
             handle: None,
             evidence: None,
             unreachable_since: None,

@@ -52,7 +52,7 @@ pub(super) async fn a_job_of_low_priority_is_not_starved(bench: &dyn QueueBench)
     for half_hour in 1..=100 {
         scene.accept(&alone(1 + half_hour)).await;
         let claimed = scene.claim(&worker("w")).await.expect("one comes for one that goes");
-        scene.apply(&claimed.lease, Event::Start { at: scene.now() }).await;
+        scene.apply(&claimed.lease, Event::Start { at: scene.now(), host: None }).await;
         scene.end(&claimed.lease, code(0)).await;
         if claimed.job.id == patient.id {
             assert_eq!(half_hour, 11, "the first that came later than five hours after it has to wait");

@@ -51,6 +51,35 @@ pub(super) async fn an_orphan_goes_only_to_the_host_that_can_answer_for_it(bench
     scene.claim_of(&Worker { host: "host of w".into(), ..worker("v") }, bound.id).await;
 }
 
+pub(super) async fn an_attempt_that_no_launcher_has_yet_goes_only_to_the_host_that_can_tell_of_it(
+    bench: &dyn QueueBench,
+) {
+    let scene = Scene::new(bench);
+    let there = Worker { host: "host of w".into(), ..worker("v") };
+    let bound = scene.accept(&alone(1)).await;
+    let lease = scene.claim_of(&worker("w"), bound.id).await.lease;
+    scene.apply(&lease, Event::Start { at: scene.now(), host: Some("host of w".into()) }).await;
+    scene.advance(60);
+    assert!(scene.claim(&worker("u")).await.is_none());
+    let lease = scene.claim_of(&there, bound.id).await.lease;
+
+    // Once a launcher has the run, its handle says who can answer for it.
+    scene.apply(&lease, Event::Submitted(handle(1, None))).await;
+    scene.advance(60);
+    let lease = scene.claim_of(&worker("u"), bound.id).await.lease;
+    scene.end(&lease, code(0)).await;
+
+    // The next attempt may begin anywhere.
+    let again = scene.accept(&alone(2)).await;
+    let lease = scene.claim_of(&worker("w"), again.id).await.lease;
+    scene.apply(&lease, Event::Start { at: scene.now(), host: Some("host of w".into()) }).await;
+    scene.apply(&lease, Event::NeverRan).await;
+    let lease = scene.claim_of(&worker("u"), again.id).await.lease;
+    scene.apply(&lease, Event::Start { at: scene.now(), host: None }).await;
+    scene.advance(60);
+    scene.claim_of(&worker("w"), again.id).await;
+}
+
 pub(super) async fn a_released_job_is_handed_out_at_once_and_counts_no_crash(bench: &dyn QueueBench) {
     let scene = Scene::new(bench);
     let job = scene.accept(&Delivered::new(1)).await;
@@ -207,7 +236,7 @@ pub(super) async fn a_worker_that_is_late_starts_nothing_beside_another_of_the_g
     let urgent = |spec: &mut JobSpec| (spec.superseded, spec.priority) = (Superseding::Keep, 9);
     let second = scene.accept(&Delivered::new(2).with(urgent)).await.id;
     let other = scene.claim_of(&worker("other"), second).await.lease;
-    let start = Event::Start { at: scene.now() };
+    let start = Event::Start { at: scene.now(), host: None };
     assert!(is_stale(&scene.queue.apply(&late, start.clone()).await));
     assert_eq!(scene.apply(&other, start).await.state.stage, Stage::Running);
     assert_eq!(scene.stage(first).await, Stage::Queued);

@@ -66,6 +66,7 @@ macro_rules! queue_behaviours {
             leases::a_worker_that_lost_its_lease_cannot_finish_the_job
             leases::an_orphaned_run_is_taken_over_before_anything_else
             leases::an_orphan_goes_only_to_the_host_that_can_answer_for_it
+            leases::an_attempt_that_no_launcher_has_yet_goes_only_to_the_host_that_can_tell_of_it
             leases::a_released_job_is_handed_out_at_once_and_counts_no_crash
             leases::a_job_that_lost_its_workers_three_times_is_quarantined_with_its_run_stopped
             leases::a_job_whose_starts_crash_its_workers_is_quarantined
@@ -117,6 +118,9 @@ macro_rules! queue_behaviours {
             retention::a_step_removes_few_enough_that_nobody_waits_for_it
             retention::a_newer_change_counts_as_long_as_it_is_kept
             retention::stats_count_what_there_is
+            workers::a_worker_is_listed_as_it_last_told
+            workers::a_worker_of_the_name_of_an_earlier_one_began_later
+            workers::a_worker_that_nothing_is_heard_of_is_forgotten_after_a_day
         }
     };
 }

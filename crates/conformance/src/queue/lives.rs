@@ -16,7 +16,7 @@ pub(super) async fn a_job_lives_from_queued_to_succeeded(bench: &dyn QueueBench)
     let claimed = scene.claim_of(&worker("w"), id).await;
     assert_eq!((claimed.lease.epoch, claimed.lease.attempt, claimed.run), (1, 0, None));
     scene.advance(1);
-    let started = scene.apply(&claimed.lease, Event::Start { at: scene.now() }).await;
+    let started = scene.apply(&claimed.lease, Event::Start { at: scene.now(), host: None }).await;
     assert_eq!((started.state.stage, started.state.attempt), (Stage::Running, 1));
     let submitted = scene.apply(&claimed.lease, Event::Submitted(handle(1, None))).await;
     assert_eq!(submitted.state.handle, Some(handle(1, None)));
@@ -126,7 +126,7 @@ pub(super) async fn an_event_that_does_not_fit_changes_nothing(bench: &dyn Queue
     assert!(is_illegal(&scene.queue.apply(&lease, Event::Ended(code(0))).await));
     assert!(is_illegal(&scene.command(id, Command::Abandon).await));
     assert_eq!((scene.job(id).await.state, scene.words(id).await), before);
-    scene.apply(&lease, Event::Start { at: scene.now() }).await;
+    scene.apply(&lease, Event::Start { at: scene.now(), host: None }).await;
 }
 
 pub(super) async fn a_person_cancels_what_waits_at_once(bench: &dyn QueueBench) {
@@ -139,7 +139,7 @@ pub(super) async fn a_person_cancels_what_waits_at_once(bench: &dyn QueueBench) 
     for id in [queued, claimed, held] {
         assert_eq!(scene.command(id, Command::Cancel).await.unwrap().state.stage, Stage::Cancelled);
     }
-    let told = scene.apply(&lease, Event::Start { at: scene.now() }).await;
+    let told = scene.apply(&lease, Event::Start { at: scene.now(), host: None }).await;
     assert_eq!((told.state.stage, told.state.attempt), (Stage::Cancelled, 0), "and its worker is told");
 }
 

@@ -20,6 +20,7 @@ mod reruns;
 mod retention;
 mod scene;
 mod superseding;
+mod workers;
 
 pub use bench::{DurableBench, Queue, QueueBench};
 pub use list::{run, run_durable};

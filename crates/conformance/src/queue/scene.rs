@@ -86,7 +86,7 @@ impl<'a> Scene<'a> {
     /// A worker claims this job and its attempt begins.
     pub(super) async fn start(&self, worker: &Worker, id: JobId) -> Claimed {
         let claimed = self.claim_of(worker, id).await;
-        let job = self.apply(&claimed.lease, Event::Start { at: self.now() }).await;
+        let job = self.apply(&claimed.lease, Event::Start { at: self.now(), host: None }).await;
         Claimed { job, ..claimed }
     }
 

@@ -89,4 +89,9 @@ impl JobQueue for Between {
         self.pass(None).await?;
         self.queue.sweep().await
     }
+
+    async fn heartbeat(&self, beat: &Heartbeat) -> Result<(), QueueError> {
+        self.pass(None).await?;
+        self.queue.heartbeat(beat).await
+    }
 }

@@ -2,9 +2,9 @@ use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use swifthook_core::{
-    Actor, Claimed, Command, Decided, Delivery, DeliveryId, Event, History, Intake, IntakeError, Job,
-    JobFilter, JobId, JobQueue, Lease, Progress, PruneFrom, Pruned, QueueError, Receipt, Renewal, Retention,
-    Stage, Stats, Swept, TimelineEntry, Upkeep, Worker,
+    Actor, Claimed, Command, Decided, Delivery, DeliveryId, Event, Heartbeat, History, Intake, IntakeError,
+    Job, JobFilter, JobId, JobQueue, KnownWorker, Lease, Progress, PruneFrom, Pruned, QueueError, Receipt,
+    Renewal, Retention, Stage, Stats, Swept, TimelineEntry, Upkeep, Worker,
 };
 use tokio::sync::watch;
 
@@ -14,6 +14,7 @@ use crate::ids::Ids;
 use crate::keeper::{Keeper, STEPS_A_SWEEP};
 use crate::rules::{Rules, Submission, with_beginning, with_specs};
 use crate::store::Entry;
+use crate::workers::Workers;
 
 /// A queue in memory. It keeps the promises of every queue except that to survive its process: a store for tests, demonstrations and embedders whose jobs are few.
 pub struct MemoryQueue {
@@ -22,6 +23,7 @@ pub struct MemoryQueue {
     clock: Clock,
     keeper: Keeper,
     news: watch::Sender<u64>,
+    workers: Workers,
 }
 
 impl MemoryQueue {
@@ -40,6 +42,7 @@ impl MemoryQueue {
             clock,
             keeper: Keeper::new(),
             news: watch::Sender::default(),
+            workers: Workers::default(),
         }
     }
 
@@ -111,6 +114,11 @@ impl JobQueue for MemoryQueue {
         }
         Ok(swept)
     }
+
+    async fn heartbeat(&self, beat: &Heartbeat) -> Result<(), QueueError> {
+        self.workers.heard(beat, (self.clock)());
+        Ok(())
+    }
 }
 
 #[async_trait]
@@ -167,6 +175,10 @@ impl History for MemoryQueue {
         let world = self.world();
         let older = world.deliveries.iter().rev().filter(|(id, _)| before.is_none_or(|before| **id < before));
         Ok(older.take(limit).map(|(_, delivery)| world.dressed(delivery)).collect())
+    }
+
+    async fn workers(&self) -> Result<Vec<KnownWorker>, QueueError> {
+        Ok(self.workers.all((self.clock)()))
     }
 
     async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, QueueError> {

@@ -129,9 +129,7 @@ impl Store for World {
     fn orphan(&mut self, now: Timestamp, host: &str) -> Result<Option<Entry>, QueueError> {
         let active = self.open(Stage::Running).chain(self.open(Stage::Finishing));
         let orphans = active.filter(|entry| {
-            let run = entry.job.state.handle.as_ref();
-            let its_host = run.and_then(|run| run.host.as_deref());
-            !is_owned(entry, now) && its_host.is_none_or(|its_host| its_host == host)
+            !is_owned(entry, now) && entry.job.state.host().is_none_or(|its_host| its_host == host)
         });
         Ok(orphans.min_by_key(|entry| entry.job.id).cloned())
     }

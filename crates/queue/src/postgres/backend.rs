@@ -4,9 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use swifthook_core::{
-    Actor, Claimed, Command, Decided, Delivery, DeliveryId, Diffed, Event, History, Intake, IntakeError, Job,
-    JobFilter, JobId, JobQueue, Lease, Progress, PruneFrom, Pruned, QueueError, Receipt, Renewal, Retention,
-    Stage, Stats, Swept, TimelineEntry, Upkeep, Worker,
+    Actor, Claimed, Command, Decided, Delivery, DeliveryId, Diffed, Event, Heartbeat, History, Intake,
+    IntakeError, Job, JobFilter, JobId, JobQueue, KnownWorker, Lease, Progress, PruneFrom, Pruned,
+    QueueError, Receipt, Renewal, Retention, Stage, Stats, Swept, TimelineEntry, Upkeep, Worker,
 };
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -19,7 +19,7 @@ use super::rows::RowError;
 use super::target::Target;
 use super::transact::{Core, Needs};
 use super::transaction::Transaction;
-use super::{listener, lists, reader, schema};
+use super::{listener, lists, reader, schema, workers};
 use crate::ids::{Ids, split};
 use crate::keeper::{Keeper, STEPS_A_SWEEP};
 use crate::rules::{Rules, Submission};
@@ -184,6 +184,13 @@ impl JobQueue for PostgresQueue {
         }
         Ok(swept)
     }
+
+    async fn heartbeat(&self, beat: &Heartbeat) -> Result<(), QueueError> {
+        let beat = beat.clone();
+        let kept =
+            self.transact(Needs::default(), move |rules| Ok(workers::heard(rules.store, &beat, rules.now)?));
+        kept.await
+    }
 }
 
 #[async_trait]
@@ -226,6 +233,11 @@ impl History for PostgresQueue {
         limit: usize,
     ) -> Result<Vec<Delivery>, QueueError> {
         self.read(move |runtime, session| runtime.block_on(reader::deliveries(session, before, limit))).await
+    }
+
+    async fn workers(&self) -> Result<Vec<KnownWorker>, QueueError> {
+        let now = self.core.clock.as_ref().map(|clock| clock());
+        self.read(move |runtime, session| runtime.block_on(workers::all(session, now))).await
     }
 
     async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, QueueError> {

@@ -21,6 +21,7 @@ mod schema;
 mod target;
 mod transact;
 mod transaction;
+mod workers;
 
 pub use backend::PostgresQueue;
 pub use config::{OpenError, Options};

@@ -336,7 +336,7 @@ fn ran(job: &Job) -> bool {
 }
 
 fn host(state: &State) -> Option<String> {
-    state.handle.as_ref().and_then(|handle| handle.host.as_deref()).map(plain)
+    state.host().map(plain)
 }
 
 fn millis(at: Option<Timestamp>) -> Option<i64> {

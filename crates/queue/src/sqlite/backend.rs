@@ -7,9 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rusqlite::Connection;
 use swifthook_core::{
-    Actor, Claimed, Command, Decided, Delivery, DeliveryId, Event, History, Intake, IntakeError, Job,
-    JobFilter, JobId, JobQueue, Lease, Progress, PruneFrom, Pruned, QueueError, Receipt, Renewal, Retention,
-    Stage, Stats, Swept, TimelineEntry, Upkeep, Worker,
+    Actor, Claimed, Command, Decided, Delivery, DeliveryId, Event, Heartbeat, History, Intake, IntakeError,
+    Job, JobFilter, JobId, JobQueue, KnownWorker, Lease, Progress, PruneFrom, Pruned, QueueError, Receipt,
+    Renewal, Retention, Stage, Stats, Swept, TimelineEntry, Upkeep, Worker,
 };
 use tokio::sync::oneshot::Receiver;
 use tokio::sync::{Semaphore, watch};
@@ -27,6 +27,7 @@ use crate::clock::Clock;
 use crate::ids::Ids;
 use crate::keeper::{Keeper, STEPS_A_SWEEP};
 use crate::rules::{Rules, Submission};
+use crate::workers::Workers;
 
 /// A durable queue in one file of this machine, for one process.
 ///
@@ -41,6 +42,7 @@ pub struct SqliteQueue {
     clock: Clock,
     keeper: Keeper,
     news: watch::Sender<u64>,
+    workers: Workers,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -72,6 +74,7 @@ impl SqliteQueue {
             clock: options.clock,
             keeper: Keeper::new(),
             news,
+            workers: Workers::default(),
             writer: Mutex::new(Some(thread)),
         })
     }
@@ -200,6 +203,11 @@ impl JobQueue for SqliteQueue {
         }
         Ok(swept)
     }
+
+    async fn heartbeat(&self, beat: &Heartbeat) -> Result<(), QueueError> {
+        self.workers.heard(beat, (self.clock)());
+        Ok(())
+    }
 }
 
 #[async_trait]
@@ -242,6 +250,10 @@ impl History for SqliteQueue {
         limit: usize,
     ) -> Result<Vec<Delivery>, QueueError> {
         self.read(move |connection| reader::deliveries(connection, before, limit)).await
+    }
+
+    async fn workers(&self) -> Result<Vec<KnownWorker>, QueueError> {
+        Ok(self.workers.all((self.clock)()))
     }
 
     async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, QueueError> {

@@ -310,7 +310,7 @@ fn ran(job: &Job) -> bool {
 }
 
 fn host(state: &State) -> Option<&str> {
-    state.handle.as_ref().and_then(|handle| handle.host.as_deref())
+    state.host()
 }
 
 fn millis(at: Option<Timestamp>) -> Option<i64> {

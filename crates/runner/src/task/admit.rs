@@ -16,16 +16,17 @@ impl Task {
             Ok(None) => return self.put_off(Event::Hold(HoldReason::RecipeGone)).await,
             Err(panicked) => return self.put_off_for(format!("the catalog failed: {panicked}")).await,
         };
-        if self.launcher().is_none() {
+        let Some(launcher) = self.launcher() else {
             let message = format!("the configuration has no launcher `{}`", self.job.spec.launcher);
             return self.put_off_for(message).await;
-        }
+        };
         let mut fleet = Fleet::default();
         fleet.running = self.running;
         fleet.slots = self.shared.options.slots;
         match caught_now(|| terms.admission.admit(&self.job, self.now(), &fleet)) {
             Ok(Admit::Now) => {
-                self.apply(Event::Start { at: self.now() }).await?;
+                let host = (!launcher.capabilities().any_host).then(|| self.shared.options.host.clone());
+                self.apply(Event::Start { at: self.now(), host }).await?;
                 tracing::Span::current().record("attempt", self.job.state.attempt);
                 self.tell(&Moment::Started);
                 Ok(self.job.state.stage.is_active().then_some(terms))

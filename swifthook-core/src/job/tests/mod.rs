@@ -16,7 +16,7 @@ fn claim() -> Event {
 }
 
 fn start() -> Event {
-    Event::Start { at: AT }
+    Event::Start { at: AT, host: None }
 }
 
 fn takeover() -> Event {
