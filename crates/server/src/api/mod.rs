@@ -15,8 +15,10 @@ mod log;
 mod problem;
 mod router;
 mod terminal;
+mod workers;
 
 pub use delivery::{DeliveryView, PathView, VerdictView};
 pub use events::{Change, Changes};
 pub use job::{ExitView, JobView, TimelineView};
 pub use router::{Api, Backend};
+pub use workers::WorkerView;

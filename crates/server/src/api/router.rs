@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::confirm::Confirmations;
 use super::events::Changes;
-use super::{auth, command, deliveries, events, jobs, log, problem};
+use super::{auth, command, deliveries, events, jobs, log, problem, workers};
 use crate::serve::Token;
 
 /// A store that the API can look into and act on.
@@ -60,10 +60,16 @@ impl Api {
             .route("/api/v1/jobs/{id}/{command}", post(command::give))
             .route("/api/v1/deliveries", get(deliveries::list))
             .route("/api/v1/deliveries/{id}", get(deliveries::show))
+            .route("/api/v1/workers", get(workers::list))
             .fallback(problem::no_such_path)
             .method_not_allowed_fallback(problem::no_such_method)
             .with_state(self.clone());
-        routes.merge(more).layer(middleware::from_fn_with_state(self, auth::check))
+        self.guard(routes.merge(more))
+    }
+
+    /// Routes behind the same token, and nothing else.
+    pub fn guard(self, routes: Router) -> Router {
+        routes.layer(middleware::from_fn_with_state(self, auth::check))
     }
 
     pub(super) fn confirmations(&self) -> &Confirmations {

@@ -7,7 +7,8 @@ use super::deliveries::{self, DeliveriesArguments};
 use super::jobs::{self, JobsArguments};
 use super::send::{self, SendArguments};
 use super::serve::{self, ServeArguments};
-use super::{check, demo, toy_trainer};
+use super::workers::{self, WorkersArguments};
+use super::{check, demo, toy_trainer, worker};
 use crate::toy::TrainerArgs;
 
 /// A push to GitHub becomes a model-training run.
@@ -41,12 +42,16 @@ pub enum Command {
     Demo,
     /// Take pushes and run what they ask for.
     Serve(ServeArguments),
+    /// Run jobs that servers elsewhere take: for several machines, with a store on PostgreSQL.
+    Worker(ServeArguments),
     /// Tell everything that is wrong with the configuration, or what it would do.
     Check,
     /// Look at jobs and command them.
     Jobs(JobsArguments),
     /// Look at deliveries and what each recipe said of them.
     Deliveries(DeliveriesArguments),
+    /// See which workers are there.
+    Workers(WorkersArguments),
     /// Sign a payload and post it to a hook, as GitHub does.
     Send(SendArguments),
     /// Train the toy model that the demo trains.
@@ -60,8 +65,10 @@ pub fn run(arguments: Arguments) -> ExitCode {
     match command {
         Command::Demo => demo::run(),
         Command::Serve(arguments) => serve::run(&common, &arguments),
+        Command::Worker(arguments) => worker::run(&common, &arguments),
         Command::Jobs(arguments) => jobs::run(&common, &arguments),
         Command::Deliveries(arguments) => deliveries::run(&common, &arguments),
+        Command::Workers(arguments) => workers::run(&common, &arguments),
         Command::Check => check::run(&common),
         Command::Send(arguments) => send::run(&common, &arguments),
         Command::ToyTrainer(arguments) => toy_trainer::run(&arguments),

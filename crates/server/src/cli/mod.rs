@@ -15,6 +15,8 @@ mod screen;
 mod send;
 mod serve;
 mod toy_trainer;
+mod worker;
+mod workers;
 
 pub use args::{Arguments, Command, CommonArguments, run};
 pub use send::SendArguments;

@@ -20,7 +20,7 @@ use crate::serve::{
 #[derive(Debug, clap::Args)]
 pub struct ServeArguments {
     #[command(flatten)]
-    log: LogArguments,
+    pub(super) log: LogArguments,
 }
 
 pub(super) fn run(common: &CommonArguments, arguments: &ServeArguments) -> ExitCode {
@@ -77,7 +77,7 @@ fn tell(server: &Server) {
 }
 
 /// Takes a new configuration on SIGHUP, and new secrets whenever their files change.
-async fn reload(server: ServerHandle, mut hangup: tokio::signal::unix::Signal) {
+pub(super) async fn reload(server: ServerHandle, mut hangup: tokio::signal::unix::Signal) {
     let mut look = tokio::time::interval(LOOK_AT_SECRETS);
     let mut seen = server.secret_files();
     loop {

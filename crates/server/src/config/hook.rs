@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use swifthook_core::{Secret, SecretSet};
 
-use super::model::Hook;
+use super::model::{Hook, Purpose};
 use super::reader::{Fields, Node, Unique, Wrong};
 use super::secret::{self, Outside};
 use super::{sections, units};
+use crate::serve::random;
 
 /// Where hooks look for what they refer to.
 pub(super) struct Around<'k> {
+    pub(super) purpose: Purpose,
     pub(super) folder: &'k Path,
     pub(super) variable: &'k dyn Fn(&str) -> Option<String>,
     /// The names of the repositories.
@@ -76,7 +78,13 @@ fn secrets(node: &Node<'_>, around: &Around<'_>) -> Option<(Vec<Outside>, Secret
     let items = node.items();
     let one = |item: &Node<'_>| {
         let place = item.read(|text| secret::reference(text, around.folder))?;
-        let value = place.value(around.variable).map_err(|missing| item.wrong(missing.into())).ok()?;
+        let value = match around.purpose {
+            Purpose::Serve => {
+                place.value(around.variable).map_err(|missing| item.wrong(missing.into())).ok()?
+            }
+            // Whoever takes no pushes need not have it: in its place stands one that nobody knows.
+            Purpose::Work => random().map_err(|error| item.wrong(error.into())).ok()?,
+        };
         let length = value.len();
         let Ok(secret) = Secret::new(&place.to_string(), value) else {
             item.wrong(

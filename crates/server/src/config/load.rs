@@ -8,7 +8,7 @@ use toml::de::DeTable;
 use super::digest;
 use super::hook::{Around, hooks};
 use super::mistake::{Mistake, Mistakes, Place};
-use super::model::{Config, Hook, Repository, Server, Store};
+use super::model::{Config, Hook, Purpose, Repository, Server, Store};
 use super::reader::{Fields, Report, Wrong};
 use super::recipe::{self, Known, recipes};
 use super::secret::Outside;
@@ -54,8 +54,30 @@ impl Config {
     ///
     /// Everything that is wrong with it, at once.
     pub fn load(file: &Path, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, Mistakes> {
+        Self::load_for(Purpose::Serve, file, variable)
+    }
+
+    /// The same for a purpose.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it, at once.
+    pub fn load_for(
+        purpose: Purpose,
+        file: &Path,
+        variable: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, Mistakes> {
         let (text, folder) = read(file)?;
-        Self::parse(&text, file, &folder, variable)
+        Self::parse_for(purpose, &text, file, &folder, variable)
+    }
+
+    /// Reads the file again, for the same purpose.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it, at once.
+    pub fn load_again(&self, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, Mistakes> {
+        Self::load_for(self.purpose, &self.file, variable)
     }
 
     /// The same configuration with the secrets of the moment.
@@ -64,7 +86,7 @@ impl Config {
     ///
     /// What is wrong with them.
     pub fn reread(&self, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, Mistakes> {
-        Self::parse(&self.text, &self.file, &self.folder, variable)
+        Self::parse_for(self.purpose, &self.text, &self.file, &self.folder, variable)
     }
 
     /// Reads the text of a configuration file that stands in `folder`.
@@ -78,6 +100,16 @@ impl Config {
         folder: &Path,
         variable: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self, Mistakes> {
+        Self::parse_for(Purpose::Serve, text, file, folder, variable)
+    }
+
+    fn parse_for(
+        purpose: Purpose,
+        text: &str,
+        file: &Path,
+        folder: &Path,
+        variable: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, Mistakes> {
         let report = Report::new(text);
         let (document, errors) = DeTable::parse_recoverable(text);
         syntax(&report, text, &errors);
@@ -85,7 +117,8 @@ impl Config {
         let config = errors.is_empty().then(|| {
             let fields = Fields::new(&report, "the configuration", document.get_ref(), 0);
             let source = (Arc::from(text), file.to_owned(), digest::of(document.get_ref()));
-            whole(&fields, source, folder, variable, &recipe::secret_variables(document.get_ref()))
+            let run_secrets = recipe::secret_variables(document.get_ref());
+            whole(purpose, &fields, source, folder, variable, &run_secrets)
         });
         match config {
             Some(config) if report.is_clean() => Ok(config),
@@ -121,6 +154,7 @@ fn syntax(report: &Report<'_>, text: &str, errors: &[toml::de::Error]) {
 }
 
 fn whole(
+    purpose: Purpose,
     fields: &Fields<'_>,
     (text, file, digest): (Arc<str>, PathBuf, ConfigDigest),
     folder: &Path,
@@ -129,10 +163,10 @@ fn whole(
 ) -> Config {
     let server = sections::server(fields.table("server"), folder);
     let store = sections::store(fields.table("store"), folder, variable);
-    let worker = sections::worker(fields.table("worker"));
+    let worker = sections::worker(fields.table("worker"), purpose, store.url.is_shared());
     let launchers = sections::launchers(fields.tables("launcher"));
     let (repositories, names) = sections::repositories(fields.tables("repository"), folder, variable);
-    let around = Around { folder, variable, repositories: &names };
+    let around = Around { purpose, folder, variable, repositories: &names };
     let hooks = hooks(fields.tables("hook"), &around);
     let known = Known {
         folder,
@@ -140,13 +174,16 @@ fn whole(
         repositories: &names,
         launchers: &launchers,
         worker: &worker,
-        hooks: hooks.as_deref(),
+        has_other_workers: store.url.is_shared(),
+        // Who may speak for a repository is the business of those who listen.
+        hooks: hooks.as_deref().filter(|_| purpose == Purpose::Serve),
         run_secrets,
         own_secrets: &own_secrets(&server, &store, &repositories, hooks.as_deref().unwrap_or_default()),
     };
     let recipes = recipes(fields.tables("recipe"), &known);
     for (key, example) in REQUIRED {
-        if !fields.has(key) {
+        let is_needed = purpose == Purpose::Serve || key != "hook";
+        if is_needed && !fields.has(key) {
             fields.wrong_in_general(Wrong::new(format!("there is no [[{key}]]")).instead(example));
         }
     }
@@ -157,6 +194,7 @@ fn whole(
     Config {
         text,
         file,
+        purpose,
         folder: folder.to_owned(),
         digest,
         server,

@@ -21,7 +21,7 @@ mod units;
 pub use load::Contact;
 pub use mistake::{Mistake, Mistakes, Place};
 pub use model::{
-    Config, Hook, Queueing, Recipe, Refs, Repository, Run, Server, Store, Trigger, Value, Worker,
+    Config, Hook, Purpose, Queueing, Recipe, Refs, Repository, Run, Server, Store, Trigger, Value, Worker,
 };
 pub use secret::{Missing, Outside};
 pub use store_url::{PostgresUrl, StoreUrl};

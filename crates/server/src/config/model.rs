@@ -17,6 +17,8 @@ use super::store_url::StoreUrl;
 pub struct Config {
     /// The file that it stands in.
     pub file: PathBuf,
+    /// What it was read for.
+    pub(super) purpose: Purpose,
     /// Its text, for reading secrets again without taking a new text.
     pub(super) text: Arc<str>,
     /// The folder that relative paths in it are relative to.
@@ -31,7 +33,7 @@ pub struct Config {
     pub worker: Worker,
     /// `[[launcher]]`, by name; `local` is always among them.
     pub launchers: Vec<Arc<str>>,
-    /// `[[hook]]`; at least one.
+    /// `[[hook]]`; at least one, unless it was read for a worker.
     pub hooks: Vec<Hook>,
     /// `[[repository]]`; at least one.
     pub repositories: Vec<Repository>,
@@ -64,10 +66,21 @@ pub struct Store {
 /// `[worker]`.
 #[derive(Clone, Debug)]
 pub struct Worker {
-    /// How many runs may be under way at once.
+    /// How many runs may be under way at once; 0 for a server that takes pushes only.
     pub slots: usize,
     /// Its labels.
     pub labels: Vec<Arc<str>>,
+    /// Where `swifthook worker` answers `/healthz`, `/readyz` and `/metrics`; `None` for nowhere.
+    pub listen: Option<SocketAddr>,
+}
+
+/// What a configuration is read for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To take pushes and run jobs.
+    Serve,
+    /// To run jobs only: hooks may be missing, and their secrets are not read.
+    Work,
 }
 
 /// `[[hook]]`.

@@ -28,7 +28,7 @@ pub(super) fn queueing(fields: &Fields<'_>, known: &Known<'_>) -> Queueing {
 fn labels(node: &Node<'_>, known: &Known<'_>) -> Vec<Arc<str>> {
     node.read_items(|text| {
         let label = sections::word(text)?;
-        if known.worker.labels.contains(&label) {
+        if known.has_other_workers || known.worker.labels.contains(&label) {
             return Ok(label);
         }
         Err(Wrong::new(format!("the worker has no label `{label}`, so that this would never run"))

@@ -19,7 +19,9 @@ pub(super) struct Known<'k> {
     pub(super) repositories: &'k Unique,
     pub(super) launchers: &'k Unique,
     pub(super) worker: &'k Worker,
-    /// The hooks, if nothing is wrong with them.
+    /// Whether workers elsewhere may have labels that this one has not.
+    pub(super) has_other_workers: bool,
+    /// The hooks, if nothing is wrong with them and they are needed.
     pub(super) hooks: Option<&'k [Hook]>,
     /// Variables from which recipes take secrets for their runs.
     pub(super) run_secrets: &'k HashSet<String>,

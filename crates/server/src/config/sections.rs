@@ -7,7 +7,7 @@ use std::sync::Arc;
 use swifthook_core::RepoName;
 use swifthook_launch::{Credentials, Remote};
 
-use super::model::{Repository, Server, Store, Worker};
+use super::model::{Purpose, Repository, Server, Store, Worker};
 use super::reader::{Fields, Node, Unique, Wrong, closest, listed};
 use super::secret::{self, Outside};
 use super::store_url::StoreUrl;
@@ -56,15 +56,23 @@ pub(super) fn store(
     store
 }
 
-pub(super) fn worker(fields: Option<Fields<'_>>) -> Worker {
-    let Some(fields) = fields else { return Worker { slots: 1, labels: Vec::new() } };
+/// What works here; `is_shared` says whether other processes may work on the same store.
+pub(super) fn worker(fields: Option<Fields<'_>>, purpose: Purpose, is_shared: bool) -> Worker {
+    let Some(fields) = fields else { return Worker { slots: 1, labels: Vec::new(), listen: None } };
     let slots = fields.get("slots");
     let worker = Worker {
         slots: slots.as_ref().map_or(Some(1), |node| node.number()).unwrap_or(1),
         labels: fields.get("labels").map(|node| node.read_items(word)).unwrap_or_default(),
+        listen: fields.get("listen").and_then(|node| node.read(address)),
     };
-    if let (0, Some(node)) = (worker.slots, slots) {
-        node.wrong(Wrong::new("`slots` is 0, so that nothing would ever run").instead("at least 1"));
+    if let (0, Some(node)) = (worker.slots, slots)
+        && (purpose == Purpose::Work || !is_shared)
+    {
+        let instead = match purpose {
+            Purpose::Work => "at least 1",
+            Purpose::Serve => "at least 1; 0 is for servers that share a store on PostgreSQL with workers",
+        };
+        node.wrong(Wrong::new("`slots` is 0, so that nothing would ever run").instead(instead));
     }
     fields.finish();
     worker

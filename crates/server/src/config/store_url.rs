@@ -42,6 +42,12 @@ impl StoreUrl {
         Self::parse(&place.value(variable)?, Some(place), folder)
     }
 
+    /// Whether several processes may work on it.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        !matches!(self, Self::Sqlite(_))
+    }
+
     /// Where it stands, if not in the configuration.
     pub(super) fn place(&self) -> Option<&Outside> {
         match self {

@@ -1,7 +1,7 @@
 //! What a server stands on: the store, the launchers, the working trees.
 
 use std::collections::HashMap;
-use std::fs::{self, DirBuilder};
+use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -12,6 +12,7 @@ use swifthook_core::{ChangeSet, CommitSha, RefName, RepoName, TrainingLauncher, 
 use swifthook_launch::{GitWorkspace, LocalLauncher};
 
 use super::error::StartError;
+use super::host;
 use super::store::{self, Store};
 use crate::config::Config;
 
@@ -29,7 +30,8 @@ impl Backends {
         let state_dir = |source| StartError::StateDir { directory: directory.clone(), source };
         // Logs of runs and the admin token are in it.
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(state_dir)?;
-        let host = host().map_err(state_dir)?;
+        let host = if config.store.url.is_shared() { host::shared(directory) } else { host::name() };
+        let host = host.map_err(state_dir)?;
         let local = LocalLauncher::new(directory.join("runs")).map_err(state_dir)?.host(&host);
         let local: Arc<dyn TrainingLauncher> = Arc::new(local);
         Ok(Self {
@@ -90,9 +92,4 @@ impl Workspace for Trees {
 fn workspace(config: &Config) -> io::Result<GitWorkspace> {
     let remotes = config.repositories.iter().map(|repository| repository.remote.clone());
     GitWorkspace::new(&config.store.state_dir, remotes)
-}
-
-/// The name of this machine.
-fn host() -> io::Result<String> {
-    Ok(fs::read_to_string("/proc/sys/kernel/hostname")?.trim().to_owned())
 }

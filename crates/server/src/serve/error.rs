@@ -28,6 +28,11 @@ pub enum StartError {
     #[cfg(feature = "postgres")]
     #[error(transparent)]
     Postgres(#[from] swifthook_queue::postgres::OpenError),
+    /// Only one process can have the store.
+    #[error(
+        "a worker needs a store on PostgreSQL: one on SQLite belongs to one process, and `swifthook serve` runs its jobs"
+    )]
+    NotShared,
     /// There is no store yet.
     #[error("there is no store `{}` yet", .0.display())]
     NoStore(PathBuf),

@@ -19,7 +19,8 @@ use crate::api::Backend;
 #[derive(Clone)]
 pub(super) struct Health {
     pub(super) store: Arc<dyn Backend>,
-    pub(super) runner: Handle,
+    /// `None` where there is none to be at work.
+    pub(super) runner: Option<Handle>,
 }
 
 #[derive(Serialize)]
@@ -52,8 +53,8 @@ impl Health {
             Ok(Err(error)) => Some(with_causes(&error)),
             Err(_) => Some("the store does not answer in time".to_owned()),
         };
-        let runner =
-            if self.runner.status().is_running { None } else { Some("no runner is at work".to_owned()) };
+        let is_idle = self.runner.is_some_and(|runner| !runner.status().is_running);
+        let runner = is_idle.then(|| "no runner is at work".to_owned());
         let parts = [("store", store), ("runner", runner)];
         let failing: Vec<_> = parts.iter().filter(|(_, why)| why.is_some()).map(|(name, _)| *name).collect();
         let causes =

@@ -21,7 +21,8 @@ pub struct Handle(Arc<Shared>);
 
 struct Shared {
     config: Mutex<Arc<Config>>,
-    receiver: Arc<Current>,
+    /// `None` where no pushes are taken.
+    receiver: Option<Arc<Current>>,
     catalog: Arc<ServerCatalog>,
     trees: Arc<Trees>,
     changes: Changes,
@@ -60,7 +61,7 @@ fn needs_restart(old: &Config, new: &Config) -> bool {
         (
             (config.server.listen, config.server.admin_listen, config.server.admin_token.clone()),
             (config.store.url.clone(), config.store.state_dir.clone()),
-            (config.worker.slots, config.worker.labels.clone()),
+            (config.worker.slots, config.worker.labels.clone(), config.worker.listen),
         )
     };
     of(old) != of(new)
@@ -74,7 +75,7 @@ fn remotes(config: &Config) -> String {
 impl Handle {
     pub(super) fn new(
         config: Config,
-        receiver: Arc<Current>,
+        receiver: Option<Arc<Current>>,
         catalog: Arc<ServerCatalog>,
         trees: Arc<Trees>,
         changes: Changes,
@@ -102,7 +103,7 @@ impl Handle {
     ///
     /// When something is wrong with it: then the old one goes on.
     pub fn reload(&self, variable: &dyn Fn(&str) -> Option<String>) -> Result<(), ReloadError> {
-        self.take(Config::load(&self.config().file, variable)?)
+        self.take(self.config().load_again(variable)?)
     }
 
     /// Reads the secrets again, with the configuration as it is.
@@ -127,14 +128,22 @@ impl Handle {
     }
 
     fn take(&self, config: Config) -> Result<(), ReloadError> {
-        let (receiver, recipes) = snapshot::of(&config)?;
+        let (receiver, recipes) = match &self.0.receiver {
+            Some(current) => {
+                let (receiver, recipes) = snapshot::of(&config)?;
+                (Some((current, receiver)), recipes)
+            }
+            None => (None, snapshot::recipes(&config)?),
+        };
         if needs_restart(&self.config(), &config) {
             warn!("changes of [server], [store] and [worker] take effect at the next start");
         }
         if remotes(&self.config()) != remotes(&config) {
             self.0.trees.replace(&config)?;
         }
-        self.0.receiver.replace(receiver);
+        if let Some((current, receiver)) = receiver {
+            current.replace(receiver);
+        }
         self.0.catalog.replace(recipes);
         *self.0.config.lock().expect("nothing panics under this lock") = Arc::new(config);
         Ok(())

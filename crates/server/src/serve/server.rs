@@ -2,17 +2,12 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::State;
-use axum::response::IntoResponse;
-use axum::routing::get;
 use axum::{Router, middleware};
-use http::header;
-use swifthook_core::{Current, Job};
-use swifthook_runner::{Moment, Options, Runner};
+use swifthook_core::Current;
+use swifthook_runner::Runner;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info};
+use tracing::info;
 
 use super::backends::Backends;
 use super::catalog::ServerCatalog;
@@ -24,8 +19,8 @@ use super::metrics::Metrics;
 use super::reload::Handle;
 use super::store::Store;
 use super::throttle::{Throttle, throttle};
-use super::{environment, snapshot, token};
-use crate::api::{Api, Changes};
+use super::{environment, snapshot, token, works};
+use crate::api::Api;
 use crate::config::Config;
 
 /// A server that has everything it needs, and waits to be [run](Server::run).
@@ -34,7 +29,7 @@ use crate::config::Config;
 pub struct Server {
     hooks: (TcpListener, Router),
     admin: (TcpListener, Router),
-    runner: Runner,
+    runner: Option<Runner>,
     store: Arc<dyn Store>,
     shutdown: CancellationToken,
     handle: Handle,
@@ -65,22 +60,18 @@ impl Server {
         let addresses = Addresses { hooks: hooks.1, admin: admin.1 };
 
         let receiver = Arc::new(Current::new(receiver));
-        let catalog = Arc::new(ServerCatalog::new(recipes, backends.launchers));
+        let catalog = Arc::new(ServerCatalog::new(recipes, backends.launchers.clone()));
         let metrics = Arc::new(Metrics::default());
         let state_dir = config.store.state_dir.clone();
-        let mut api = Api::new(backends.store.clone(), token, state_dir.clone());
+        let mut api = Api::new(backends.store.clone(), token, state_dir);
         let (changes, shutdown) = (api.changes.clone(), api.shutdown.clone());
-        let options = Options {
-            slots: config.worker.slots,
-            labels: config.worker.labels.clone(),
-            observer: Arc::new(observer(metrics.clone(), changes.clone())),
-            ..Options::new(&format!("{}-{}", backends.host, std::process::id()), &backends.host, state_dir)
-        };
-        let trees = backends.workspace;
-        let runner = Runner::new(backends.store.clone(), trees.clone(), catalog.clone(), options);
-        let health = Health { store: backends.store.clone(), runner: runner.handle() };
+        // Without slots it is there to take pushes, and leaves jobs and diffs to workers.
+        let runner = (config.worker.slots > 0)
+            .then(|| works::runner(&config, &backends, catalog.clone(), metrics.clone(), changes.clone()));
+        let runs = runner.as_ref().map(Runner::handle);
+        let health = Health { store: backends.store.clone(), runner: runs };
         let door = Door { store: backends.store.clone(), metrics: metrics.clone(), changes: changes.clone() };
-        let handle = Handle::new(config, receiver.clone(), catalog, trees, changes);
+        let handle = Handle::new(config, Some(receiver.clone()), catalog, backends.workspace, changes);
         let hidden_of = handle.clone();
         api.hidden = Arc::new(move || {
             environment::hidden(&hidden_of.config().recipes, &|name| std::env::var(name).ok())
@@ -90,7 +81,8 @@ impl Server {
             .layer(middleware::from_fn_with_state(counting, throttle))
             .layer(middleware::from_fn_with_state(metrics.clone(), observe))
             .merge(health.clone().public());
-        let admin_routes = api.router(health.private().merge(exposition(metrics, backends.store.clone())));
+        let admin_routes =
+            api.router(health.private().merge(works::exposition(metrics, backends.store.clone())));
         Ok(Self {
             hooks: (hooks.0, hook_routes),
             admin: (admin.0, admin_routes),
@@ -121,11 +113,9 @@ impl Server {
         let bounds = Bounds::default();
         let hooks = listener::serve(self.hooks.0, self.hooks.1, bounds, stopped());
         let admin = listener::serve(self.admin.0, self.admin.1, bounds, stopped());
-        let wake = wake(self.runner.handle(), self.store.watch());
         let runner = async {
-            tokio::select! {
-                () = self.runner.run(stopped()) => {}
-                () = wake => {}
+            if let Some(runner) = self.runner {
+                works::work(runner, self.store.watch(), stopped()).await;
             }
         };
         let asked = async {
@@ -139,48 +129,9 @@ impl Server {
     }
 }
 
-/// Tells the runner whenever there is something new in the store. Never ends.
-async fn wake(runner: swifthook_runner::Handle, mut news: watch::Receiver<u64>) {
-    while news.changed().await.is_ok() {
-        runner.wake();
-    }
-    std::future::pending().await
-}
-
-async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+pub(super) async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
     let failed = |source| StartError::Listen { address, source };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
-}
-
-/// What the runner tells of, in the log, the numbers and the streams of events.
-fn observer(metrics: Arc<Metrics>, changes: Changes) -> impl Fn(&Job, &Moment) + Send + Sync {
-    move |job, moment| {
-        let progress = match moment {
-            Moment::Progressed(progress) => Some(*progress),
-            _ => None,
-        };
-        changes.tell(job.id, progress);
-        if progress.is_some() {
-            return;
-        }
-        let (state, reason) = (job.state.stage, job.state.reason.as_ref().map(|reason| &*reason.word));
-        if *moment == Moment::Finished {
-            changes.forget(job.id);
-            if state.is_final() {
-                metrics.finished(state);
-            }
-        }
-        debug!(job = %job.id, recipe = &*job.change.recipe, moment = ?moment, state = state.word(), reason, "job");
-    }
-}
-
-fn exposition(metrics: Arc<Metrics>, store: Arc<dyn Store>) -> Router {
-    let show = get(async |State((metrics, store)): State<(Arc<Metrics>, Arc<dyn Store>)>| {
-        let jobs = store.open_jobs().await.unwrap_or_default();
-        let text = metrics.text(&jobs, store.unrecorded());
-        ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
-    });
-    Router::new().route("/metrics", show).with_state((metrics, store))
 }

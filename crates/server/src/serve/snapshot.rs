@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use swifthook_core::Receiver;
+use swifthook_core::{Receiver, Recipe};
 
 use super::catalog::Recipes;
 use super::recipes::recipe;
@@ -10,19 +10,28 @@ use crate::config::Config;
 
 /// The receiver and the recipes of a configuration.
 pub(super) fn of(config: &Config) -> Result<(Receiver, Recipes), Error> {
+    let recipes = recipes(config)?;
     let mut receiver =
         Receiver::builder().config(config.digest).trusted_proxies(config.server.trusted_proxies.clone());
-    let mut recipes = Recipes::default();
     for hook in &config.hooks {
         receiver = receiver.add_hook(hook.hook.clone());
+    }
+    for from in &config.recipes {
+        receiver = receiver.add_recipe(Recipe::clone(&recipes.by_name[&from.name].0));
+    }
+    Ok((receiver.build()?, recipes))
+}
+
+/// The recipes alone: all that whoever takes no pushes needs.
+pub(super) fn recipes(config: &Config) -> Result<Recipes, Error> {
+    let mut recipes = Recipes::default();
+    for hook in &config.hooks {
         recipes.max_ages.insert(hook.hook.id().clone(), hook.hook.max_age);
     }
     for from in &config.recipes {
-        let made = recipe(from)?;
-        receiver = receiver.add_recipe(made.clone());
-        recipes.by_name.insert(from.name.clone(), (Arc::new(made), from.clone()));
+        recipes.by_name.insert(from.name.clone(), (Arc::new(recipe(from)?), from.clone()));
     }
-    Ok((receiver.build()?, recipes))
+    Ok(recipes)
 }
 
 /// A configuration that reads well and yet cannot be used.

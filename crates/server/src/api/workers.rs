@@ -1,0 +1,92 @@
+use std::time::{Duration, SystemTime};
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use swifthook_core::{KnownWorker, Timestamp};
+
+use super::problem::Problem;
+use super::router::Api;
+
+/// A worker as scripts see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerView {
+    /// Its name.
+    pub name: String,
+    /// Its host.
+    pub host: String,
+    /// `working`, `draining`, or `missing`: it was not heard of for a minute.
+    pub state: String,
+    /// Its labels.
+    pub labels: Vec<String>,
+    /// Runs that it may have at once.
+    pub slots: usize,
+    /// Runs that it has.
+    pub busy: usize,
+    /// The version of its software.
+    pub version: String,
+    /// When it began.
+    pub started_at: String,
+    /// When it was last heard of.
+    pub seen_at: String,
+}
+
+#[derive(Serialize)]
+pub(super) struct All {
+    workers: Vec<WorkerView>,
+}
+
+pub(super) async fn list(State(api): State<Api>) -> Result<Json<All>, Problem> {
+    let (known, now) = (api.store.workers().await?, SystemTime::now().into());
+    Ok(Json(All { workers: known.iter().map(|worker| WorkerView::of(worker, now)).collect() }))
+}
+
+impl WorkerView {
+    fn of(worker: &KnownWorker, now: Timestamp) -> Self {
+        let state = match worker.is_draining {
+            _ if worker.seen_at.after(MISSING_AFTER) < now => "missing",
+            true => "draining",
+            false => "working",
+        };
+        Self {
+            name: worker.name.to_string(),
+            host: worker.host.to_string(),
+            state: state.to_owned(),
+            labels: worker.labels.iter().map(ToString::to_string).collect(),
+            slots: worker.slots,
+            busy: worker.busy,
+            version: worker.version.to_string(),
+            started_at: worker.started_at.to_string(),
+            seen_at: worker.seen_at.to_string(),
+        }
+    }
+}
+
+/// Several times as long as a worker is silent that is well.
+const MISSING_AFTER: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_is_missing_when_it_was_not_heard_of_for_a_minute() {
+        let worker = KnownWorker {
+            name: "w".into(),
+            host: "h".into(),
+            labels: Vec::new(),
+            slots: 1,
+            busy: 0,
+            version: "0".into(),
+            started_at: Timestamp(0),
+            seen_at: Timestamp(1_000),
+            is_draining: false,
+        };
+        let draining = KnownWorker { is_draining: true, ..worker.clone() };
+        for (at, expected) in [(0, "working"), (61_000, "working"), (61_001, "missing")] {
+            assert_eq!(WorkerView::of(&worker, Timestamp(at)).state, expected);
+        }
+        assert_eq!(WorkerView::of(&draining, Timestamp(61_000)).state, "draining");
+        assert_eq!(WorkerView::of(&draining, Timestamp(61_001)).state, "missing");
+    }
+}

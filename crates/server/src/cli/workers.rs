@@ -1,0 +1,59 @@
+//! `swifthook workers`.
+
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use serde::Deserialize;
+
+use super::CommonArguments;
+use super::reach::{Error, Reach, ReachArguments};
+use super::screen::{ago, harmless, print, table};
+use crate::api::WorkerView;
+
+/// Which workers are there.
+#[derive(Debug, clap::Args)]
+pub struct WorkersArguments {
+    #[command(flatten)]
+    reach: ReachArguments,
+}
+
+#[derive(Deserialize)]
+struct All {
+    workers: Vec<WorkerView>,
+}
+
+pub(super) fn run(common: &CommonArguments, arguments: &WorkersArguments) -> ExitCode {
+    match text(common, arguments) {
+        Ok(text) => print(&text),
+        Err(error) => error.tell(),
+    }
+}
+
+fn text(common: &CommonArguments, arguments: &WorkersArguments) -> Result<Vec<u8>, Error> {
+    let mut body = Reach::find(common, &arguments.reach)?.get("/api/v1/workers")?;
+    if arguments.reach.json {
+        body.push(b'\n');
+        return Ok(body);
+    }
+    let all: All = serde_json::from_slice(&body).map_err(Error::Strange)?;
+    Ok(list(&all.workers, SystemTime::now()).into_bytes())
+}
+
+fn list(workers: &[WorkerView], now: SystemTime) -> String {
+    if workers.is_empty() {
+        return "no workers\n".to_owned();
+    }
+    let row = |worker: &WorkerView| {
+        [
+            harmless(&worker.name),
+            worker.state.clone(),
+            format!("{}/{}", worker.busy, worker.slots),
+            harmless(&worker.labels.join(",")),
+            harmless(&worker.version),
+            ago(&worker.started_at, now),
+            ago(&worker.seen_at, now),
+        ]
+    };
+    let rows: Vec<_> = workers.iter().map(row).collect();
+    table(["WORKER", "STATE", "BUSY", "LABELS", "VERSION", "STARTED", "HEARD OF"], &rows)
+}

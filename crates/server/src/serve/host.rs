@@ -1,0 +1,53 @@
+//! Which host this is: runs of local processes are known by it.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::Path;
+
+use super::token::random;
+
+/// The name of this machine.
+pub(super) fn name() -> io::Result<String> {
+    Ok(fs::read_to_string("/proc/sys/kernel/hostname")?.trim().to_owned())
+}
+
+/// The same where several machines share a store, with what tells those of one name apart, and those that have other
+/// runs on one machine: a mark that is made once and kept in `state_dir`, beside the runs.
+pub(super) fn shared(state_dir: &Path) -> io::Result<String> {
+    Ok(format!("{}-{}", name()?, mark(state_dir)?))
+}
+
+fn mark(state_dir: &Path) -> io::Result<String> {
+    let file = state_dir.join("host");
+    let mut made = tempfile::NamedTempFile::new_in(state_dir)?;
+    writeln!(made, "{}", &random()?[..8])?;
+    made.as_file().sync_all()?;
+    match made.persist_noclobber(&file) {
+        Ok(_) => {}
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error.error),
+    }
+    let mark = fs::read_to_string(&file)?.trim().to_owned();
+    match mark.len() == 8 && mark.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        true => Ok(mark),
+        false => {
+            Err(io::Error::other(format!("`{}` does not hold eight hexadecimal digits", file.display())))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_directory_keeps_its_host_and_another_is_another() {
+        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let host = shared(one.path()).unwrap();
+        assert!(host.starts_with(&name().unwrap()));
+        assert_eq!(shared(one.path()).unwrap(), host);
+        assert_ne!(shared(other.path()).unwrap(), host);
+        fs::write(one.path().join("host"), "").unwrap();
+        assert!(shared(one.path()).is_err(), "a mark that was lost is no new one: runs may be under way");
+    }
+}

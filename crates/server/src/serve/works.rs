@@ -1,0 +1,93 @@
+//! What runs jobs, and what tells of them.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use http::header;
+use swifthook_core::Job;
+use swifthook_runner::{Handle, Moment, Options, Runner};
+use tokio::sync::watch;
+use tracing::debug;
+
+use super::backends::Backends;
+use super::catalog::ServerCatalog;
+use super::metrics::Metrics;
+use super::store::Store;
+use crate::api::Changes;
+use crate::config::Config;
+
+/// The runner of a process.
+pub(super) fn runner(
+    config: &Config,
+    backends: &Backends,
+    catalog: Arc<ServerCatalog>,
+    metrics: Arc<Metrics>,
+    changes: Changes,
+) -> Runner {
+    let name = format!("{}-{}", backends.host, std::process::id());
+    let options = Options {
+        slots: config.worker.slots,
+        labels: config.worker.labels.clone(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        observer: Arc::new(observer(metrics, changes)),
+        ..Options::new(&name, &backends.host, config.store.state_dir.clone())
+    };
+    Runner::new(backends.store.clone(), backends.workspace.clone(), catalog, options)
+}
+
+/// Works until `shutdown`, and looks whenever there is something new in the store.
+pub(super) async fn work(
+    runner: Runner,
+    news: watch::Receiver<u64>,
+    shutdown: impl Future<Output = ()> + Send,
+) {
+    let wake = wake(runner.handle(), news);
+    tokio::select! {
+        () = runner.run(shutdown) => {}
+        () = wake => {}
+    }
+}
+
+/// Tells the runner whenever there is something new in the store. Never ends.
+async fn wake(runner: Handle, mut news: watch::Receiver<u64>) {
+    while news.changed().await.is_ok() {
+        runner.wake();
+    }
+    std::future::pending().await
+}
+
+/// What the runner tells of, in the log, the numbers and the streams of events.
+fn observer(metrics: Arc<Metrics>, changes: Changes) -> impl Fn(&Job, &Moment) + Send + Sync {
+    move |job, moment| {
+        let progress = match moment {
+            Moment::Progressed(progress) => Some(*progress),
+            _ => None,
+        };
+        changes.tell(job.id, progress);
+        if progress.is_some() {
+            return;
+        }
+        let (state, reason) = (job.state.stage, job.state.reason.as_ref().map(|reason| &*reason.word));
+        if *moment == Moment::Finished {
+            changes.forget(job.id);
+            if state.is_final() {
+                metrics.finished(state);
+            }
+        }
+        debug!(job = %job.id, recipe = &*job.change.recipe, moment = ?moment, state = state.word(), reason, "job");
+    }
+}
+
+/// `/metrics`.
+pub(super) fn exposition(metrics: Arc<Metrics>, store: Arc<dyn Store>) -> Router {
+    let show = get(async |State((metrics, store)): State<(Arc<Metrics>, Arc<dyn Store>)>| {
+        let jobs = store.open_jobs().await.unwrap_or_default();
+        let text = metrics.text(&jobs, store.unrecorded());
+        ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
+    });
+    Router::new().route("/metrics", show).with_state((metrics, store))
+}

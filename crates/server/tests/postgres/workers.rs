@@ -1,0 +1,90 @@
+//! Workers beside servers, each with runs of its own.
+
+use serde_json::Value;
+
+use crate::cluster::Cluster;
+use crate::site::{Site, marks_and_ends_with};
+use crate::world::{Running, World, job_of, until};
+
+#[test]
+fn a_worker_that_has_the_labels_runs_what_a_server_without_slots_took() {
+    let cluster = Cluster::shared();
+    let recipe = format!("labels = [\"gpu-a100\"]\n{}", marks_and_ends_with(0));
+    let site = Site::new(&cluster.database("labels"), &recipe);
+    let server = site.serve("slots = 0");
+    let plain = site.work("plain", "labels = [\"big\"]");
+    assert_eq!(workers(&server, 1)[0]["labels"], Value::from(vec!["big"]));
+    let id = job_of(&server.deliver(&site.push().1));
+    let gpu = site.work("gpu", "slots = 2\nlabels = [\"big\", \"gpu-a100\"]");
+    server.wait_for(&id, &["running"]);
+    assert!(until(|| (site.runs() == 1).then_some(())).is_some());
+    let all = workers(&server, 2);
+    let gpu_worker = all.iter().find(|worker| worker["slots"] == 2).unwrap();
+    let started = server.job(&id)["timeline"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|line| line["what"] == "started")
+        .cloned();
+    assert_eq!(started.unwrap()["who"], gpu_worker["name"]);
+    assert!(all.iter().all(|worker| worker["state"] == "working"), "{all:#?}");
+
+    let table = site.world.program(&["workers", "--server", &server.admin]).output().unwrap();
+    let table = String::from_utf8(table.stdout).unwrap();
+    assert!(
+        table.starts_with("WORKER") && table.contains("big,gpu-a100") && table.lines().count() == 3,
+        "{table}"
+    );
+
+    // Asked twice, it lets go of the run all the same; and nobody but its like may have it.
+    gpu.signal("TERM");
+    gpu.signal("TERM");
+    assert!(gpu.ended().success());
+    let other = site.work("other", "labels = [\"gpu-a100\"]");
+    workers(&server, 2);
+    site.lets_go();
+    let released = server.job(&id);
+    assert_eq!((&released["state"], &released["attempt"]), (&Value::from("running"), &Value::from(1)));
+    let _gpu = site.work("gpu", "slots = 2\nlabels = [\"gpu-a100\"]");
+    let job = server.wait_for(&id, &["succeeded", "failed"]);
+    assert_eq!((&job["state"], &job["attempt"]), (&Value::from("succeeded"), &Value::from(1)), "{job:#}");
+    assert_eq!(site.runs(), 1);
+    for worker in [plain, other] {
+        worker.signal("TERM");
+        assert!(worker.ended().success());
+    }
+    workers(&server, 1);
+}
+
+#[test]
+fn a_worker_whose_store_is_its_servers_alone_says_so() {
+    let world = World::new("run = { command = [\"true\"] }");
+    let refused = world.program(&["worker"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("a worker needs a store on PostgreSQL"));
+}
+
+#[test]
+fn a_worker_answers_for_its_health_where_it_is_told_to() {
+    let cluster = Cluster::shared();
+    let site = Site::new(&cluster.database("health"), "run = { command = [\"true\"] }");
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let _worker = site.work("worker", &format!("listen = \"127.0.0.1:{port}\""));
+    let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+    let token = std::fs::read_to_string(site.world.path("worker/admin-token")).unwrap();
+    let status = |path: &str, token: &str| {
+        let request = agent.get(format!("http://127.0.0.1:{port}{path}"));
+        let answer = request.header("authorization", format!("Bearer {}", token.trim())).call().unwrap();
+        answer.status().as_u16()
+    };
+    assert_eq!(until(|| (status("/readyz", "") == 200).then_some(())), Some(()));
+    assert_eq!(status("/healthz", ""), 200);
+    assert_eq!((status("/metrics", ""), status("/metrics", &token)), (401, 200));
+    assert_eq!((status("/webhook", &token), status("/api/v1/jobs", &token)), (404, 404));
+}
+
+/// The workers that are there, once there are so many.
+fn workers(server: &Running, count: usize) -> Vec<Value> {
+    let all = || server.get("/api/v1/workers")["workers"].as_array().unwrap().clone();
+    until(|| Some(all()).filter(|all| all.len() == count)).unwrap_or_else(|| panic!("{:#?}", all()))
+}
