@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::CommonArguments;
 use super::environment::variable;
@@ -76,9 +76,10 @@ fn tell(server: &Server) {
     print(text.as_bytes());
 }
 
-/// Takes a new configuration on SIGHUP, and new secrets whenever their files change.
+/// Takes a new configuration on SIGHUP, new secrets whenever their files change, and GitHub's new addresses.
 pub(super) async fn reload(server: ServerHandle, mut hangup: tokio::signal::unix::Signal) {
     let mut look = tokio::time::interval(LOOK_AT_SECRETS);
+    let mut ask = tokio::time::interval_at(tokio::time::Instant::now() + ASK_FOR_RANGES, ASK_FOR_RANGES);
     let mut seen = server.secret_files();
     loop {
         let done = tokio::select! {
@@ -87,6 +88,15 @@ pub(super) async fn reload(server: ServerHandle, mut hangup: tokio::signal::unix
                     return;
                 }
                 server.reload(&variable)
+            }
+            _ = ask.tick() => {
+                let asking = server.clone();
+                // Nothing panics there, and if something did, the next hour asks again.
+                let asked = tokio::task::spawn_blocking(move || asking.refresh_ranges()).await;
+                if let Ok(Err(error)) = asked {
+                    warn!(error = with_causes(&error), "GitHub's addresses stay as they were");
+                }
+                continue;
             }
             _ = look.tick() => {
                 if server.secret_files() == seen {
@@ -108,3 +118,5 @@ pub(super) async fn reload(server: ServerHandle, mut hangup: tokio::signal::unix
 /// Reading again what was written halfway costs nothing: a secret that is too short is refused, and looked at again
 /// when its file changes.
 const LOOK_AT_SECRETS: Duration = Duration::from_secs(2);
+/// They change a few times a year.
+const ASK_FOR_RANGES: Duration = Duration::from_secs(3_600);

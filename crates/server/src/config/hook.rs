@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use swifthook_core::{Secret, SecretSet};
 
 use super::model::{Hook, Purpose};
@@ -42,7 +43,7 @@ fn hook(fields: Fields<'_>, around: &Around<'_>, names: &mut Unique, paths: &mut
         .need("secrets", "`secrets = [\"env:GITHUB_WEBHOOK_SECRET\"]`")
         .and_then(|node| secrets(&node, around));
     let repositories = repositories(&fields, around.repositories);
-    let allow_from = fields.get("allow_from").map(|node| node.read_items(units::cidr)).unwrap_or_default();
+    let allow_from = fields.get("allow_from").map(|node| addresses(&node)).unwrap_or_default();
     let max_body =
         fields.or("max_body", DEFAULT_BODY, |node| node.read(|text| units::size(text, LARGEST_BODY)));
     let max_age = fields.or("max_age", Some(7 * DAY), |node| node.read(units::duration_or_off));
@@ -56,11 +57,37 @@ fn hook(fields: Fields<'_>, around: &Around<'_>, names: &mut Unique, paths: &mut
     let patterns: Vec<_> = repositories.iter().map(String::as_str).collect();
     let made = swifthook_core::Hook::new(&name, &path, set, &patterns);
     let mut hook = made.map_err(|error| fields.wrong(error.into())).ok()?;
-    hook.allow_from = allow_from;
+    let from_github = allow_from.contains(&From::GitHub);
+    hook.allow_from = allow_from.into_iter().filter_map(From::range).collect();
     hook.max_body = max_body;
     hook.max_age = max_age;
     hook.redelivery = redelivery;
-    Some(Hook { name: name.to_string(), path, secrets, repositories, hook })
+    Some(Hook { name: name.to_string(), path, secrets, repositories, from_github, hook })
+}
+
+/// Whose deliveries are taken.
+#[derive(PartialEq)]
+enum From {
+    GitHub,
+    Range(IpNet),
+}
+
+impl From {
+    fn range(self) -> Option<IpNet> {
+        match self {
+            Self::GitHub => None,
+            Self::Range(range) => Some(range),
+        }
+    }
+}
+
+/// A list, or the one word `"github"`.
+fn addresses(node: &Node<'_>) -> Vec<From> {
+    let one = |text: &str| match text {
+        "github" => Ok(From::GitHub),
+        range => units::cidr(range).map(From::Range),
+    };
+    if node.is_list() { node.read_items(one) } else { node.read(one).into_iter().collect() }
 }
 
 /// Without the key, all repositories of the configuration.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Uri;
 use ipnet::IpNet;
 use swifthook_core::schedule::Schedule;
 use swifthook_core::{ConfigDigest, Debounce, RepoName, Retry, Superseding, Template};
@@ -52,6 +53,8 @@ pub struct Server {
     pub admin_token: Option<Outside>,
     /// Whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Where GitHub publishes the addresses of its hooks, for `allow_from = "github"`.
+    pub github_meta: Uri,
 }
 
 /// `[store]`.
@@ -94,6 +97,8 @@ pub struct Hook {
     pub secrets: Vec<Outside>,
     /// Whose pushes it may announce: names with `*`.
     pub repositories: Vec<String>,
+    /// Whether it takes deliveries from the addresses that GitHub publishes, beside those of `hook`.
+    pub from_github: bool,
     /// The hook with its secrets as they were when the configuration was read.
     pub hook: swifthook_core::Hook,
 }

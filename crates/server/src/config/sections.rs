@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
+use http::Uri;
 use swifthook_core::RepoName;
 use swifthook_launch::{Credentials, Remote};
 
@@ -17,7 +18,13 @@ pub(super) fn server(fields: Option<Fields<'_>>, folder: &Path) -> Server {
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
     let admin_listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 8081));
     let Some(fields) = fields else {
-        return Server { listen, admin_listen, admin_token: None, trusted_proxies: Vec::new() };
+        return Server {
+            listen,
+            admin_listen,
+            admin_token: None,
+            trusted_proxies: Vec::new(),
+            github_meta: Uri::from_static(GITHUB_META),
+        };
     };
     let server = Server {
         listen: fields.or("listen", listen, |node| node.read(address)),
@@ -29,6 +36,7 @@ pub(super) fn server(fields: Option<Fields<'_>>, folder: &Path) -> Server {
             .get("trusted_proxies")
             .map(|node| node.read_items(units::cidr))
             .unwrap_or_default(),
+        github_meta: fields.or("github_meta", Uri::from_static(GITHUB_META), |node| node.read(meta)),
     };
     if server.listen == server.admin_listen && server.listen.port() != 0 {
         fields.wrong(
@@ -38,6 +46,13 @@ pub(super) fn server(fields: Option<Fields<'_>>, folder: &Path) -> Server {
     }
     fields.finish();
     server
+}
+
+fn meta(text: &str) -> Result<Uri, Wrong> {
+    let is_web = |uri: &Uri| matches!(uri.scheme_str(), Some("https" | "http")) && uri.host().is_some();
+    text.parse().ok().filter(is_web).ok_or_else(|| {
+        Wrong::new(format!("not a URL: `{text}`")).instead(format!("for example `{GITHUB_META}`"))
+    })
 }
 
 pub(super) fn store(
@@ -184,3 +199,6 @@ fn address(text: &str) -> Result<SocketAddr, Wrong> {
             .instead("for example `127.0.0.1:8080` or `[::]:8080`")
     })
 }
+
+/// <https://docs.github.com/en/rest/meta/meta#get-github-meta-information>
+const GITHUB_META: &str = "https://api.github.com/meta";

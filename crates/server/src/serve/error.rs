@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use swifthook_queue::OpenError;
 
+use super::ranges::RangesError;
 use super::snapshot;
 use super::token::InvalidToken;
 use crate::config::Missing;
@@ -15,6 +16,9 @@ pub enum StartError {
     /// The configuration cannot be used.
     #[error(transparent)]
     Config(#[from] snapshot::Error),
+    /// Where GitHub's deliveries come from is not known, and a hook takes them from there alone.
+    #[error(transparent)]
+    Ranges(#[from] RangesError),
     /// The admin token is not where the configuration says.
     #[error("there is no admin token")]
     Token(#[from] Missing),

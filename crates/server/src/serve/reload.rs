@@ -11,6 +11,7 @@ use tracing::warn;
 
 use super::backends::Trees;
 use super::catalog::ServerCatalog;
+use super::ranges::{Ranges, RangesError};
 use super::snapshot;
 use crate::api::Changes;
 use crate::config::{Config, Mistakes, Outside};
@@ -22,7 +23,7 @@ pub struct Handle(Arc<Shared>);
 struct Shared {
     config: Mutex<Arc<Config>>,
     /// `None` where no pushes are taken.
-    receiver: Option<Arc<Current>>,
+    receiver: Option<(Arc<Current>, Ranges)>,
     catalog: Arc<ServerCatalog>,
     trees: Arc<Trees>,
     changes: Changes,
@@ -38,6 +39,9 @@ pub enum ReloadError {
     /// It cannot be used.
     #[error(transparent)]
     Unusable(#[from] snapshot::Error),
+    /// Where GitHub's deliveries come from is not known.
+    #[error(transparent)]
+    Ranges(#[from] RangesError),
     /// There is no place for working trees.
     #[error("working trees cannot be made")]
     Trees(#[from] io::Error),
@@ -60,6 +64,7 @@ fn needs_restart(old: &Config, new: &Config) -> bool {
     let of = |config: &Config| {
         (
             (config.server.listen, config.server.admin_listen, config.server.admin_token.clone()),
+            config.server.github_meta.clone(),
             (config.store.url.clone(), config.store.state_dir.clone()),
             (config.worker.slots, config.worker.labels.clone(), config.worker.listen),
         )
@@ -75,12 +80,13 @@ fn remotes(config: &Config) -> String {
 impl Handle {
     pub(super) fn new(
         config: Config,
-        receiver: Option<Arc<Current>>,
+        receiver: Option<(Arc<Current>, Ranges)>,
         catalog: Arc<ServerCatalog>,
         trees: Arc<Trees>,
         changes: Changes,
     ) -> Self {
-        Self(Arc::new(Shared { config: Mutex::new(Arc::new(config)), receiver, catalog, trees, changes }))
+        let config = Mutex::new(Arc::new(config));
+        Self(Arc::new(Shared { config, receiver, catalog, trees, changes }))
     }
 
     /// What happens to jobs, from now on.
@@ -127,10 +133,24 @@ impl Handle {
         files.collect()
     }
 
+    /// Asks GitHub again where its deliveries come from, if a hook wants to know. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// When GitHub does not say: then the old addresses go on.
+    pub fn refresh_ranges(&self) -> Result<(), ReloadError> {
+        let Some((_, ranges)) = &self.0.receiver else { return Ok(()) };
+        let config = self.config();
+        if Ranges::are_needed(&config) && ranges.refresh()? {
+            self.take(Config::clone(&config))?;
+        }
+        Ok(())
+    }
+
     fn take(&self, config: Config) -> Result<(), ReloadError> {
         let (receiver, recipes) = match &self.0.receiver {
-            Some(current) => {
-                let (receiver, recipes) = snapshot::of(&config)?;
+            Some((current, ranges)) => {
+                let (receiver, recipes) = snapshot::of(&config, &ranges.of(&config)?)?;
                 (Some((current, receiver)), recipes)
             }
             None => (None, snapshot::recipes(&config)?),

@@ -16,6 +16,7 @@ use super::error::StartError;
 use super::health::Health;
 use super::listener::{self, Bounds};
 use super::metrics::Metrics;
+use super::ranges::Ranges;
 use super::reload::Handle;
 use super::store::Store;
 use super::throttle::{Throttle, throttle};
@@ -52,8 +53,12 @@ impl Server {
     ///
     /// When the store is another process's, a port is taken, or something cannot be read or made.
     pub async fn open(config: Config) -> Result<Self, StartError> {
-        let (receiver, recipes) = snapshot::of(&config)?;
         let backends = Backends::open(&config).await?;
+        let ranges = Ranges::new(&config);
+        let (asked, of) = (ranges.clone(), config.clone());
+        let known = tokio::task::spawn_blocking(move || asked.of(&of)).await;
+        let known = known.expect("asking for addresses does not panic")?;
+        let (receiver, recipes) = snapshot::of(&config, &known)?;
         let token = token::of(&config)?;
         let hooks = bind(config.server.listen).await?;
         let admin = bind(config.server.admin_listen).await?;
@@ -71,7 +76,8 @@ impl Server {
         let runs = runner.as_ref().map(Runner::handle);
         let health = Health { store: backends.store.clone(), runner: runs };
         let door = Door { store: backends.store.clone(), metrics: metrics.clone(), changes: changes.clone() };
-        let handle = Handle::new(config, Some(receiver.clone()), catalog, backends.workspace, changes);
+        let handle =
+            Handle::new(config, Some((receiver.clone(), ranges)), catalog, backends.workspace, changes);
         let hidden_of = handle.clone();
         api.hidden = Arc::new(move || {
             environment::hidden(&hidden_of.config().recipes, &|name| std::env::var(name).ok())

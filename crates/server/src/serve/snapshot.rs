@@ -2,19 +2,24 @@
 
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use swifthook_core::{Receiver, Recipe};
 
 use super::catalog::Recipes;
 use super::recipes::recipe;
 use crate::config::Config;
 
-/// The receiver and the recipes of a configuration.
-pub(super) fn of(config: &Config) -> Result<(Receiver, Recipes), Error> {
+/// The receiver and the recipes of a configuration; `github` are the addresses of GitHub's hooks.
+pub(super) fn of(config: &Config, github: &[IpNet]) -> Result<(Receiver, Recipes), Error> {
     let recipes = recipes(config)?;
     let mut receiver =
         Receiver::builder().config(config.digest).trusted_proxies(config.server.trusted_proxies.clone());
     for hook in &config.hooks {
-        receiver = receiver.add_hook(hook.hook.clone());
+        let mut with_github = hook.hook.clone();
+        if hook.from_github {
+            with_github.allow_from.extend(github);
+        }
+        receiver = receiver.add_hook(with_github);
     }
     for from in &config.recipes {
         receiver = receiver.add_recipe(Recipe::clone(&recipes.by_name[&from.name].0));

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
+mod addresses;
 mod command_line;
 mod serve;
 mod world;
