@@ -26,4 +26,4 @@ mod workers;
 
 pub use clock::{Clock, system_clock};
 pub use memory::MemoryQueue;
-pub use sqlite::{OpenError, Options, SqliteQueue};
+pub use sqlite::{BackupError, OpenError, Options, SqliteQueue};

@@ -132,11 +132,28 @@ url = "env:X"
 [registry]
 [[deployment]]
 [[gateway]]
-[retention]
 [limits]
 "#,
     ));
     insta::assert_snapshot!(text);
+}
+
+#[test]
+fn what_has_ended_is_kept_for_a_week_at_least_and_as_long_as_a_push_may_come() {
+    let days = |count: u64| Some(std::time::Duration::from_secs(count * 86_400));
+    let kept = |lines: &str| parse(&with(&format!("[retention]\n{lines}"))).unwrap().retention;
+    assert_eq!(parse(GOOD).unwrap().retention, kept("keep = \"90d\"\nkeep_failed = \"180d\""));
+    assert_eq!((kept("").keep, kept("").keep_failed), (days(90), days(180)));
+    let forever = kept("keep = \"forever\"\nkeep_failed = \"off\"");
+    assert_eq!((forever.keep, forever.keep_failed), (None, None));
+    let told = mistakes(&with("[retention]\nkeep = \"6d\"\nkeep_failed = \"some time\"\nkep = \"1y\""));
+    for mistake in ["less than a week", "not a duration: `some time`", "`forever`", "`kep`"] {
+        assert!(told.contains(mistake), "{mistake} in {told}");
+    }
+    let patient = GOOD.replace("[[repository]]", "max_age = \"30d\"\n\n[[repository]]");
+    let told = mistakes(&format!("{patient}\n[retention]\nkeep = \"29d\"\n"));
+    assert!(told.contains("`max_age` of hook `github`"), "{told}");
+    assert!(parse(&format!("{patient}\n[retention]\nkeep = \"30d\"\n")).is_ok());
 }
 
 #[cfg(feature = "postgres")]

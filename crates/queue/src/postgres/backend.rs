@@ -66,6 +66,18 @@ impl PostgresQueue {
         })
     }
 
+    /// The version of the schema of a database, 0 if there is none yet, and the one that this software brings it to.
+    /// The database is only read.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub async fn schema(url: &str) -> Result<(u32, u32), OpenError> {
+        let client = Target::parse(url)?.connect().await?;
+        let versions = (schema::version(&client).await?, schema::newest());
+        Ok((versions.0.unsigned_abs(), versions.1.unsigned_abs()))
+    }
+
     /// Changes whenever there is something for a worker to look at, whichever process it came by: a hint, with polling
     /// behind it.
     #[must_use]

@@ -31,7 +31,22 @@ pub(super) async fn migrate(client: &mut Client) -> Result<(), OpenError> {
     Ok(transaction.commit().await?)
 }
 
-fn newest() -> i32 {
+/// The version of the schema of a database; 0 if there is none yet. It is only read.
+pub(super) async fn version(client: &Client) -> Result<i32, OpenError> {
+    let tables = "SELECT to_regclass('swifthook_schema') IS NULL, to_regclass('jobs') IS NULL";
+    let found = client.query_one(tables, &[]).await?;
+    let version = match (found.try_get(0)?, found.try_get(1)?) {
+        (true, false) => return Err(OpenError::Foreign),
+        (true, true) => 0,
+        (false, _) => client.query_one("SELECT version FROM swifthook_schema", &[]).await?.try_get(0)?,
+    };
+    if version > newest() {
+        return Err(OpenError::Newer { found: version, known: newest() });
+    }
+    Ok(version)
+}
+
+pub(super) fn newest() -> i32 {
     i32::try_from(MIGRATIONS.len()).expect("migrations are few")
 }
 

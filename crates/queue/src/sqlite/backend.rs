@@ -14,15 +14,16 @@ use swifthook_core::{
 use tokio::sync::oneshot::Receiver;
 use tokio::sync::{Semaphore, watch};
 
+use super::backup::{self, BackupError};
 use super::config::{OpenError, Options};
 use super::ignored::{Ignored, Pushed};
-use super::lists;
 use super::lock::Lock;
 use super::reader::{self, Readers};
 use super::rows::RowError;
 use super::transaction::Transaction;
 use super::work::Question;
 use super::writer::{Message, Writer};
+use super::{lists, schema};
 use crate::clock::Clock;
 use crate::ids::Ids;
 use crate::keeper::{Keeper, STEPS_A_SWEEP};
@@ -77,6 +78,26 @@ impl SqliteQueue {
             workers: Workers::default(),
             writer: Mutex::new(Some(thread)),
         })
+    }
+
+    /// Copies the store at `store` into a new `file`, as it is at one moment, while whoever has it goes on. The copy is
+    /// checked, synced and for its user alone; it has no log beside it, and no room that is empty. Answers how many
+    /// bytes it has.
+    ///
+    /// # Errors
+    ///
+    /// When there is such a file, the store cannot be read, or the copy cannot be written; nothing of it is left then.
+    pub fn backup(store: impl AsRef<Path>, file: impl AsRef<Path>) -> Result<u64, BackupError> {
+        backup::backup(store.as_ref(), file.as_ref())
+    }
+
+    /// The version of the schema of a store, and the one that this software brings it to. The store is only read.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, it is something else, or a newer version has written it.
+    pub fn schema(store: impl AsRef<Path>) -> Result<(u32, u32), OpenError> {
+        Ok((schema::check(store.as_ref())?, schema::newest()))
     }
 
     /// Changes whenever there is something for a worker to look at: a hint, with polling behind it.

@@ -6,6 +6,7 @@
 //! the disk: when the disk is full, new pushes are refused, and what runs is recorded to its end there.
 
 mod backend;
+mod backup;
 mod config;
 mod due;
 mod failure;
@@ -24,4 +25,5 @@ mod work;
 mod writer;
 
 pub use backend::SqliteQueue;
+pub use backup::BackupError;
 pub use config::{OpenError, Options};

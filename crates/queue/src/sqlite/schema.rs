@@ -9,6 +9,21 @@ use super::config::{OpenError, Options};
 pub(super) fn open(path: &Path, options: &Options) -> Result<Connection, OpenError> {
     let refused = |source| OpenError::Sqlite { path: path.into(), source };
     let mut connection = connect(path, options).map_err(refused)?;
+    let version = version(&connection, path)?;
+    migrate(&mut connection, version).map_err(refused)?;
+    Ok(connection)
+}
+
+/// The version of a store that is there. It is only read.
+pub(super) fn check(path: &Path) -> Result<u32, OpenError> {
+    std::fs::metadata(path).map_err(|source| OpenError::Io { path: path.into(), source })?;
+    let connection =
+        connect_reader(path).map_err(|source| OpenError::Sqlite { path: path.into(), source })?;
+    version(&connection, path)
+}
+
+fn version(connection: &Connection, path: &Path) -> Result<u32, OpenError> {
+    let refused = |source| OpenError::Sqlite { path: path.into(), source };
     let version = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(refused)?;
     let tables = "SELECT count(*) FROM sqlite_schema";
     let tables: u32 = connection.query_row(tables, (), |row| row.get(0)).map_err(refused)?;
@@ -20,8 +35,7 @@ pub(super) fn open(path: &Path, options: &Options) -> Result<Connection, OpenErr
     if version > newest() {
         return Err(OpenError::Newer { path: path.into(), found: version, known: newest() });
     }
-    migrate(&mut connection, version).map_err(refused)?;
-    Ok(connection)
+    Ok(version)
 }
 
 /// A connection for the thread that writes.
@@ -67,7 +81,7 @@ fn migrate(connection: &mut Connection, from: u32) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn newest() -> u32 {
+pub(super) fn newest() -> u32 {
     u32::try_from(MIGRATIONS.len()).expect("migrations are few")
 }
 

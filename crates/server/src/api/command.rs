@@ -42,20 +42,30 @@ pub(super) async fn give(
     let caller = Actor("admin".into());
     let would = danger(command, &job);
     if !would.is_empty() {
-        let (call, now) = (Call::new(command, &job, &caller), Timestamp::from(SystemTime::now()));
+        let (call, now) = (Call::of_job(command.words(), &job, &caller), Timestamp::from(SystemTime::now()));
         let is_confirmed = body.confirm.is_some_and(|token| api.confirmations().take(&token, &call, now));
         if !is_confirmed {
-            let given = api.confirmations().give(call, now);
-            let (confirm, until) =
-                given.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
-            let answer = Unconfirmed { would, confirm, expires_at: until.to_string() };
-            return Ok((StatusCode::PRECONDITION_REQUIRED, Json(answer)).into_response());
+            return unconfirmed(&api, would, call, now);
         }
     }
     let after = api.store.command(job.id, command, &caller).await?;
     info!(job = %job.id, command = word, state = after.state.stage.word(), "command");
     api.changes.tell(after.id, None);
     Ok(Json(JobView::from(&after)).into_response())
+}
+
+/// Nothing is done: what would be, and what to show so that it is.
+pub(super) fn unconfirmed(
+    api: &Api,
+    would: Vec<String>,
+    call: Call,
+    now: Timestamp,
+) -> Result<Response, Problem> {
+    let given = api.confirmations().give(call, now);
+    let (confirm, until) =
+        given.map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    let answer = Unconfirmed { would, confirm, expires_at: until.to_string() };
+    Ok((StatusCode::PRECONDITION_REQUIRED, Json(answer)).into_response())
 }
 
 fn named(word: &str) -> Option<Command> {

@@ -3,7 +3,7 @@ use std::io;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
-use swifthook_core::{Actor, Command, Job, JobId, Stage, Timestamp};
+use swifthook_core::{Actor, Job, Timestamp};
 
 use crate::serve::random;
 
@@ -20,17 +20,21 @@ struct Confirmation {
 /// What a confirmation is bound to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Call {
-    action: Command,
-    job: JobId,
-    stage: Stage,
-    attempt: u32,
-    caller: Actor,
+    /// What is to be done.
+    pub(super) action: &'static str,
+    /// To what.
+    pub(super) target: String,
+    /// As what it is when it is asked.
+    pub(super) state: String,
+    /// Who asks.
+    pub(super) caller: Actor,
 }
 
 impl Call {
-    pub(super) fn new(action: Command, job: &Job, caller: &Actor) -> Self {
-        let (stage, attempt) = (job.state.stage, job.state.attempt);
-        Self { action, job: job.id, stage, attempt, caller: caller.clone() }
+    /// A command to a job, which is still in its stage and its attempt when the command is confirmed.
+    pub(super) fn of_job(action: &'static str, job: &Job, caller: &Actor) -> Self {
+        let state = format!("{} {}", job.state.stage, job.state.attempt);
+        Self { action, target: job.id.to_string(), state, caller: caller.clone() }
     }
 }
 
@@ -63,10 +67,9 @@ mod tests {
 
     fn call() -> Call {
         Call {
-            action: Command::Cancel,
-            job: JobId([1; 16]),
-            stage: Stage::Running,
-            attempt: 1,
+            action: "cancel",
+            target: "one".to_owned(),
+            state: "running 1".to_owned(),
             caller: Actor("admin".into()),
         }
     }
@@ -86,10 +89,10 @@ mod tests {
     #[test]
     fn a_confirmation_is_good_for_one_call_only() {
         for other in [
-            Call { action: Command::Abandon, ..call() },
-            Call { job: JobId([2; 16]), ..call() },
-            Call { stage: Stage::Finishing, ..call() },
-            Call { attempt: 2, ..call() },
+            Call { action: "abandon", ..call() },
+            Call { target: "another".to_owned(), ..call() },
+            Call { state: "finishing 1".to_owned(), ..call() },
+            Call { state: "running 2".to_owned(), ..call() },
             Call { caller: Actor("somebody".into()), ..call() },
         ] {
             let confirmations = Confirmations::default();

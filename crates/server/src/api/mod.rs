@@ -14,6 +14,7 @@ mod jobs;
 mod log;
 mod problem;
 mod router;
+mod store;
 mod terminal;
 mod workers;
 
@@ -21,4 +22,5 @@ pub use delivery::{DeliveryView, PathView, VerdictView};
 pub use events::{Change, Changes};
 pub use job::{ExitView, JobView, TimelineView};
 pub use router::{Api, Backend};
+pub use store::{Counted, PrunedView, StoreView};
 pub use workers::WorkerView;

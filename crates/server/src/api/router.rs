@@ -4,18 +4,18 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware;
 use axum::routing::{get, post};
-use swifthook_core::{History, JobQueue};
+use swifthook_core::{History, JobQueue, Retention, Upkeep};
 use tokio_util::sync::CancellationToken;
 
 use super::confirm::Confirmations;
 use super::events::Changes;
-use super::{auth, command, deliveries, events, jobs, log, problem, workers};
+use super::{auth, command, deliveries, events, jobs, log, problem, store, workers};
 use crate::serve::Token;
 
 /// A store that the API can look into and act on.
-pub trait Backend: JobQueue + History {}
+pub trait Backend: JobQueue + History + Upkeep {}
 
-impl<T: JobQueue + History> Backend for T {}
+impl<T: JobQueue + History + Upkeep> Backend for T {}
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -30,6 +30,8 @@ pub struct Api {
     pub changes: Changes,
     /// Values that are not shown in logs, as they are at the moment.
     pub hidden: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
+    /// For how long what has ended is kept, at the moment.
+    pub retention: Arc<dyn Fn() -> Retention + Send + Sync>,
     /// Ends the streams of events.
     pub shutdown: CancellationToken,
     confirmations: Arc<Confirmations>,
@@ -45,6 +47,7 @@ impl Api {
             state_dir,
             changes: Changes::default(),
             hidden: Arc::new(Vec::new),
+            retention: Arc::new(Retention::default),
             shutdown: CancellationToken::new(),
             confirmations: Arc::default(),
         }
@@ -61,6 +64,8 @@ impl Api {
             .route("/api/v1/deliveries", get(deliveries::list))
             .route("/api/v1/deliveries/{id}", get(deliveries::show))
             .route("/api/v1/workers", get(workers::list))
+            .route("/api/v1/store", get(store::show))
+            .route("/api/v1/store/prune", post(store::prune))
             .fallback(problem::no_such_path)
             .method_not_allowed_fallback(problem::no_such_method)
             .with_state(self.clone());

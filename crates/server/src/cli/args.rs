@@ -7,6 +7,7 @@ use super::deliveries::{self, DeliveriesArguments};
 use super::jobs::{self, JobsArguments};
 use super::send::{self, SendArguments};
 use super::serve::{self, ServeArguments};
+use super::store::{self, StoreArguments};
 use super::workers::{self, WorkersArguments};
 use super::{check, demo, toy_trainer, worker};
 use crate::toy::TrainerArgs;
@@ -52,6 +53,8 @@ pub enum Command {
     Deliveries(DeliveriesArguments),
     /// See which workers are there.
     Workers(WorkersArguments),
+    /// Look after the store.
+    Store(StoreArguments),
     /// Sign a payload and post it to a hook, as GitHub does.
     Send(SendArguments),
     /// Train the toy model that the demo trains.
@@ -69,6 +72,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Jobs(arguments) => jobs::run(&common, &arguments),
         Command::Deliveries(arguments) => deliveries::run(&common, &arguments),
         Command::Workers(arguments) => workers::run(&common, &arguments),
+        Command::Store(arguments) => store::run(&common, &arguments),
         Command::Check => check::run(&common),
         Command::Send(arguments) => send::run(&common, &arguments),
         Command::ToyTrainer(arguments) => toy_trainer::run(&arguments),

@@ -1,6 +1,5 @@
 //! `swifthook jobs`.
 
-use std::io::{self, BufRead, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
@@ -9,6 +8,7 @@ use form_urlencoded::Serializer;
 use http::{Method, StatusCode};
 use serde::Deserialize;
 
+use super::ask::ask;
 use super::job_text;
 use super::reach::{Error, Reach, ReachArguments};
 use super::screen::print;
@@ -200,20 +200,6 @@ fn command(reach: &Reach, word: &str, job: &CommandArguments, json: bool) -> Res
     }
     let after: JobView = serde_json::from_slice(&reply.body).map_err(Error::Strange)?;
     Ok(job_text::after(word, &after).into_bytes())
-}
-
-fn ask(would: &[String]) -> Result<(), Error> {
-    if !io::stdin().is_terminal() {
-        return Err(Error::NobodyToAsk);
-    }
-    let mut question = io::stderr().lock();
-    let asked = writeln!(question, "This would {}.", would.join(", and "))
-        .and_then(|()| write!(question, "Go on? [y/N] "))
-        .and_then(|()| question.flush());
-    let mut answer = String::new();
-    let answered = asked.and_then(|()| io::stdin().lock().read_line(&mut answer));
-    let is_yes = answered.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes");
-    if is_yes { Ok(()) } else { Err(Error::Unconfirmed) }
 }
 
 fn line(mut body: Vec<u8>) -> Vec<u8> {

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod args;
+mod ask;
 mod check;
 mod deliveries;
 mod delivery_text;
@@ -14,6 +15,8 @@ mod reach;
 mod screen;
 mod send;
 mod serve;
+mod store;
+mod store_text;
 mod toy_trainer;
 mod worker;
 mod workers;

@@ -49,7 +49,9 @@ impl Reach {
             None => url_of(&contact.server).ok_or(Error::NoPort)?,
         };
         if arguments.server.is_none() && !is_listening(&contact.server) {
-            return Ok(Self::Store(Shelf::open(&contact.store).map_err(Error::NobodyThere)?));
+            return Ok(Self::Store(
+                Shelf::open(&contact.store, contact.retention).map_err(Error::NobodyThere)?,
+            ));
         }
         let token = match (token, &contact.server.admin_token) {
             (Some(token), _) => token,
@@ -164,8 +166,15 @@ pub(super) enum Error {
     Changed,
     #[error("not confirmed, and nothing was done")]
     Unconfirmed,
-    #[error("it has to be confirmed: say `--yes`")]
-    NobodyToAsk,
+    #[error("this would {would}: to do it, say `--yes`")]
+    NobodyToAsk { would: String },
+    #[error("the store cannot be used")]
+    Store(#[source] crate::serve::StartError),
+    #[error("the store cannot be copied")]
+    Backup(#[from] swifthook_queue::BackupError),
+    #[cfg(feature = "postgres")]
+    #[error("the store is on PostgreSQL, which has a tool of its own for that: `pg_dump`")]
+    HasItsOwnBackup,
 }
 
 impl Error {

@@ -2,7 +2,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use swifthook_core::ConfigDigest;
+use swifthook_core::{ConfigDigest, Retention};
 use toml::de::DeTable;
 
 use super::digest;
@@ -11,6 +11,7 @@ use super::mistake::{Mistake, Mistakes, Place};
 use super::model::{Config, Hook, Purpose, Repository, Server, Store};
 use super::reader::{Fields, Report, Wrong};
 use super::recipe::{self, Known, recipes};
+use super::retention;
 use super::secret::Outside;
 use super::sections;
 
@@ -21,15 +22,17 @@ pub struct Contact {
     pub server: Server,
     /// What it works on.
     pub store: Store,
+    /// For how long what has ended is kept.
+    pub retention: Retention,
 }
 
 impl Contact {
-    /// Reads `[server]` and `[store]` of a configuration file. Nothing else is looked at: whoever looks at jobs need
+    /// Reads `[server]`, `[store]` and `[retention]` of a configuration file. Nothing else is looked at: whoever looks at jobs need
     /// not have the secrets of the hooks. `variable` looks up a variable of the environment.
     ///
     /// # Errors
     ///
-    /// What is wrong with these two.
+    /// What is wrong with these three.
     pub fn load(file: &Path, variable: &dyn Fn(&str) -> Option<String>) -> Result<Self, Mistakes> {
         let (text, folder) = read(file)?;
         let report = Report::new(&text);
@@ -38,8 +41,9 @@ impl Contact {
         let fields = Fields::new(&report, "the configuration", document.get_ref(), 0);
         let server = sections::server(fields.table("server"), &folder);
         let store = sections::store(fields.table("store"), &folder, variable);
+        let retention = retention::retention(fields.table("retention"), &[]);
         if report.is_clean() {
-            return Ok(Self { server, store });
+            return Ok(Self { server, store, retention });
         }
         Err(Mistakes { file: file.to_owned(), list: report.into_mistakes() })
     }
@@ -168,6 +172,7 @@ fn whole(
     let (repositories, names) = sections::repositories(fields.tables("repository"), folder, variable);
     let around = Around { purpose, folder, variable, repositories: &names };
     let hooks = hooks(fields.tables("hook"), &around);
+    let retention = retention::retention(fields.table("retention"), hooks.as_deref().unwrap_or_default());
     let known = Known {
         folder,
         variable,
@@ -200,6 +205,7 @@ fn whole(
         server,
         store,
         worker,
+        retention,
         launchers,
         hooks: hooks.unwrap_or_default(),
         repositories,
@@ -224,4 +230,4 @@ const REQUIRED: [(&str, &str); 3] = [
 const ELSEWHERE: &str =
     "name another file with `--config FILE`, or see the whole thing work with `swifthook demo`";
 
-const LATER: [&str; 7] = ["intake", "notify", "registry", "deployment", "gateway", "retention", "limits"];
+const LATER: [&str; 6] = ["intake", "notify", "registry", "deployment", "gateway", "limits"];

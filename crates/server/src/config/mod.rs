@@ -11,6 +11,7 @@ mod model;
 mod queueing;
 mod reader;
 mod recipe;
+mod retention;
 mod run;
 mod secret;
 mod sections;
@@ -23,5 +24,6 @@ pub use mistake::{Mistake, Mistakes, Place};
 pub use model::{
     Config, Hook, Purpose, Queueing, Recipe, Refs, Repository, Run, Server, Store, Trigger, Value, Worker,
 };
+pub use retention::SHORTEST_RETENTION;
 pub use secret::{Missing, Outside};
 pub use store_url::{PostgresUrl, StoreUrl};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::Uri;
 use ipnet::IpNet;
 use swifthook_core::schedule::Schedule;
-use swifthook_core::{ConfigDigest, Debounce, RepoName, Retry, Superseding, Template};
+use swifthook_core::{ConfigDigest, Debounce, RepoName, Retention, Retry, Superseding, Template};
 use swifthook_launch::Remote;
 
 use super::secret::Outside;
@@ -32,6 +32,8 @@ pub struct Config {
     pub store: Store,
     /// `[worker]`.
     pub worker: Worker,
+    /// `[retention]`.
+    pub retention: Retention,
     /// `[[launcher]]`, by name; `local` is always among them.
     pub launchers: Vec<Arc<str>>,
     /// `[[hook]]`; at least one, unless it was read for a worker.

@@ -23,6 +23,16 @@ pub(super) fn duration_or_off(text: &str) -> Result<Option<Duration>, Wrong> {
     duration(text).map(Some).map_err(wrong)
 }
 
+/// A duration, or `forever`, or `off`.
+pub(super) fn duration_or_forever(text: &str) -> Result<Option<Duration>, Wrong> {
+    if matches!(text, "forever" | "off") {
+        return Ok(None);
+    }
+    let wrong =
+        |_| Wrong::new(format!("not a duration: `{text}`")).instead("for example `90d`, or `forever`");
+    duration(text).map(Some).map_err(wrong)
+}
+
 /// A size in bytes, such as `25 MiB`; never zero, and at most `most`.
 pub(super) fn size(text: &str, most: usize) -> Result<usize, Wrong> {
     let wrong = || Wrong::new(format!("not a size: `{text}`")).instead("for example `512 KiB` or `25 MiB`");

@@ -37,6 +37,9 @@ pub enum StartError {
         "a worker needs a store on PostgreSQL: one on SQLite belongs to one process, and `swifthook serve` runs its jobs"
     )]
     NotShared,
+    /// The store does not answer.
+    #[error(transparent)]
+    Queue(#[from] swifthook_core::QueueError),
     /// There is no store yet.
     #[error("there is no store `{}` yet", .0.display())]
     NoStore(PathBuf),

@@ -13,6 +13,7 @@ use super::backends::Trees;
 use super::catalog::ServerCatalog;
 use super::ranges::{Ranges, RangesError};
 use super::snapshot;
+use super::store::Store;
 use crate::api::Changes;
 use crate::config::{Config, Mistakes, Outside};
 
@@ -27,6 +28,7 @@ struct Shared {
     catalog: Arc<ServerCatalog>,
     trees: Arc<Trees>,
     changes: Changes,
+    store: Arc<dyn Store>,
 }
 
 /// A new configuration was refused; the old one goes on.
@@ -84,9 +86,11 @@ impl Handle {
         catalog: Arc<ServerCatalog>,
         trees: Arc<Trees>,
         changes: Changes,
+        store: Arc<dyn Store>,
     ) -> Self {
+        store.retain(config.retention);
         let config = Mutex::new(Arc::new(config));
-        Self(Arc::new(Shared { config, receiver, catalog, trees, changes }))
+        Self(Arc::new(Shared { config, receiver, catalog, trees, changes, store }))
     }
 
     /// What happens to jobs, from now on.
@@ -165,6 +169,9 @@ impl Handle {
             current.replace(receiver);
         }
         self.0.catalog.replace(recipes);
+        if self.config().retention != config.retention {
+            self.0.store.retain(config.retention);
+        }
         *self.0.config.lock().expect("nothing panics under this lock") = Arc::new(config);
         Ok(())
     }

@@ -20,7 +20,7 @@ use super::ranges::Ranges;
 use super::reload::Handle;
 use super::store::Store;
 use super::throttle::{Throttle, throttle};
-use super::{environment, snapshot, token, works};
+use super::{environment, run_dirs, snapshot, token, works};
 use crate::api::Api;
 use crate::config::Config;
 
@@ -76,12 +76,21 @@ impl Server {
         let runs = runner.as_ref().map(Runner::handle);
         let health = Health { store: backends.store.clone(), runner: runs };
         let door = Door { store: backends.store.clone(), metrics: metrics.clone(), changes: changes.clone() };
-        let handle =
-            Handle::new(config, Some((receiver.clone(), ranges)), catalog, backends.workspace, changes);
+        let store = backends.store.clone();
+        let handle = Handle::new(
+            config,
+            Some((receiver.clone(), ranges)),
+            catalog,
+            backends.workspace,
+            changes,
+            store,
+        );
         let hidden_of = handle.clone();
         api.hidden = Arc::new(move || {
             environment::hidden(&hidden_of.config().recipes, &|name| std::env::var(name).ok())
         });
+        let retention_of = handle.clone();
+        api.retention = Arc::new(move || retention_of.config().retention);
         let counting = Arc::new(Throttle::new(receiver.clone()));
         let hook_routes = swifthook_axum::routes("/{*path}", receiver, Arc::new(door))
             .layer(middleware::from_fn_with_state(counting, throttle))
@@ -129,7 +138,8 @@ impl Server {
             info!("shutting down; runs go on");
             stop.cancel();
         };
-        tokio::join!(hooks, admin, runner, asked);
+        let clearing = run_dirs::clear(self.store.clone(), self.handle.clone(), stopped());
+        tokio::join!(hooks, admin, runner, asked, clearing);
         // What is not written yet is written now, and the next server may have the store.
         self.store.close().await;
     }

@@ -46,6 +46,20 @@ pub(super) async fn existing(url: &StoreUrl) -> Result<Arc<dyn Store>, StartErro
     }
 }
 
+/// Brings the schema of a store up to date, and makes the store if there is none: answers from which version to which.
+pub(crate) async fn migrate(url: &StoreUrl) -> Result<(u32, u32), StartError> {
+    let versions = match url {
+        StoreUrl::Sqlite(file) if !file.exists() => (0, 0),
+        StoreUrl::Sqlite(file) => SqliteQueue::schema(file)?,
+        #[cfg(feature = "postgres")]
+        StoreUrl::Postgres(url) => PostgresQueue::schema(url.exposed()).await?,
+    };
+    let store = open(url).await?;
+    let now = store.stats().await?.schema.unwrap_or_default();
+    store.close().await;
+    Ok((versions.0, now))
+}
+
 fn sqlite(file: &Path) -> Result<SqliteQueue, StartError> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
     folder

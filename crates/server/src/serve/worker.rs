@@ -17,7 +17,7 @@ use super::metrics::Metrics;
 use super::reload::Handle;
 use super::server::bind;
 use super::store::Store;
-use super::{snapshot, token, works};
+use super::{run_dirs, snapshot, token, works};
 use crate::api::Api;
 use crate::config::Config;
 
@@ -62,7 +62,7 @@ impl Worker {
                 (Some((listener, health.public().merge(numbers))), Some(bound))
             }
         };
-        let handle = Handle::new(config, None, catalog, backends.workspace, changes);
+        let handle = Handle::new(config, None, catalog, backends.workspace, changes, backends.store.clone());
         Ok(Self { listens, address, runner, store: backends.store, shutdown, handle })
     }
 
@@ -93,7 +93,8 @@ impl Worker {
             info!("claiming nothing more; runs go on");
             stop.cancel();
         };
-        tokio::join!(listening, working, asked);
+        let clearing = run_dirs::clear(self.store.clone(), self.handle.clone(), stopped());
+        tokio::join!(listening, working, asked, clearing);
         self.store.close().await;
     }
 }

@@ -5,4 +5,5 @@
 mod addresses;
 mod command_line;
 mod serve;
+mod store;
 mod world;
