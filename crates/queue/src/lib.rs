@@ -15,6 +15,7 @@ mod chain;
 mod clock;
 mod codec;
 mod ids;
+mod ignored;
 mod keeper;
 mod memory;
 #[cfg(feature = "postgres")]

@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -14,10 +15,11 @@ use tokio::task::AbortHandle;
 use uuid::Uuid;
 
 use super::config::{OpenError, Options};
+use super::later::{Later, NOT_YET};
 use super::pool::{Pool, Session};
 use super::rows::RowError;
 use super::target::Target;
-use super::transact::{Core, Needs};
+use super::transact::{Core, Needs, PATIENCE};
 use super::transaction::Transaction;
 use super::{listener, lists, reader, schema, workers};
 use crate::ids::{Ids, split};
@@ -31,6 +33,8 @@ use crate::rules::{Rules, Submission};
 pub struct PostgresQueue {
     core: Arc<Core>,
     listener: AbortHandle,
+    later: Arc<Later>,
+    writer: AbortHandle,
     keeper: Keeper,
 }
 
@@ -52,16 +56,22 @@ impl PostgresQueue {
         let last: Option<Uuid> = client.query_one(ids, &[]).await?.try_get(0)?;
         let news = watch::Sender::default();
         let listener = tokio::spawn(listener::listen(target.clone(), schema, news.clone()));
+        let core = Arc::new(Core {
+            pool: Pool::new(target, options.connections),
+            runtime: Handle::current(),
+            clock: options.clock,
+            ids: Ids::after(last.map_or(0, |id| split(id.into_bytes()).0)),
+            names: Mutex::new(HashMap::new()),
+            news,
+            ahead: AtomicI64::new(0),
+        });
+        let later = Arc::new(Later::new(core.clone()));
+        let writer = tokio::spawn(later.clone().serve());
         Ok(Self {
-            core: Arc::new(Core {
-                pool: Pool::new(target, options.connections),
-                runtime: Handle::current(),
-                clock: options.clock,
-                ids: Ids::after(last.map_or(0, |id| split(id.into_bytes()).0)),
-                names: Mutex::new(HashMap::new()),
-                news,
-            }),
+            core,
             listener: listener.abort_handle(),
+            later,
+            writer: writer.abort_handle(),
             keeper: Keeper::new(),
         })
     }
@@ -85,18 +95,24 @@ impl PostgresQueue {
         self.core.news.subscribe()
     }
 
-    async fn transact<T, F>(&self, needs: Needs, mut what: F) -> Result<T, QueueError>
+    /// How many pushes that train nothing went unrecorded since the store was opened, because the store failed.
+    #[must_use]
+    pub fn unrecorded(&self) -> u64 {
+        self.later.ignored.lost()
+    }
+
+    /// Writes what is left. What is to be written afterwards is refused, if nothing is to run for it; what is dropped
+    /// without this is not recorded.
+    pub async fn close(&self) {
+        self.later.close().await;
+    }
+
+    async fn transact<T, F>(&self, needs: Needs, what: F) -> Result<T, QueueError>
     where
         T: Send + 'static,
         F: FnMut(&mut Rules<'_, Transaction<'_>>) -> Result<T, QueueError> + Send + 'static,
     {
-        let core = self.core.clone();
-        let room = core.pool.room().await;
-        let work = self.core.runtime.spawn_blocking(move || {
-            let _room = room;
-            core.transact(&needs, &mut what)
-        });
-        work.await.map_err(QueueError::store)?
+        self.core.clone().transact_within(PATIENCE, needs, what).await
     }
 
     async fn read<T, F>(&self, what: F) -> Result<T, QueueError>
@@ -117,20 +133,29 @@ impl PostgresQueue {
 impl Drop for PostgresQueue {
     fn drop(&mut self) {
         self.listener.abort();
+        self.writer.abort();
+        let left = self.later.ignored.close();
+        if !left.is_empty() {
+            self.later.ignored.lose(&left, "the store was dropped and not closed");
+        }
     }
 }
 
 #[async_trait]
 impl Intake for PostgresQueue {
     async fn accept(&self, decided: &Decided) -> Result<Receipt, IntakeError> {
-        let mut submission = Submission::new(decided, DeliveryId([0; 16]))?;
         let push = &decided.push;
-        let needs = if submission.offers.is_empty() {
-            Needs::default()
+        let needs = if decided.makes_jobs() {
+            let place = (push.repository.clone(), push.ref_name.clone());
+            self.later.write_those_of(&place).await;
+            let specs = decided.verdicts.iter().flat_map(|verdict| &verdict.jobs);
+            Needs::of_place(place, specs.map(|spec| &*spec.group))
+        } else if let Some(receipt) = self.later.take(decided).await? {
+            return Ok(receipt);
         } else {
-            let groups = submission.offers.iter().map(|(spec, _)| &*spec.group);
-            Needs::of_place((push.repository.clone(), push.ref_name.clone()), groups)
+            Needs::default()
         };
+        let mut submission = Submission::new(decided, NOT_YET)?;
         let stored = self.transact(needs, move |rules| {
             submission.delivery.id = rules.ids.delivery(rules.now);
             rules.accept(&submission)

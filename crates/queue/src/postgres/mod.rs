@@ -11,6 +11,7 @@
 mod backend;
 mod config;
 mod due;
+mod later;
 mod listener;
 mod lists;
 mod old;

@@ -1,6 +1,7 @@
 use std::collections::HashMap;
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime};
 
 use swifthook_core::{JobId, QueueError, Timestamp};
 use tokio::runtime::Handle;
@@ -24,6 +25,8 @@ pub(super) struct Core {
     pub(super) ids: Ids,
     pub(super) names: Mutex<HashMap<String, i64>>,
     pub(super) news: watch::Sender<u64>,
+    /// How far the database's clock was ahead of this machine's when it was last asked.
+    pub(super) ahead: AtomicI64,
 }
 
 /// What a transaction keeps from others before it reads anything.
@@ -65,14 +68,41 @@ enum Failed {
 }
 
 impl Core {
-    /// One transaction, tried again while it is certain that nothing of it was kept. Waits for the database on the
-    /// thread of the caller.
-    pub(super) fn transact<T>(
+    /// One transaction, tried again while it is certain that nothing of it was kept.
+    pub(super) async fn transact_within<T, F>(
+        self: Arc<Self>,
+        patience: Duration,
+        needs: Needs,
+        mut what: F,
+    ) -> Result<T, QueueError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Rules<'_, Transaction<'_>>) -> Result<T, QueueError> + Send + 'static,
+    {
+        let room = self.pool.room().await;
+        let work = self.runtime.clone().spawn_blocking(move || {
+            let _room = room;
+            self.transact(patience, &needs, &mut what)
+        });
+        work.await.map_err(QueueError::store)?
+    }
+
+    /// What time it is, for what cannot wait for the database to say it.
+    pub(super) fn about_now(&self) -> Timestamp {
+        match &self.clock {
+            Some(clock) => clock(),
+            None => Timestamp(this_machines().0 + self.ahead.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// Waits for the database on the thread of the caller.
+    fn transact<T>(
         &self,
+        patience: Duration,
         needs: &Needs,
         what: &mut impl FnMut(&mut Rules<'_, Transaction<'_>>) -> Result<T, QueueError>,
     ) -> Result<T, QueueError> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience;
         let mut pause = FIRST_PAUSE;
         loop {
             match self.attempt(needs, what) {
@@ -102,6 +132,7 @@ impl Core {
             has_passed_by: false,
         };
         let done = begin(&mut store, needs, self.clock.as_ref()).map_err(QueueError::from).map(|now| {
+            self.ahead.store(now.0 - this_machines().0, Ordering::Relaxed);
             let mut rules = Rules::new(&mut store, &self.ids, now);
             (what(&mut rules), rules.has_news)
         });
@@ -192,13 +223,17 @@ fn begin(store: &mut Transaction<'_>, needs: &Needs, clock: Option<&Clock>) -> R
     }
 }
 
+fn this_machines() -> Timestamp {
+    SystemTime::now().into()
+}
+
 fn broken(error: Error) -> Failed {
     Failed::Again(RowError::from(error).into())
 }
 
 /// Whether a store that failed in the middle of a transaction may do better the next time: another one was in the way,
 /// or the connection was lost.
-fn may_pass(error: &QueueError) -> bool {
+pub(super) fn may_pass(error: &QueueError) -> bool {
     let QueueError::Store { source, .. } = error else { return false };
     match source.downcast_ref::<RowError>() {
         Some(RowError::Postgres(error)) => error.code().is_none_or(is_conflict) || error.is_closed(),
@@ -232,6 +267,6 @@ const NOTIFY: &str = "SELECT pg_notify('swifthook', current_schema()::text)";
 /// How often a reader that lost its connection tries again: more than there are idle ones to be lost.
 const TRIES: usize = 16;
 /// For how long a transaction is tried again: less than a push has to be accepted in.
-const PATIENCE: Duration = Duration::from_secs(6);
+pub(super) const PATIENCE: Duration = Duration::from_secs(6);
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LAST_PAUSE: Duration = Duration::from_secs(1);

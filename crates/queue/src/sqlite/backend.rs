@@ -16,7 +16,6 @@ use tokio::sync::{Semaphore, watch};
 
 use super::backup::{self, BackupError};
 use super::config::{OpenError, Options};
-use super::ignored::{Ignored, Pushed};
 use super::lock::Lock;
 use super::reader::{self, Readers};
 use super::rows::RowError;
@@ -26,6 +25,7 @@ use super::writer::{Message, Writer};
 use super::{lists, schema};
 use crate::clock::Clock;
 use crate::ids::Ids;
+use crate::ignored::{Ignored, Pushed};
 use crate::keeper::{Keeper, STEPS_A_SWEEP};
 use crate::rules::{Rules, Submission};
 use crate::workers::Workers;

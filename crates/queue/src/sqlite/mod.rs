@@ -10,7 +10,6 @@ mod backup;
 mod config;
 mod due;
 mod failure;
-mod ignored;
 mod lists;
 mod lock;
 mod names;

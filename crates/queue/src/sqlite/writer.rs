@@ -8,7 +8,6 @@ use tokio::sync::watch;
 
 use super::config::{OpenError, Options};
 use super::failure::{Failure, Kind, describe};
-use super::ignored::Ignored;
 use super::names::Names;
 use super::reserve::Reserve;
 use super::transaction::Transaction;
@@ -16,6 +15,7 @@ use super::work::{Outcome, Work};
 use super::{schema, start};
 use crate::chain::Chains;
 use crate::ids::Ids;
+use crate::ignored::{FLUSH_AFTER, Ignored, MOST_IGNORED};
 use crate::rules::{Rules, Submission};
 
 /// What the thread that writes is told.
@@ -248,10 +248,6 @@ fn receive(messages: &Receiver<Message>, flush_at: Option<Instant>) -> Result<Me
     }
 }
 
-/// How long a push for which nothing is to run waits for company, well within the second that is promised.
-const FLUSH_AFTER: Duration = Duration::from_millis(400);
-/// How many of them are written in one transaction, so that nobody waits long behind them.
-const MOST_IGNORED: usize = 1_024;
 /// How long those rest that the store refuses.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
 const NO_ROOM: &str = "there is no room on the disk for anything new";
@@ -264,7 +260,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::sqlite::ignored::Pushed;
+    use crate::ignored::Pushed;
     use crate::sqlite::work::Question;
 
     #[test]

@@ -91,10 +91,11 @@ impl Store for PostgresQueue {
         self.watch()
     }
 
-    /// Each is written before it is answered.
     fn unrecorded(&self) -> u64 {
-        0
+        self.unrecorded()
     }
 
-    async fn close(self: Arc<Self>) {}
+    async fn close(self: Arc<Self>) {
+        Self::close(&self).await;
+    }
 }

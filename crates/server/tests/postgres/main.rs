@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 mod cluster;
+mod outage;
 mod receivers;
 mod site;
 mod workers;
