@@ -1,6 +1,7 @@
 //! Test lists that every swifthook backend and adapter passes.
 //!
 //! - [`http`]: what an HTTP adapter promises, over real sockets
+//! - [`intake`]: what an intake promises, whatever stands between it and the store
 //! - [`launcher`]: what a launcher promises, with real processes
 //! - [`queue`]: what a queue promises, in a time of the test's own
 //! - [`world`]: a simulated world for queues and runners
@@ -10,6 +11,8 @@
 
 pub mod client;
 pub mod http;
+#[expect(clippy::unwrap_used, reason = "an answer that is not as promised ends the test")]
+pub mod intake;
 pub mod launcher;
 pub mod payload;
 #[expect(clippy::unwrap_used, reason = "an answer that is not as promised ends the test")]

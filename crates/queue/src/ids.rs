@@ -10,13 +10,21 @@ use swifthook_core::{DeliveryId, JobId, Timestamp};
 pub(crate) struct Ids {
     last: AtomicU64,
     noise: AtomicU64,
+    is_scattered: bool,
 }
 
 impl Ids {
     /// Ids that follow `last`, the greatest number in use.
     pub(crate) fn after(last: u64) -> Self {
         let seed = uuid::Uuid::now_v7().as_u64_pair().1;
-        Self { last: AtomicU64::new(last), noise: AtomicU64::new(seed) }
+        Self { last: AtomicU64::new(last), noise: AtomicU64::new(seed), is_scattered: false }
+    }
+
+    /// Ids for a store that gets them from several processes: in each millisecond they begin at a random number, so that
+    /// two processes hardly ever make the same one.
+    #[cfg(feature = "rabbitmq")]
+    pub(crate) fn scattered() -> Self {
+        Self { is_scattered: true, ..Self::after(0) }
     }
 
     pub(crate) fn job(&self, now: Timestamp) -> JobId {
@@ -28,7 +36,8 @@ impl Ids {
     }
 
     fn next(&self, now: Timestamp) -> [u8; 16] {
-        let at_least = u64::try_from(now.0).unwrap_or(0) << COUNTER_BITS;
+        let first = if self.is_scattered { self.random() & COUNTER >> 1 } else { 0 };
+        let at_least = u64::try_from(now.0).unwrap_or(0) << COUNTER_BITS | first;
         let last = self
             .last
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(at_least.max(last + 1)))

@@ -10,6 +10,10 @@
 //! | [`MemoryQueue`] | tests, and embedders whose jobs may die with the process |
 //! | [`SqliteQueue`] | one machine: durable, in one file, for one process |
 //! | `postgres::PostgresQueue` (feature `postgres`) | several machines: durable, shared by receivers and workers |
+//!
+//! `rabbitmq::RabbitIntake` (feature `rabbitmq`) stands in front of one of them: a push is accepted when the broker has
+//! it, and moved into the store from there. Whatever brings messages so is the producer of [`Message`]s, and each queue
+//! is a [`MessageStore`] for them.
 
 mod chain;
 mod clock;
@@ -18,8 +22,11 @@ mod ids;
 mod ignored;
 mod keeper;
 mod memory;
+mod message;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+#[cfg(feature = "rabbitmq")]
+pub mod rabbitmq;
 mod rules;
 mod sqlite;
 mod store;
@@ -27,4 +34,5 @@ mod workers;
 
 pub use clock::{Clock, system_clock};
 pub use memory::MemoryQueue;
+pub use message::{Message, MessageStore, Stored, Unreadable};
 pub use sqlite::{BackupError, OpenError, Options, SqliteQueue};

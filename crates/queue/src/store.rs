@@ -24,6 +24,8 @@ pub(crate) trait Store {
     fn set_progress(&mut self, id: JobId, progress: Progress) -> Result<(), QueueError>;
     fn set_owner(&mut self, id: JobId, owner: Option<&Owner>) -> Result<(), QueueError>;
     fn note(&mut self, id: JobId, entry: TimelineEntry) -> Result<(), QueueError>;
+    /// The id under which a receipt that has brought one is to be kept; `None` if it is kept already.
+    fn free_id(&mut self, id: DeliveryId) -> Result<Option<DeliveryId>, QueueError>;
     /// Keeps a receipt, with the jobs that it led to.
     fn record(&mut self, delivery: &Delivery, jobs: &[JobId]) -> Result<(), QueueError>;
 

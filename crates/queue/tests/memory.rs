@@ -37,3 +37,9 @@ impl QueueBench for Bench {
 }
 
 swifthook_conformance::queue_conformance!(Bench::new());
+
+mod as_an_intake {
+    use super::Bench;
+
+    swifthook_conformance::intake_conformance!(swifthook_conformance::intake::OfQueue(Bench::new()));
+}

@@ -4,28 +4,22 @@
 #![expect(clippy::unwrap_used, reason = "a failed expectation ends the test")]
 
 mod common;
+#[path = "common/schema.rs"]
+mod schema;
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::TestClock;
+use schema::{RUNTIME, Schema};
 use swifthook_conformance::queue::{DurableBench, Queue, QueueBench};
 use swifthook_core::{
     Admitted, ChangeSet, CommitSha, ConfigDigest, Decided, History, Intake, JobFilter, JobQueue, JobSpec,
     Paths, Push, Receipt, RecipeVerdict, RefName, RepoName, Retry, Source, StoredJob, Superseding, Timestamp,
     Verdict, Worker,
 };
-use swifthook_queue::Clock;
 use swifthook_queue::postgres::{OpenError, Options, PostgresQueue};
-use tokio::runtime::Runtime;
-use tokio_postgres::{Client, NoTls};
-
-/// Outlives the runtime of each behaviour, and its connections with it.
-static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
-});
 
 struct Bench {
     schema: Schema,
@@ -65,6 +59,15 @@ impl DurableBench for Bench {
 
 swifthook_conformance::queue_conformance!(Bench::new());
 swifthook_conformance::durable_queue_conformance!(Bench::new());
+
+mod as_an_intake {
+    use swifthook_conformance::intake::OfQueue;
+
+    use super::Bench;
+
+    swifthook_conformance::intake_conformance!(OfQueue(Bench::new()));
+    swifthook_conformance::durable_intake_conformance!(OfQueue(Bench::new()));
+}
 
 #[test]
 fn two_receivers_of_one_database_make_one_job_of_four_hundred_deliveries() {
@@ -199,83 +202,6 @@ fn a_database_of_a_newer_version_or_of_something_else_is_refused() {
     assert!(matches!(refused, Err(OpenError::Newer { found: 7000, known: 4 })), "{refused:?}");
     schema.sql("DROP TABLE swifthook_schema");
     assert!(matches!(schema.open(None).map(drop), Err(OpenError::Foreign)));
-}
-
-/// A schema of a test's own.
-struct Schema {
-    name: String,
-}
-
-impl Schema {
-    fn new() -> Self {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("swifthook_test_{}_{number}", std::process::id());
-        run(server(), format!("CREATE SCHEMA {name}"));
-        Self { name }
-    }
-
-    fn url(&self) -> String {
-        let (url, name) = (server(), &self.name);
-        let mark = if url.contains('?') { '&' } else { '?' };
-        format!("{url}{mark}application_name={name}&options=-csearch_path%3D{name}")
-    }
-
-    fn open(&self, clock: Option<Clock>) -> Result<PostgresQueue, OpenError> {
-        let url = self.url();
-        on_the_runtime(
-            async move { PostgresQueue::open(&url, Options { clock, ..Options::default() }).await },
-        )
-    }
-
-    /// Cuts every connection of the queues of this schema.
-    fn cut(&self) {
-        let sql = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = ";
-        run(server(), format!("{sql}'{}'", self.name));
-    }
-
-    fn sql(&self, sql: &str) {
-        run(server(), format!("SET search_path = {}; {sql}", self.name));
-    }
-}
-
-impl Drop for Schema {
-    /// What a test that failed leaves is there to be looked at.
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            return;
-        }
-        self.sql(&format!("DROP SCHEMA {} CASCADE", self.name));
-    }
-}
-
-fn run(url: String, sql: String) {
-    on_the_runtime(async move { connect(&url).await.batch_execute(&sql).await.unwrap() });
-}
-
-async fn connect(url: &str) -> Client {
-    let connected = tokio_postgres::connect(url, NoTls).await;
-    let (client, connection) = connected.unwrap_or_else(|error| {
-        panic!("the server that SWIFTHOOK_TEST_POSTGRES names, `{url}`, does not answer: {error}")
-    });
-    tokio::spawn(connection);
-    client
-}
-
-fn server() -> String {
-    std::env::var("SWIFTHOOK_TEST_POSTGRES").unwrap_or_else(|_| {
-        panic!("SWIFTHOOK_TEST_POSTGRES must be the URL of a PostgreSQL server, as postgres://postgres@127.0.0.1/test")
-    })
-}
-
-/// Also from within another runtime, whose thread may not wait for this one.
-fn on_the_runtime<T: Send + 'static>(what: impl Future<Output = T> + Send + 'static) -> T {
-    let (answer, said) = std::sync::mpsc::channel();
-    let work = RUNTIME.spawn(async move { answer.send(what.await) });
-    said.recv().unwrap_or_else(|_| match std::thread::spawn(|| RUNTIME.block_on(work)).join().unwrap() {
-        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-        Ok(_) => unreachable!("it has not answered"),
-    })
 }
 
 async fn heard(news: &mut tokio::sync::watch::Receiver<u64>) {

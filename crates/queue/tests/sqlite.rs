@@ -66,3 +66,12 @@ fn open(path: &Path, clock: &TestClock) -> Arc<SqliteQueue> {
 
 swifthook_conformance::queue_conformance!(Bench::new());
 swifthook_conformance::durable_queue_conformance!(Bench::new());
+
+mod as_an_intake {
+    use swifthook_conformance::intake::OfQueue;
+
+    use super::Bench;
+
+    swifthook_conformance::intake_conformance!(OfQueue(Bench::new()));
+    swifthook_conformance::durable_intake_conformance!(OfQueue(Bench::new()));
+}

@@ -214,7 +214,7 @@ pub fn run_durable(name: &str, mut bench: impl DurableBench) {
     });
 }
 
-fn on_a_runtime(behaviour: impl Future<Output = ()>) {
+pub(crate) fn on_a_runtime(behaviour: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.expect("this machine can start two threads").block_on(behaviour);
 }

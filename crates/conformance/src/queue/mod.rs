@@ -18,9 +18,10 @@ mod list;
 mod lives;
 mod reruns;
 mod retention;
-mod scene;
+pub(crate) mod scene;
 mod superseding;
 mod workers;
 
 pub use bench::{DurableBench, Queue, QueueBench};
+pub(crate) use list::on_a_runtime;
 pub use list::{run, run_durable};

@@ -142,21 +142,21 @@ impl<'a> Scene<'a> {
 
 /// A push as it is delivered, with what was decided of it.
 #[derive(Clone, Debug)]
-pub(super) struct Delivered {
-    pub(super) repository: &'static str,
-    pub(super) ref_name: RefName,
-    pub(super) before: Option<u32>,
-    pub(super) head: Option<u32>,
-    pub(super) pushed_at: Option<Timestamp>,
-    pub(super) source: Source,
-    pub(super) is_redeliverable: bool,
-    pub(super) verdicts: Vec<RecipeVerdict>,
-    pub(super) paths: Paths,
+pub(crate) struct Delivered {
+    pub(crate) repository: &'static str,
+    pub(crate) ref_name: RefName,
+    pub(crate) before: Option<u32>,
+    pub(crate) head: Option<u32>,
+    pub(crate) pushed_at: Option<Timestamp>,
+    pub(crate) source: Source,
+    pub(crate) is_redeliverable: bool,
+    pub(crate) verdicts: Vec<RecipeVerdict>,
+    pub(crate) paths: Paths,
 }
 
 impl Delivered {
     /// A push of commit number `head` to main, that one recipe launches.
-    pub(super) fn new(head: u32) -> Self {
+    pub(crate) fn new(head: u32) -> Self {
         Self {
             repository: "acme/models",
             ref_name: RefName::Branch("main".into()),
@@ -170,38 +170,38 @@ impl Delivered {
         }
     }
 
-    pub(super) fn after(self, before: u32) -> Self {
+    pub(crate) fn after(self, before: u32) -> Self {
         Self { before: Some(before), ..self }
     }
 
-    pub(super) fn pushed_at(self, seconds: i64) -> Self {
+    pub(crate) fn pushed_at(self, seconds: i64) -> Self {
         Self { pushed_at: Some(Timestamp(1_790_000_000_000 + seconds * 1_000)), ..self }
     }
 
-    pub(super) fn from(self, source: Source) -> Self {
+    pub(crate) fn from(self, source: Source) -> Self {
         Self { source, ..self }
     }
 
     /// What its one recipe is to do.
-    pub(super) fn with(mut self, change: impl FnOnce(&mut JobSpec)) -> Self {
+    pub(crate) fn with(mut self, change: impl FnOnce(&mut JobSpec)) -> Self {
         change(&mut self.verdicts[0].jobs[0]);
         self
     }
 
-    pub(super) fn decided_as(self, verdicts: Vec<RecipeVerdict>) -> Self {
+    pub(crate) fn decided_as(self, verdicts: Vec<RecipeVerdict>) -> Self {
         Self { verdicts, ..self }
     }
 
-    pub(super) fn held(self, reason: HoldReason) -> Self {
+    pub(crate) fn held(self, reason: HoldReason) -> Self {
         let verdicts = vec![RecipeVerdict { verdict: Verdict::Hold(reason), ..self.verdicts[0].clone() }];
         Self { verdicts, ..self }
     }
 
-    pub(super) fn skipped(self) -> Self {
+    pub(crate) fn skipped(self) -> Self {
         Self { verdicts: vec![skip("sft")], ..self }
     }
 
-    pub(super) fn decided(&self, now: Timestamp) -> Decided {
+    pub(crate) fn decided(&self, now: Timestamp) -> Decided {
         Decided {
             version: Decided::VERSION,
             push: Push {
@@ -224,7 +224,7 @@ impl Delivered {
 }
 
 /// A job of a recipe, in a group of its own ref.
-pub(super) fn spec(recipe: &str) -> JobSpec {
+pub(crate) fn spec(recipe: &str) -> JobSpec {
     JobSpec {
         recipe: recipe.into(),
         config: None,
@@ -240,26 +240,26 @@ pub(super) fn spec(recipe: &str) -> JobSpec {
 }
 
 /// A job of a recipe for one file.
-pub(super) fn spec_for(recipe: &str, config: &str) -> JobSpec {
+pub(crate) fn spec_for(recipe: &str, config: &str) -> JobSpec {
     let group = format!("acme/models refs/heads/main {recipe} {config}").into();
     JobSpec { config: Some(config.into()), group, ..spec(recipe) }
 }
 
-pub(super) fn launch(spec: JobSpec) -> RecipeVerdict {
+pub(crate) fn launch(spec: JobSpec) -> RecipeVerdict {
     RecipeVerdict { recipe: spec.recipe.clone(), verdict: Verdict::launch(), jobs: vec![spec] }
 }
 
-pub(super) fn skip(recipe: &str) -> RecipeVerdict {
+pub(crate) fn skip(recipe: &str) -> RecipeVerdict {
     let verdict = Verdict::Skip(Reason::new("paths", "no changed file matches"));
     RecipeVerdict { recipe: recipe.into(), verdict, jobs: Vec::new() }
 }
 
-pub(super) fn hook(hook: &str, guid: &str) -> Source {
+pub(crate) fn hook(hook: &str, guid: &str) -> Source {
     Source::Hook { hook: hook.into(), guid: guid.into() }
 }
 
 /// A worker on a host of its name, with four slots, no labels and leases of a minute.
-pub(super) fn worker(name: &str) -> Worker {
+pub(crate) fn worker(name: &str) -> Worker {
     Worker {
         name: name.into(),
         host: format!("host of {name}").into(),
@@ -269,7 +269,7 @@ pub(super) fn worker(name: &str) -> Worker {
     }
 }
 
-pub(super) fn handle(attempt: u32, host: Option<&str>) -> RunHandle {
+pub(crate) fn handle(attempt: u32, host: Option<&str>) -> RunHandle {
     RunHandle {
         launcher: "local".into(),
         host: host.map(Into::into),
@@ -278,21 +278,21 @@ pub(super) fn handle(attempt: u32, host: Option<&str>) -> RunHandle {
     }
 }
 
-pub(super) fn code(code: i32) -> Exit {
+pub(crate) fn code(code: i32) -> Exit {
     Exit { code: Some(code), ..Exit::default() }
 }
 
-pub(super) fn sha(number: u32) -> CommitSha {
+pub(crate) fn sha(number: u32) -> CommitSha {
     let digits = format!("{number:08x}").repeat(5);
     CommitSha::parse(&digits).expect("40 digits").expect("not all zeros")
 }
 
-pub(super) fn quiet(seconds: u64, at_most: u64) -> Option<Debounce> {
+pub(crate) fn quiet(seconds: u64, at_most: u64) -> Option<Debounce> {
     Some(Debounce { quiet: Duration::from_secs(seconds), at_most: Duration::from_secs(at_most) })
 }
 
 /// The change of a push that [`Delivered::new`] makes.
-pub(super) fn change(head: u32, run: u32) -> Change {
+pub(crate) fn change(head: u32, run: u32) -> Change {
     Change {
         repository: RepoName::new("acme/models").expect("a name"),
         ref_name: RefName::Branch("main".into()),
@@ -303,10 +303,10 @@ pub(super) fn change(head: u32, run: u32) -> Change {
     }
 }
 
-pub(super) fn is_stale<T>(answer: &Result<T, QueueError>) -> bool {
+pub(crate) fn is_stale<T>(answer: &Result<T, QueueError>) -> bool {
     matches!(answer, Err(QueueError::StaleLease { .. }))
 }
 
-pub(super) fn is_illegal<T>(answer: &Result<T, QueueError>) -> bool {
+pub(crate) fn is_illegal<T>(answer: &Result<T, QueueError>) -> bool {
     matches!(answer, Err(QueueError::Illegal(_)))
 }

@@ -12,6 +12,7 @@ use super::world::World;
 use crate::clock::{Clock, system_clock};
 use crate::ids::Ids;
 use crate::keeper::{Keeper, STEPS_A_SWEEP};
+use crate::message::{Message, MessageStore, Stored};
 use crate::rules::{Rules, Submission, with_beginning, with_specs};
 use crate::store::Entry;
 use crate::workers::Workers;
@@ -82,6 +83,14 @@ impl Intake for MemoryQueue {
         let submission = Submission::new(decided, self.ids.delivery((self.clock)()))?;
         self.transact(|rules| rules.accept(&submission))
             .map_err(|error| IntakeError::passing("the push could not be stored").because(error))
+    }
+}
+
+#[async_trait]
+impl MessageStore for MemoryQueue {
+    async fn store(&self, message: &Message) -> Result<Stored, QueueError> {
+        let submission = message.submission()?;
+        self.transact(|rules| rules.accept_once(&submission))
     }
 }
 

@@ -107,6 +107,10 @@ impl Store for World {
         Ok(())
     }
 
+    fn free_id(&mut self, id: DeliveryId) -> Result<Option<DeliveryId>, QueueError> {
+        Ok((!self.deliveries.contains_key(&id)).then_some(id))
+    }
+
     fn record(&mut self, delivery: &Delivery, jobs: &[JobId]) -> Result<(), QueueError> {
         self.deliveries.insert(delivery.id, Delivery { jobs: jobs.into(), ..delivery.clone() });
         Ok(())

@@ -24,6 +24,7 @@ use super::transaction::Transaction;
 use super::{listener, lists, reader, schema, workers};
 use crate::ids::{Ids, split};
 use crate::keeper::{Keeper, STEPS_A_SWEEP};
+use crate::message::{Message, MessageStore, Stored};
 use crate::rules::{Rules, Submission};
 
 /// A durable queue in a database on PostgreSQL, shared by as many processes as have its URL.
@@ -167,6 +168,15 @@ impl Intake for PostgresQueue {
 }
 
 #[async_trait]
+impl MessageStore for PostgresQueue {
+    async fn store(&self, message: &Message) -> Result<Stored, QueueError> {
+        let submission = message.submission()?;
+        self.later.write_those_of(&message.place()).await;
+        self.transact(needs(&submission), move |rules| rules.accept_once(&submission)).await
+    }
+}
+
+#[async_trait]
 impl JobQueue for PostgresQueue {
     async fn claim(&self, worker: &Worker) -> Result<Option<Claimed>, QueueError> {
         let mut pause = Duration::from_millis(4);
@@ -280,6 +290,15 @@ impl History for PostgresQueue {
     async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, QueueError> {
         self.read(move |runtime, session| runtime.block_on(reader::delivery(session, id))).await
     }
+}
+
+fn needs(submission: &Submission) -> Needs {
+    if submission.offers.is_empty() {
+        return Needs::default();
+    }
+    let delivery = &submission.delivery;
+    let groups = submission.offers.iter().map(|(spec, _)| &*spec.group);
+    Needs::of_place((delivery.repository.clone(), delivery.ref_name.clone()), groups)
 }
 
 /// When whoever could not be served is to try again.

@@ -256,6 +256,11 @@ impl Store for Transaction<'_> {
         Ok(self.put_line(id, &entry)?)
     }
 
+    fn free_id(&mut self, id: DeliveryId) -> Result<Option<DeliveryId>, QueueError> {
+        let found = self.query("SELECT FROM deliveries WHERE id = $1", &[&Uuid::from_bytes(id.0)])?;
+        Ok(found.is_empty().then_some(id))
+    }
+
     fn record(&mut self, delivery: &Delivery, jobs: &[JobId]) -> Result<(), QueueError> {
         Ok(self.put_delivery(delivery, jobs)?)
     }

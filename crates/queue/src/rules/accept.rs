@@ -1,12 +1,23 @@
 use std::sync::Arc;
 
-use swifthook_core::{QueueError, Receipt};
+use swifthook_core::{Delivery, QueueError, Receipt};
 
 use super::enqueue::Origin;
 use super::{Rules, Submission, timeline};
+use crate::message::Stored;
 use crate::store::Store;
 
 impl<S: Store> Rules<'_, S> {
+    /// The same for a receipt that has brought its id: one that is kept already changes nothing.
+    pub(crate) fn accept_once(&mut self, submission: &Submission) -> Result<Stored, QueueError> {
+        let Some(id) = self.store.free_id(submission.delivery.id)? else { return Ok(Stored::Known) };
+        let delivery = Delivery { id, ..submission.delivery.clone() };
+        match self.accept(&Submission { delivery, ..submission.clone() })? {
+            Receipt::Stored { jobs, .. } => Ok(Stored::New(jobs)),
+            Receipt::Accepted { .. } => Ok(Stored::New(Vec::new())),
+        }
+    }
+
     /// Records a receipt and enqueues what is new of it.
     pub(crate) fn accept(&mut self, submission: &Submission) -> Result<Receipt, QueueError> {
         let delivery = &submission.delivery;

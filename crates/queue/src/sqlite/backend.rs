@@ -27,6 +27,7 @@ use crate::clock::Clock;
 use crate::ids::Ids;
 use crate::ignored::{Ignored, Pushed};
 use crate::keeper::{Keeper, STEPS_A_SWEEP};
+use crate::message::{self, MessageStore, Stored};
 use crate::rules::{Rules, Submission};
 use crate::workers::Workers;
 
@@ -187,6 +188,14 @@ impl Intake for SqliteQueue {
         stored.map_err(|error| {
             IntakeError::passing("the push could not be stored").because(error).after(TRY_AGAIN)
         })
+    }
+}
+
+#[async_trait]
+impl MessageStore for SqliteQueue {
+    async fn store(&self, message: &message::Message) -> Result<Stored, QueueError> {
+        let submission = message.submission()?;
+        self.ask(move |rules| rules.accept_once(&submission)).await
     }
 }
 

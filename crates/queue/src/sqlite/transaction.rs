@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use rusqlite::{Connection, Params, params};
+use rusqlite::{Connection, OptionalExtension, Params, params};
 use swifthook_core::{
     Change, Delivery, DeliveryId, Job, JobId, Progress, QueueError, Stage, State, TimelineEntry, Timestamp,
 };
@@ -9,8 +9,8 @@ use super::names::Names;
 use super::rows::{self, RowError, entries};
 use super::{due, old};
 use crate::chain::Chains;
-use crate::codec;
 use crate::store::{Entry, Latest, OldDeliveries, Owner, Rival, Store, is_rival};
+use crate::{codec, ids};
 
 /// What the thread that writes has at hand.
 pub(super) struct Transaction<'a> {
@@ -196,6 +196,23 @@ impl Transaction<'_> {
         )
     }
 
+    /// Rows are told apart by the number of their id alone. Another process may have given the same number to another
+    /// receipt: this one then takes the next that is free, with its own rest, by which it is known again.
+    fn find_free_id(&mut self, id: DeliveryId) -> Result<Option<DeliveryId>, RowError> {
+        let (number, rest) = ids::split(id.0);
+        let mut statement = self.connection.prepare_cached("SELECT rest FROM deliveries WHERE id = ?1")?;
+        for number in number.. {
+            let found =
+                statement.query_row((number.cast_signed(),), |row| row.get::<_, i64>(0)).optional()?;
+            match found {
+                None => return Ok(Some(DeliveryId(ids::join(number, rest)))),
+                Some(found) if found == rest.cast_signed() => break,
+                Some(_) => {}
+            }
+        }
+        Ok(None)
+    }
+
     fn find_entry(&mut self, id: JobId) -> Result<Option<Entry>, RowError> {
         let (number, rest) = codec::halves(id.0);
         let sql = entries!("WHERE j.id = ?1 AND j.rest = ?2");
@@ -237,6 +254,10 @@ impl Store for Transaction<'_> {
 
     fn note(&mut self, id: JobId, entry: TimelineEntry) -> Result<(), QueueError> {
         Ok(self.put_line(id, &entry)?)
+    }
+
+    fn free_id(&mut self, id: DeliveryId) -> Result<Option<DeliveryId>, QueueError> {
+        Ok(self.find_free_id(id)?)
     }
 
     fn record(&mut self, delivery: &Delivery, jobs: &[JobId]) -> Result<(), QueueError> {
