@@ -5,8 +5,8 @@
 //! change belongs to, one for each group. Claims come one after the other, and pass by rows that somebody works on.
 //! Time is that of the database.
 //!
-//! Connections are not encrypted: the database is to be reached over a network that can be trusted. A URL that
-//! demands TLS is refused.
+//! Connections are encrypted where the server can, and its certificate is checked where the URL says so: see
+//! [`Target`].
 
 mod backend;
 mod config;
@@ -20,6 +20,7 @@ mod reader;
 mod rows;
 mod schema;
 mod target;
+mod tls;
 mod transact;
 mod transaction;
 mod workers;

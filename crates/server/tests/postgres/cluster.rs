@@ -14,6 +14,14 @@ pub(crate) struct Cluster {
     port: u16,
 }
 
+/// Who signs certificates.
+pub(crate) struct Authorities {
+    /// Who signed the server's.
+    pub(crate) ours: PathBuf,
+    /// Who did not.
+    pub(crate) others: PathBuf,
+}
+
 impl Cluster {
     /// One that several tests share, each in a database of its own.
     pub(crate) fn shared() -> Arc<Self> {
@@ -69,6 +77,30 @@ impl Cluster {
         let mut child = as_postgres("sh").args(sh).stdin(Stdio::piped()).spawn().unwrap();
         std::io::Write::write_all(&mut child.stdin.take().unwrap(), lines.as_bytes()).unwrap();
         assert!(child.wait().unwrap().success());
+    }
+
+    /// From now on it takes connections over TLS alone, with a certificate for `host`.
+    pub(crate) fn only_over_tls(&self, host: &str) -> Authorities {
+        let folder = self.folder.display();
+        let make = format!(
+            "cd {folder}; set -e; key='-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -batch'; \
+             for ca in ours others; do openssl req -x509 $key -subj /CN=$ca -keyout $ca.key -out $ca.pem; done; \
+             openssl req $key -subj /CN=database -addext subjectAltName=DNS:{host} -keyout server.key -out server.csr; \
+             openssl x509 -req -in server.csr -CA ours.pem -CAkey ours.key -CAcreateserial -days 2 \
+                 -copy_extensions copyall -out server.pem; \
+             echo 'hostssl all all 127.0.0.1/32 trust' > data/pg_hba.conf; \
+             chmod 755 . ; chmod 644 ours.pem others.pem"
+        );
+        let made = as_postgres("sh").args(["-c", &make]).output().unwrap();
+        assert!(made.status.success(), "{made:?}");
+        self.set(&[
+            ("ssl", "on"),
+            ("ssl_cert_file", &format!("'{folder}/server.pem'")),
+            ("ssl_key_file", &format!("'{folder}/server.key'")),
+        ]);
+        self.stop("fast");
+        self.start();
+        Authorities { ours: self.folder.join("ours.pem"), others: self.folder.join("others.pem") }
     }
 
     fn data(&self) -> String {

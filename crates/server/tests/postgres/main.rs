@@ -7,6 +7,7 @@ mod cluster;
 mod outage;
 mod receivers;
 mod site;
+mod tls;
 mod workers;
 #[expect(dead_code, reason = "other tests need the rest of it")]
 #[path = "../server/world.rs"]
