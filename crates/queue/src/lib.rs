@@ -18,6 +18,7 @@
 mod chain;
 mod clock;
 mod codec;
+mod copy;
 mod ids;
 mod ignored;
 mod keeper;
@@ -33,6 +34,7 @@ mod store;
 mod workers;
 
 pub use clock::{Clock, system_clock};
+pub use copy::{Copied, CopyError, Location, copy};
 pub use memory::MemoryQueue;
 pub use message::{Message, MessageStore, Stored, Unreadable};
 pub use sqlite::{BackupError, OpenError, Options, SqliteQueue};

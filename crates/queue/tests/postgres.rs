@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed expectation ends the test")]
 
 mod common;
+mod copying;
 #[path = "common/schema.rs"]
 mod schema;
 
@@ -20,6 +21,7 @@ use swifthook_core::{
     Verdict, Worker,
 };
 use swifthook_queue::postgres::{OpenError, Options, PostgresQueue};
+use swifthook_queue::{CopyError, Location, copy};
 
 struct Bench {
     schema: Schema,
@@ -199,9 +201,53 @@ fn a_database_of_a_newer_version_or_of_something_else_is_refused() {
     drop(schema.open(None).unwrap());
     schema.sql("UPDATE swifthook_schema SET version = 7000");
     let refused = schema.open(None).map(drop);
-    assert!(matches!(refused, Err(OpenError::Newer { found: 7000, known: 4 })), "{refused:?}");
+    assert!(matches!(refused, Err(OpenError::Newer { found: 7000, known: 5 })), "{refused:?}");
     schema.sql("DROP TABLE swifthook_schema");
     assert!(matches!(schema.open(None).map(drop), Err(OpenError::Foreign)));
+}
+
+#[test]
+fn a_store_moves_from_sqlite_to_postgresql_and_back_with_everything_in_it() {
+    let (schema, folder) = (Schema::new(), tempfile::tempdir().unwrap());
+    let (from, back) = (folder.path().join("from.db"), folder.path().join("back.db"));
+    let filled = RUNTIME.block_on(copying::fill(&from));
+    let url = schema.url();
+    let (sqlite, postgres) = (Location::Sqlite(&from), Location::Postgres(&url));
+    let there = copy(sqlite, postgres, RUNTIME.handle()).unwrap();
+    let again = copy(sqlite, postgres, RUNTIME.handle());
+    assert!(matches!(again, Err(CopyError::NotEmpty)), "{again:?}");
+    assert_eq!(copy(postgres, Location::Sqlite(&back), RUNTIME.handle()).unwrap(), there);
+    let store = copying::open(&back, &filled.clock);
+    assert_eq!(RUNTIME.block_on(copying::seen(&store)), filled.seen);
+    RUNTIME.block_on(copying::goes_on(&store, &filled));
+
+    let queue = schema.open(Some(filled.clock.clock())).unwrap();
+    assert_eq!(RUNTIME.block_on(copying::seen(&queue)), filled.seen);
+    RUNTIME.block_on(copying::goes_on(&queue, &filled));
+    // Once it listens, it is known that somebody works on it.
+    let since = std::time::Instant::now();
+    for attempt in 0.. {
+        let more = folder.path().join(format!("more-{attempt}.db"));
+        match copy(postgres, Location::Sqlite(&more), RUNTIME.handle()) {
+            Err(CopyError::InUse) => break,
+            other => assert!(since.elapsed() < Duration::from_secs(20), "{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_copy_that_is_interrupted_leaves_nothing_on_postgresql() {
+    let (schema, folder) = (Schema::new(), tempfile::tempdir().unwrap());
+    let from = folder.path().join("from.db");
+    let filled = RUNTIME.block_on(copying::fill(&from));
+    let damage = "UPDATE changes SET recipe = 12345 WHERE recipe = (SELECT max(recipe) FROM changes)";
+    rusqlite::Connection::open(&from).unwrap().execute(damage, ()).unwrap();
+    let url = schema.url();
+    let refused = copy(Location::Sqlite(&from), Location::Postgres(&url), RUNTIME.handle());
+    assert!(matches!(refused, Err(CopyError::Store(_))), "{refused:?}");
+    let queue = schema.open(Some(filled.clock.clock())).unwrap();
+    let stats = RUNTIME.block_on(swifthook_core::Upkeep::stats(&queue)).unwrap();
+    assert_eq!((stats.deliveries, stats.changes), (0, 0), "jobs and deliveries had been written");
 }
 
 async fn heard(news: &mut tokio::sync::watch::Receiver<u64>) {

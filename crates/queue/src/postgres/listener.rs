@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_postgres::{AsyncMessage, Error};
 
+use super::copy::SHARE;
 use super::target::Target;
 
 /// Passes on what is heard, for ever. A connection that is lost is made again, and whatever was not heard meanwhile is
@@ -31,7 +32,9 @@ async fn hear(
     pause: &mut Duration,
 ) -> Result<(), Error> {
     let (client, mut connection) = target.dial().await?;
-    let mut listening = std::pin::pin!(client.batch_execute("LISTEN swifthook"));
+    // And says as long as it listens that somebody works on the store.
+    let listen = format!("LISTEN swifthook; {SHARE}");
+    let mut listening = std::pin::pin!(client.batch_execute(&listen));
     let mut is_listening = false;
     loop {
         let message = tokio::select! {

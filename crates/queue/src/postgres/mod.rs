@@ -10,6 +10,7 @@
 
 mod backend;
 mod config;
+mod copy;
 mod due;
 mod later;
 mod listener;
@@ -27,4 +28,5 @@ mod workers;
 
 pub use backend::PostgresQueue;
 pub use config::{OpenError, Options};
+pub(crate) use copy::alone;
 pub use target::{InvalidUrl, Target};

@@ -71,9 +71,9 @@ impl Transaction<'_> {
     fn put_latest(&mut self, change: &Change, latest: &Latest) -> Result<(), RowError> {
         let (place, recipe) = (self.place(change)?, self.name(&change.recipe)?);
         let sql = "INSERT INTO changes VALUES ($1, $2, $3, sha256(convert_to($4, 'UTF8')), $5, $6, $7, $8, $9, $10, \
-                   $11) ON CONFLICT (place, head, recipe, config) DO UPDATE \
+                   $11, $12) ON CONFLICT (place, head, recipe, config) DO UPDATE \
                    SET job = excluded.job, run = excluded.run, redeliveries = excluded.redeliveries, \
-                   stage = excluded.stage, source = excluded.source, hook = excluded.hook, guid = excluded.guid";
+                   stage = excluded.stage, source = excluded.source, hook = excluded.hook, guid = excluded.guid, path = excluded.path";
         let removed = latest.removed.as_ref();
         let source = removed.map(|removed| codec::source_parts(&removed.source));
         let hook = self.hook(source.and_then(|(_, hook, _)| hook))?;
@@ -91,6 +91,7 @@ impl Transaction<'_> {
                 &source.map(|(kind, ..)| kind),
                 &hook,
                 &source.and_then(|(.., guid)| guid).map(plain),
+                &removed.map(|_| plain(&change.config)),
             ],
         )
     }

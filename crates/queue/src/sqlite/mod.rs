@@ -8,6 +8,7 @@
 mod backend;
 mod backup;
 mod config;
+mod copy;
 mod due;
 mod failure;
 mod lists;
@@ -26,3 +27,4 @@ mod writer;
 pub use backend::SqliteQueue;
 pub use backup::BackupError;
 pub use config::{OpenError, Options};
+pub(crate) use copy::alone;

@@ -172,6 +172,10 @@ pub(super) enum Error {
     Store(#[source] crate::serve::StartError),
     #[error("the store cannot be copied")]
     Backup(#[from] swifthook_queue::BackupError),
+    #[error("the store cannot be copied")]
+    Copy(#[from] swifthook_queue::CopyError),
+    #[error("{0}")]
+    NotAStore(String),
     #[cfg(feature = "postgres")]
     #[error("the store is on PostgreSQL, which has a tool of its own for that: `pg_dump`")]
     HasItsOwnBackup,
@@ -182,7 +186,7 @@ impl Error {
     pub(super) fn tell(&self) -> ExitCode {
         match self {
             Self::Config(mistakes) => mistaken(mistakes),
-            Self::NoPort | Self::Token(_) | Self::Ambiguous { .. } => misused(self),
+            Self::NoPort | Self::NotAStore(_) | Self::Token(_) | Self::Ambiguous { .. } => misused(self),
             _ => failed(self),
         }
     }

@@ -8,7 +8,7 @@ use clap::Subcommand;
 use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
-use swifthook_queue::SqliteQueue;
+use swifthook_queue::{Location, SqliteQueue};
 
 use super::CommonArguments;
 use super::environment::variable;
@@ -38,6 +38,8 @@ enum What {
     Backup(BackupArguments),
     /// Bring the schema up to date without serving.
     Migrate,
+    /// Copy everything into another store, which is empty: from SQLite to PostgreSQL, or back. No server may run.
+    Copy(CopyArguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -57,6 +59,14 @@ struct PruneArguments {
 struct BackupArguments {
     /// A file that is not there yet.
     file: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+struct CopyArguments {
+    /// The other store, as `url` of `[store]` has it: `sqlite:FILE`, `postgres://…`, or `env:NAME` or `file:PATH` with
+    /// the URL there, for one with a password.
+    #[arg(long, value_name = "URL")]
+    to: String,
 }
 
 #[derive(Deserialize)]
@@ -83,6 +93,7 @@ fn text(common: &CommonArguments, arguments: &StoreArguments) -> Result<String, 
         What::Prune(prune_arguments) => prune(&Reach::find(common, &arguments.reach)?, prune_arguments, json),
         What::Backup(backup_arguments) => backup(common, backup_arguments, json),
         What::Migrate => migrate(common, json),
+        What::Copy(copy_arguments) => copy(common, &copy_arguments.to, json),
     }
 }
 
@@ -133,6 +144,34 @@ fn migrate(common: &CommonArguments, json: bool) -> Result<String, Error> {
         from if from == to => format!("the schema is up to date ({to})\n"),
         from => format!("from schema {from} to {to}\n"),
     })
+}
+
+fn copy(common: &CommonArguments, to: &str, json: bool) -> Result<String, Error> {
+    let from = Contact::load(&common.config, &variable)?.store.url;
+    let folder = std::env::current_dir().map_err(|error| Error::NotAStore(error.to_string()))?;
+    let to = StoreUrl::from_command_line(to, &folder, &variable).map_err(Error::NotAStore)?;
+    let runtime = runtime()?;
+    let copied = swifthook_queue::copy(location(&from), location(&to), runtime.handle())?;
+    let checksum: String = copied.checksum.iter().map(|word| format!("{word:016x}")).collect();
+    let (jobs, deliveries, changes) = (copied.jobs, copied.deliveries, copied.changes);
+    if json {
+        let told =
+            json!({ "jobs": jobs, "deliveries": deliveries, "changes": changes, "checksum": checksum });
+        return Ok(format!("{told}\n"));
+    }
+    Ok(format!(
+        "copied {jobs} jobs, {deliveries} deliveries and {changes} changes, and found all of them in the copy\n\
+         (checksum {})\nnow name the other store as `url` of `[store]`, and start the server\n",
+        &checksum[..16]
+    ))
+}
+
+fn location(url: &StoreUrl) -> Location<'_> {
+    match url {
+        StoreUrl::Sqlite(file) => Location::Sqlite(file),
+        #[cfg(feature = "postgres")]
+        StoreUrl::Postgres(url) => Location::Postgres(url.exposed()),
+    }
 }
 
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Error> {

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::fmt::Display;
+use std::fmt::{self, Display};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -58,6 +58,14 @@ impl Wrong {
     /// Of something that the format reserves for later.
     pub(super) fn not_yet(what: impl Display) -> Self {
         Self::new(format!("{what} is not supported yet"))
+    }
+}
+
+/// In one sentence.
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        self.instead.as_ref().map_or(Ok(()), |instead| write!(f, ": {instead}"))
     }
 }
 

@@ -48,6 +48,19 @@ impl StoreUrl {
         !matches!(self, Self::Sqlite(_))
     }
 
+    /// Reads what stands on a command line.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, in words.
+    pub fn from_command_line(
+        text: &str,
+        folder: &Path,
+        variable: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, String> {
+        Self::read(text, folder, variable).map_err(|wrong| wrong.to_string())
+    }
+
     /// Where it stands, if not in the configuration.
     pub(super) fn place(&self) -> Option<&Outside> {
         match self {

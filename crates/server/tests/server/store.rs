@@ -114,6 +114,25 @@ fn a_store_is_looked_after_without_a_server() {
     assert_eq!(pruned, "removed 2 jobs, 2 deliveries, 0 directories of runs\n", "by the default of 90 days");
 }
 
+#[test]
+fn a_store_is_copied_when_no_server_runs_and_into_an_empty_one_only() {
+    let world = World::new(RECIPE);
+    let jobs = old_store(&world, 3, 20);
+    let run = |arguments: &[&str]| world.program(arguments).output().unwrap();
+    let copy = ["store", "copy", "--to", "sqlite:copy.db"];
+    let server = world.serve();
+    assert!(refused(&run(&copy), 1).contains("in use by process"));
+    server.signal("TERM");
+    assert!(server.ended().success());
+    let told = ok(&run(&copy));
+    assert!(told.starts_with("copied 3 jobs, 3 deliveries and 3 changes, and found all"), "{told}");
+    assert!(refused(&run(&copy), 1).contains("not empty"));
+    assert!(refused(&run(&["store", "copy", "--to", "mysql://x"]), 2).contains("not a store"));
+    say(&world, "[store]\nurl = \"sqlite:copy.db\"");
+    let server = world.serve();
+    assert_eq!(server.job(&jobs[1])["state"], "cancelled");
+}
+
 /// A store with jobs that were cancelled so many days ago.
 pub(crate) fn old_store(world: &World, jobs: u32, days: u64) -> Vec<String> {
     let then = Timestamp::from(SystemTime::now()).before(Duration::from_secs(days * 86_400));
