@@ -13,6 +13,7 @@ use swifthook_launch::{GitWorkspace, LocalLauncher};
 
 use super::error::StartError;
 use super::host;
+use super::points;
 use super::store::{self, Store};
 use crate::config::Config;
 
@@ -33,7 +34,7 @@ impl Backends {
         let host = if config.store.url.is_shared() { host::shared(directory) } else { host::name() };
         let host = host.map_err(state_dir)?;
         let local = LocalLauncher::new(directory.join("runs")).map_err(state_dir)?.host(&host);
-        let local: Arc<dyn TrainingLauncher> = Arc::new(local);
+        let local = points::around(Arc::new(local));
         Ok(Self {
             store: store::open(&config.store.url).await?,
             launchers: config.launchers.iter().map(|name| (name.clone(), local.clone())).collect(),

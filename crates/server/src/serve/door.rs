@@ -12,6 +12,7 @@ use swifthook_core::{Answered, Decided, Intake, IntakeError, Receipt};
 use tracing::{error, info};
 
 use super::metrics::Metrics;
+use super::points;
 use crate::api::{Backend, Changes};
 
 pub(super) struct Door {
@@ -24,7 +25,9 @@ pub(super) struct Door {
 impl Intake for Door {
     async fn accept(&self, decided: &Decided) -> Result<Receipt, IntakeError> {
         let started = Instant::now();
+        points::near("accepting");
         let accepted = self.store.accept(decided).await;
+        points::reach("accepted");
         self.metrics.accepted(started.elapsed(), accepted.is_ok());
         match &accepted {
             Ok(Receipt::Stored { jobs, .. }) => jobs.iter().for_each(|job| self.changes.tell(job.id, None)),

@@ -10,6 +10,7 @@ mod host;
 mod listener;
 mod logging;
 mod metrics;
+mod points;
 mod ranges;
 mod recipes;
 mod reload;

@@ -16,6 +16,7 @@ use tracing::debug;
 use super::backends::Backends;
 use super::catalog::ServerCatalog;
 use super::metrics::Metrics;
+use super::points;
 use super::store::Store;
 use crate::api::Changes;
 use crate::config::Config;
@@ -63,6 +64,13 @@ async fn wake(runner: Handle, mut news: watch::Receiver<u64>) {
 /// What the runner tells of, in the log, the numbers and the streams of events.
 fn observer(metrics: Arc<Metrics>, changes: Changes) -> impl Fn(&Job, &Moment) + Send + Sync {
     move |job, moment| {
+        match moment {
+            Moment::Started => points::reach("started"),
+            Moment::CheckedOut => points::reach("checked_out"),
+            Moment::Ended => points::reach("finishing"),
+            Moment::Finished => points::reach("finished"),
+            _ => {}
+        }
         let progress = match moment {
             Moment::Progressed(progress) => Some(*progress),
             _ => None,
