@@ -1,6 +1,7 @@
 //! What there is to be judged, read when all is over.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -10,7 +11,7 @@ use crate::driver::Driver;
 use crate::http::ask;
 use crate::load::Sent;
 use crate::marks::{self, Mark};
-use crate::processes::{of_runs, wait_until};
+use crate::processes::of_runs;
 use crate::site::{Site, TOKEN};
 
 /// All that is known at the end.
@@ -25,6 +26,8 @@ pub(crate) struct Evidence {
     pub(crate) killed: BTreeSet<String>,
     /// The runs of which something is alive.
     pub(crate) alive: Vec<String>,
+    /// The living workers that say that something runs on them.
+    pub(crate) busy: Vec<String>,
 }
 
 /// A job as the server tells of it.
@@ -49,31 +52,44 @@ impl Job {
 /// Waits until every job is at its end and no run is alive, or nothing moves any more, and reads what there is.
 pub(crate) fn gather(site: &Site, driver: &mut Driver, sent: Sent) -> Result<Evidence, Failure> {
     settle(site, driver)?;
-    // A run is alive for a moment after its job is at its end.
-    wait_until(PATIENCE, || Ok(of_runs(&site.state())?.is_empty()))?;
-    let jobs = list(site)?.iter().map(|job| show(site, job)).collect::<Result<_, _>>()?;
-    driver.assert_alive()?;
+    // A run is alive for a moment after its job is at its end, and a slot is taken until its worker says otherwise.
+    driver.pass_until(LAST_BREATH, |driver| {
+        Ok(of_runs(site.path())?.is_empty() && busy(site, driver)?.is_empty())
+    })?;
+    let shown = list(site)?.iter().map(|job| show(site, job)).collect::<Result<Vec<_>, _>>()?;
+    // For whoever looks for the cause of a breach.
+    fs::write(site.path().join("jobs.json"), serde_json::to_vec_pretty(&shown)?)?;
     Ok(Evidence {
         sent,
-        jobs,
+        jobs: shown.iter().map(with_attempts).collect(),
+        busy: busy(site, driver)?,
         marks: marks::read(&site.marks())?,
         commits: site.branches.concat(),
         killed: driver.done.supervisors.clone(),
-        alive: of_runs(&site.state())?.into_iter().map(|process| process.run).collect(),
+        alive: of_runs(site.path())?.into_iter().map(|process| process.run).collect(),
     })
 }
 
 fn settle(site: &Site, driver: &mut Driver) -> Result<(), Failure> {
+    driver.all_ready()?;
     let (mut fewest, mut since) = (usize::MAX, Instant::now());
     while fewest > 0 && since.elapsed() < PATIENCE {
-        driver.assert_alive()?;
+        driver.pass(Duration::from_millis(200))?;
         let open = list(site)?.iter().filter(|job| !read(job).is_final()).count();
         if open < fewest {
             (fewest, since) = (open, Instant::now());
         }
-        std::thread::sleep(Duration::from_millis(100));
     }
     Ok(())
+}
+
+/// Those of before are listed too, as they were when they were last heard of.
+fn busy(site: &Site, driver: &Driver) -> Result<Vec<String>, Failure> {
+    let known = get(site, "/api/v1/workers")?;
+    let known = known["workers"].as_array().ok_or("no workers in the answer")?;
+    let is_ours = |name: &str| driver.pids().iter().any(|pid| name.ends_with(&format!("-{pid}")));
+    let busy = known.iter().filter(|worker| worker["busy"].as_u64() != Some(0));
+    Ok(busy.map(|worker| text(&worker["name"])).filter(|name| is_ours(name)).collect())
 }
 
 fn list(site: &Site) -> Result<Vec<Value>, Failure> {
@@ -88,18 +104,27 @@ fn list(site: &Site) -> Result<Vec<Value>, Failure> {
     }
 }
 
-fn show(site: &Site, job: &Value) -> Result<Job, Failure> {
-    let job = get(site, &format!("/api/v1/jobs/{}", text(&job["id"])))?;
-    let mut shown = read(&job);
-    for line in job["timeline"].as_array().ok_or("a job without a timeline")? {
-        if line["what"] == "started" {
-            shown.attempts.push(Vec::new());
+fn show(site: &Site, job: &Value) -> Result<Value, Failure> {
+    get(site, &format!("/api/v1/jobs/{}", text(&job["id"])))
+}
+
+/// A refusal takes an attempt back, and the next one has its number again.
+fn with_attempts(shown: &Value) -> Job {
+    let (mut job, mut number) = (read(shown), 0);
+    for what in shown["timeline"].as_array().into_iter().flatten().map(|line| text(&line["what"])) {
+        if what == "started" {
+            job.attempts.truncate(number);
+            job.attempts.push(Vec::new());
+            number += 1;
         }
-        if let Some(attempt) = shown.attempts.last_mut() {
-            attempt.push(text(&line["what"]));
+        if what == "refused" {
+            number = number.saturating_sub(1);
+        }
+        if let Some(attempt) = job.attempts.last_mut() {
+            attempt.push(what);
         }
     }
-    Ok(shown)
+    job
 }
 
 fn read(job: &Value) -> Job {
@@ -119,7 +144,8 @@ fn text(value: &Value) -> String {
 }
 
 fn get(site: &Site, path: &str) -> Result<Value, Failure> {
-    let reply = ask(site.admin, &format!("GET {path}"), &format!("Authorization: Bearer {TOKEN}\r\n"), b"")?;
+    let authorization = format!("Authorization: Bearer {TOKEN}\r\n");
+    let reply = ask(site.admin(), &format!("GET {path}"), &authorization, b"", Duration::from_secs(60))?;
     match reply.status {
         200 => Ok(serde_json::from_slice(&reply.body)?),
         status => Err(format!("GET {path}: {status}").into()),
@@ -128,3 +154,5 @@ fn get(site: &Site, path: &str) -> Result<Value, Failure> {
 
 /// How long nothing may move before what is open is called stuck.
 const PATIENCE: Duration = Duration::from_secs(180);
+/// A worker tells how busy it is every ten seconds.
+const LAST_BREATH: Duration = Duration::from_secs(60);

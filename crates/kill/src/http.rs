@@ -12,10 +12,16 @@ pub(crate) struct Reply {
 }
 
 /// Sends a request with these lines of head, and reads what comes.
-pub(crate) fn ask(address: SocketAddr, request: &str, head: &str, body: &[u8]) -> io::Result<Reply> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+pub(crate) fn ask(
+    address: SocketAddr,
+    request: &str,
+    head: &str,
+    body: &[u8],
+    patience: Duration,
+) -> io::Result<Reply> {
+    let mut stream = TcpStream::connect_timeout(&address, patience)?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
     let length = body.len();
     let mut bytes = format!(
         "{request} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n{head}\r\n"
@@ -35,6 +41,3 @@ fn parse(reply: &[u8]) -> Option<Reply> {
     let status = head.split(' ').nth(1)?.parse().ok()?;
     Some(Reply { status, body: reply[end + 4..].to_vec() })
 }
-
-/// Longer than the server is ever stopped.
-const PATIENCE: Duration = Duration::from_secs(60);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::audit::{Evidence, Job};
+use crate::marks::Moment;
 
 /// Something that must not be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +36,7 @@ fn lost(evidence: &Evidence) -> Vec<Breach> {
 fn repeated(evidence: &Evidence) -> Vec<Breach> {
     let (mut seen, mut breaches) = (BTreeSet::new(), Vec::new());
     for mark in &evidence.marks {
-        if !seen.insert((&mark.job, mark.attempt, mark.is_begin)) {
+        if !seen.insert((&mark.job, mark.attempt, mark.what)) {
             breaches.push(Breach::Twice(format!("{mark:?} is there more than once")));
         }
     }
@@ -52,7 +53,8 @@ fn stuck(evidence: &Evidence) -> Vec<Breach> {
     let open = evidence.jobs.iter().filter(|job| !job.is_final());
     let open = open.map(|job| format!("{} is {}: {:?}", job.id, job.state, job.attempts));
     let alive = evidence.alive.iter().map(|run| format!("a process of {run} is alive"));
-    open.chain(alive).map(Breach::Stuck).collect()
+    let busy = evidence.busy.iter().map(|worker| format!("{worker} has a slot taken, and nothing runs"));
+    open.chain(alive).chain(busy).map(Breach::Stuck).collect()
 }
 
 fn untrue(evidence: &Evidence) -> Vec<Breach> {
@@ -61,7 +63,8 @@ fn untrue(evidence: &Evidence) -> Vec<Breach> {
     let commits: BTreeMap<&str, &str> = evidence.jobs.iter().map(|job| (&*job.id, &*job.commit)).collect();
     for mark in &evidence.marks {
         let (begins, ends) = marks.entry((&mark.job, mark.attempt)).or_default();
-        *(if mark.is_begin { begins } else { ends }) += 1;
+        *begins += usize::from(mark.what == Moment::Begin);
+        *ends += usize::from(mark.what == Moment::End);
         if commits.get(&*mark.job).copied() != evidence.commits.get(mark.number).map(|commit| &**commit) {
             breaches.push(format!("{mark:?} is of another commit than its job"));
         }
@@ -109,18 +112,23 @@ fn is_a_good_end(job: &Job, evidence: &Evidence) -> bool {
     }
 }
 
-/// One run of a group at a time: when a run ends, none of its group has begun after it.
+/// One run of a group at a time, and so of a job: what a run found alive when it began, and a run that ends after
+/// another of its group has begun.
 fn overlapping(evidence: &Evidence) -> Vec<Breach> {
     let groups: BTreeMap<&str, &str> = evidence.jobs.iter().map(|job| (&*job.id, &*job.group)).collect();
     let (mut begun, mut breaches) = (BTreeMap::new(), Vec::new());
     for mark in &evidence.marks {
         let run = (&*mark.job, mark.attempt);
         let group = groups.get(&*mark.job).copied().unwrap_or(&mark.job);
-        if mark.is_begin {
-            begun.insert(group, run);
-        } else if begun.get(group) != Some(&run) {
-            let other = begun.get(group);
-            breaches.push(Breach::Twice(format!("{run:?} and {other:?} of group {group} ran at once")));
+        let other = begun.get(group);
+        match mark.what {
+            Moment::Begin => {
+                begun.insert(group, run);
+            }
+            Moment::End if other == Some(&run) => {}
+            Moment::End | Moment::Overlap => {
+                breaches.push(Breach::Twice(format!("{run:?} and {other:?} of group {group} ran at once")));
+            }
         }
     }
     breaches
@@ -139,21 +147,28 @@ mod tests {
 
     #[test]
     fn whatever_must_not_be_is_seen() {
-        let cases: [Case; 11] = [
+        let cases: [Case; 17] = [
             ("Lost", |it| it.sent.promises.push(("c0".into(), Some("other".into())))),
             ("Lost", |it| it.sent.promises.push(("c1".into(), None))),
             ("Twice", |it| it.marks.extend(it.marks.clone())),
             ("Twice", |it| it.jobs.push(Job { id: "k".into(), ..it.jobs[0].clone() })),
             ("Twice", |it| {
                 it.jobs.push(Job { id: "k".into(), run: 1, ..it.jobs[0].clone() });
-                it.marks.insert(1, mark("k", true));
+                it.marks.insert(1, mark("k", Moment::Begin));
             }),
+            ("Twice", |it| it.marks.insert(0, mark("j", Moment::Overlap))),
+            // Two receivers that took one change, and a run that two workers began.
+            ("Twice", |it| it.jobs.push(Job { id: "k".into(), group: "h".into(), ..it.jobs[0].clone() })),
+            ("Twice", |it| it.marks.insert(1, mark("j", Moment::Begin))),
             ("Stuck", |it| it.jobs[0].state = "running".into()),
+            ("Stuck", |it| it.busy.push("host-1".into())),
             ("Stuck", |it| it.alive.push("j-1".into())),
             ("Untrue", |it| it.marks.clear()),
             ("Untrue", |it| it.marks[0].number = 1),
             ("Untrue", |it| it.jobs[0].attempts[0][1] = "never_ran".into()),
             ("Untrue", |it| it.jobs[0].attempts[0][1] = "vanished".into()),
+            ("Untrue", |it| it.marks.truncate(1)),
+            ("Untrue", |it| it.sent.commits.clear()),
         ];
         for (number, (kind, break_it)) in cases.into_iter().enumerate() {
             let mut evidence = good();
@@ -182,13 +197,13 @@ mod tests {
         Evidence {
             sent,
             jobs: vec![job],
-            marks: vec![mark("j", true), mark("j", false)],
+            marks: vec![mark("j", Moment::Begin), mark("j", Moment::End)],
             commits: vec!["c0".into(), "c1".into()],
             ..Evidence::default()
         }
     }
 
-    fn mark(job: &str, is_begin: bool) -> Mark {
-        Mark { job: job.into(), attempt: 1, is_begin, number: 0 }
+    fn mark(job: &str, what: Moment) -> Mark {
+        Mark { job: job.into(), attempt: 1, what, number: 0 }
     }
 }

@@ -12,8 +12,9 @@ use sha2::Sha256;
 use crate::Failure;
 use crate::http::{Reply, ask};
 use crate::marks;
+use crate::repository::REPOSITORY;
 use crate::schedule::Random;
-use crate::site::{REPOSITORY, SECRET, Site};
+use crate::site::{SECRET, Site};
 
 /// What was sent and what came back.
 #[derive(Debug, Default)]
@@ -37,6 +38,8 @@ struct Delivery {
     commit: Option<String>,
     guid: String,
     body: Vec<u8>,
+    /// The receiver that it was first sent to.
+    first: usize,
 }
 
 /// The threads that send.
@@ -53,25 +56,34 @@ struct Shared {
 }
 
 struct Where {
-    hooks: std::net::SocketAddr,
+    hooks: Vec<std::net::SocketAddr>,
     marks: std::path::PathBuf,
     branches: Vec<Vec<String>>,
+    backlog: usize,
 }
 
 impl Load {
     pub(crate) fn begin(site: &Site, seed: u64) -> Self {
         let sent = Sent { next: vec![0; site.branches.len()], ..Sent::default() };
         let shared = Arc::new(Shared {
-            site: Where { hooks: site.hooks, marks: site.marks(), branches: site.branches.clone() },
+            site: Where {
+                hooks: site.hooks(),
+                marks: site.marks(),
+                branches: site.branches.clone(),
+                backlog: site.backlog,
+            },
             sent: Mutex::new(sent),
             accepted: AtomicUsize::new(0),
             is_over: AtomicBool::new(false),
         });
-        let send = |number: u64| {
+        // Each receiver has senders of its own, so that one that stands still holds up no other.
+        let send = |sender: usize| {
             let shared = shared.clone();
-            thread::spawn(move || shared.send(&mut Random::new(seed.wrapping_add(number))))
+            let mut random = Random::new(seed.wrapping_add(1 + sender as u64));
+            thread::spawn(move || shared.send(sender, &mut random))
         };
-        let threads = (1..=2).map(send).collect();
+        let receivers = shared.site.hooks.len();
+        let threads = (0..SENDERS * receivers).map(send).collect();
         Self { shared, threads }
     }
 
@@ -92,35 +104,36 @@ impl Load {
 }
 
 impl Shared {
-    fn send(&self, random: &mut Random) {
+    fn send(&self, sender: usize, random: &mut Random) {
+        let receiver = sender % self.site.hooks.len();
+        let hooks = self.site.hooks[receiver];
         while !self.is_over.load(Ordering::Relaxed) {
-            let delivery = self.choose(random);
-            let reply = ask(self.site.hooks, "POST /webhook", &head(&delivery), &delivery.body).ok();
+            let delivery = self.choose(receiver, random);
+            let reply = ask(hooks, "POST /webhook", &head(&delivery), &delivery.body, PATIENCE).ok();
             self.note(&delivery, reply);
             thread::sleep(Duration::from_millis(10) + random.milliseconds(50));
         }
     }
 
-    fn choose(&self, random: &mut Random) -> Delivery {
+    fn choose(&self, receiver: usize, random: &mut Random) -> Delivery {
         let ended = marks::count_ends(&self.site.marks);
         let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
         let dice = random.below(10);
         if dice < 2 {
             return push("refs/heads/docs", None, &format!("{:040x}", random.next()), random);
         }
-        let has_room = sent.commits.len() < ended + BACKLOG;
+        let has_room = sent.commits.len() < ended + self.site.backlog;
         if (dice < 7 && has_room) || sent.deliveries.is_empty() {
-            return self.new_change(&mut sent, random);
+            return self.new_change(&mut sent, receiver, random);
         }
-        let place = usize::try_from(random.next()).unwrap_or(0) % sent.deliveries.len();
-        let old = sent.deliveries[place].clone();
+        let old = old(&sent.deliveries, receiver, random).clone();
         match random.below(2) {
             0 => old,
             _ => Delivery { guid: guid(random), ..old },
         }
     }
 
-    fn new_change(&self, sent: &mut Sent, random: &mut Random) -> Delivery {
+    fn new_change(&self, sent: &mut Sent, receiver: usize, random: &mut Random) -> Delivery {
         let branches = &self.site.branches;
         let branch = usize::try_from(random.next()).unwrap_or(0) % branches.len();
         let place = sent.next[branch] % branches[branch].len();
@@ -128,7 +141,7 @@ impl Shared {
         let before = place.checked_sub(1).map(|place| &*branches[branch][place]);
         let commit = &branches[branch][place];
         let mut delivery = push(&format!("refs/heads/train/{branch}"), before, commit, random);
-        delivery.commit = Some(commit.clone());
+        (delivery.commit, delivery.first) = (Some(commit.clone()), receiver);
         sent.commits.push(commit.clone());
         sent.deliveries.push(delivery.clone());
         delivery
@@ -158,6 +171,16 @@ impl Shared {
     }
 }
 
+/// A delivery that was sent before, to another receiver if there is one: any, or one of the last, whose first sending
+/// may be under way.
+fn old<'a>(deliveries: &'a [Delivery], receiver: usize, random: &mut Random) -> &'a Delivery {
+    let newest = deliveries.len().saturating_sub(if random.below(2) == 0 { 6 } else { usize::MAX });
+    let some = &deliveries[newest..];
+    let others: Vec<_> = some.iter().filter(|delivery| delivery.first != receiver).collect();
+    let place = usize::try_from(random.next()).unwrap_or(0);
+    if others.is_empty() { &some[place % some.len()] } else { others[place % others.len()] }
+}
+
 /// The jobs that a reply names; the commit alone where it broke off.
 fn promises(commit: &str, reply: &Reply) -> Vec<(String, Option<String>)> {
     let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
@@ -182,7 +205,7 @@ fn push(full_ref: &str, before: Option<&str>, head: &str, random: &mut Random) -
         "pusher": { "name": "dev" }, "sender": { "login": "dev", "id": 1, "type": "User" },
         "commits": [commit.clone()], "head_commit": commit,
     });
-    Delivery { commit: None, guid: guid(random), body: body.to_string().into_bytes() }
+    Delivery { commit: None, guid: guid(random), body: body.to_string().into_bytes(), first: 0 }
 }
 
 fn head(delivery: &Delivery) -> String {
@@ -202,6 +225,7 @@ fn guid(random: &mut Random) -> String {
     format!("{:08x}-{:04x}-4{:03x}-8{:03x}-{:012x}", a >> 32, a & 0xffff, b >> 52, b & 0xfff, (a ^ b) >> 16)
 }
 
-/// So many changes wait at most, so that the runs come along on any machine.
-const BACKLOG: usize = 24;
+const SENDERS: usize = 2;
+/// As long as GitHub waits for an answer.
+const PATIENCE: Duration = Duration::from_secs(10);
 const ZEROS: &str = "0000000000000000000000000000000000000000";

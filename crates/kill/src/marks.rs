@@ -3,14 +3,22 @@ use std::path::Path;
 
 use crate::Failure;
 
-/// What a run left when it began or ended.
+/// What a run left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mark {
     pub(crate) job: String,
     pub(crate) attempt: u64,
-    pub(crate) is_begin: bool,
+    pub(crate) what: Moment,
     /// The number that stands in the commit that it ran.
     pub(crate) number: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Moment {
+    /// Another run of its group was alive when it began.
+    Overlap,
+    Begin,
+    End,
 }
 
 /// All marks, in the order in which they were left.
@@ -27,16 +35,17 @@ pub(crate) fn count_ends(path: &Path) -> usize {
 fn parse(line: &str) -> Option<Mark> {
     let mut words = line.split(' ');
     let (job, attempt) = words.next()?.rsplit_once('-')?;
-    let is_begin = match words.next()? {
-        "begin" => true,
-        "end" => false,
+    let what = match words.next()? {
+        "overlap" => Moment::Overlap,
+        "begin" => Moment::Begin,
+        "end" => Moment::End,
         _ => return None,
     };
     let number = words.next()?.parse().ok()?;
     words.next().is_none().then_some(Mark {
         job: job.to_owned(),
         attempt: attempt.parse().ok()?,
-        is_begin,
+        what,
         number,
     })
 }

@@ -1,7 +1,5 @@
 use std::fs;
 use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -17,15 +15,19 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Kills it if it is a supervisor, and says so.
-    pub(crate) fn kill_supervisor(&self) -> bool {
-        self.is_supervisor && kill_process(self.pid, Signal::KILL).is_ok()
+    pub(crate) fn is_supervisor(&self) -> bool {
+        self.is_supervisor
+    }
+
+    /// Whether it was there to get it.
+    pub(crate) fn signal(&self, signal: Signal) -> bool {
+        kill_process(self.pid, signal).is_ok()
     }
 }
 
-/// The processes of all runs below `state`: supervisors, and whatever has inherited their environment.
-pub(crate) fn of_runs(state: &Path) -> Result<Vec<Process>, Failure> {
-    let output = format!("SWIFTHOOK_OUTPUT_DIR={}/", state.display());
+/// The processes of all runs below `folder`: supervisors, and whatever has inherited their environment.
+pub(crate) fn of_runs(folder: &Path) -> Result<Vec<Process>, Failure> {
+    let output = format!("SWIFTHOOK_OUTPUT_DIR={}/", folder.display());
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let path = entry?.path();
@@ -48,19 +50,4 @@ pub(crate) fn of_runs(state: &Path) -> Result<Vec<Process>, Failure> {
         });
     }
     Ok(found)
-}
-
-/// Looks again and again until it is so, or says that the time is up.
-pub(crate) fn wait_until(
-    patience: Duration,
-    mut is_so: impl FnMut() -> Result<bool, Failure>,
-) -> Result<bool, Failure> {
-    let deadline = Instant::now() + patience;
-    while !is_so()? {
-        if Instant::now() >= deadline {
-            return Ok(false);
-        }
-        thread::sleep(Duration::from_millis(2));
-    }
-    Ok(true)
 }

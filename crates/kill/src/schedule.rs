@@ -1,12 +1,18 @@
 use std::time::Duration;
 
-/// What is done to the server, and when.
+use crate::cluster::Mode;
+use crate::points::{Fate, POINTS};
+use crate::setup::SetUp;
+
+/// What is done, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Step {
     /// What is waited for.
     pub(crate) after: After,
     /// How long after that.
     pub(crate) delay: Duration,
+    /// Picks the process, among those that there are.
+    pub(crate) who: u64,
     pub(crate) what: What,
 }
 
@@ -24,44 +30,86 @@ pub(crate) enum What {
     Kill { down: Duration },
     /// The same, and SIGKILL again so long after that start, ready or not.
     KillAndAgain { down: Duration, up: Duration },
-    /// SIGSTOP, and SIGCONT after a pause.
+    /// SIGSTOP, and SIGCONT after a pause, while other things go on.
     Stop { pause: Duration },
+    /// The process that comes by a point dies there, or stops there and is continued after a pause.
+    At { point: &'static str, fate: Fate, pause: Duration },
     /// SIGKILL of the supervisor of a run.
     KillSupervisor,
+    /// SIGSTOP of the supervisor of a run, and SIGCONT after a pause.
+    StopSupervisor { pause: Duration },
+    /// The database is stopped, and started after a pause, while other things go on.
+    StopDatabase { mode: Mode, down: Duration },
+    /// SIGKILL of one of the database's own processes.
+    KillBackend,
 }
 
-/// Steps that kill the server `kills` times.
-pub(crate) fn schedule(seed: u64, kills: usize) -> Vec<Step> {
-    let mut random = Random::new(seed);
-    let mut steps = Vec::new();
-    let mut left = kills;
-    while left > 0 {
-        let after = match random.below(3) {
+/// Steps without end; a seed gives the same ones again.
+pub(crate) struct Schedule {
+    random: Random,
+    has_points: bool,
+    has_database: bool,
+}
+
+impl Schedule {
+    pub(crate) fn new(seed: u64, set_up: &SetUp) -> Self {
+        Self { random: Random::new(seed), has_points: set_up.points, has_database: set_up.has_database() }
+    }
+
+    fn what(&mut self) -> What {
+        let random = &mut self.random;
+        match random.below(20) {
+            0 => What::Stop { pause: random.milliseconds(3_000) },
+            1 if random.below(2) == 0 => What::Stop { pause: longer_than_a_lease(random) },
+            1 => What::StopSupervisor { pause: longer_than_a_lease(random) },
+            2..=3 => What::KillSupervisor,
+            4..=5 if self.has_database => database(random),
+            6..=12 if self.has_points => at_a_point(random),
+            13..=15 => What::KillAndAgain { down: random.milliseconds(200), up: random.milliseconds(400) },
+            _ => What::Kill { down: random.milliseconds(300) },
+        }
+    }
+}
+
+impl Iterator for Schedule {
+    type Item = Step;
+
+    fn next(&mut self) -> Option<Step> {
+        let after = match self.random.below(3) {
             0 => After::Nothing,
             1 => After::Accepted,
             _ => After::Mark,
         };
-        let delay = random.milliseconds(if after == After::Nothing { 1_500 } else { 60 });
-        let what = what(&mut random, left);
-        left -= match what {
-            What::Kill { .. } => 1,
-            What::KillAndAgain { .. } => 2,
-            What::Stop { .. } | What::KillSupervisor => 0,
-        };
-        steps.push(Step { after, delay, what });
+        let most = if after == After::Nothing { 1_500 } else { 60 };
+        // Half of what is aimed comes at once.
+        let is_at_once = after != After::Nothing && self.random.below(2) == 0;
+        let delay = if is_at_once { Duration::ZERO } else { self.random.milliseconds(most) };
+        let (who, what) = (self.random.next(), self.what());
+        let after = if matches!(what, What::At { .. }) { After::Nothing } else { after };
+        Some(Step { after, delay, who, what })
     }
-    steps
 }
 
-fn what(random: &mut Random, left: usize) -> What {
-    match random.below(20) {
-        0..=2 => What::Stop { pause: random.milliseconds(3_000) },
-        3..=5 => What::KillSupervisor,
-        6..=8 if left > 1 => {
-            What::KillAndAgain { down: random.milliseconds(200), up: random.milliseconds(400) }
-        }
-        _ => What::Kill { down: random.milliseconds(300) },
+fn database(random: &mut Random) -> What {
+    let down = random.milliseconds(6_000);
+    match random.below(3) {
+        0 => What::StopDatabase { mode: Mode::Fast, down },
+        1 => What::StopDatabase { mode: Mode::Immediate, down },
+        _ => What::KillBackend,
     }
+}
+
+fn at_a_point(random: &mut Random) -> What {
+    let point = POINTS[usize::try_from(random.below(POINTS.len() as u64)).unwrap_or(0)];
+    match random.below(5) {
+        0 => What::At { point, fate: Fate::Stop, pause: longer_than_a_lease(random) },
+        _ => What::At { point, fate: Fate::Kill, pause: random.milliseconds(300) },
+    }
+}
+
+/// A lease lasts 30 s, and is taken over within a second more.
+fn longer_than_a_lease(random: &mut Random) -> Duration {
+    Duration::from_secs(32) + random.milliseconds(8_000)
 }
 
 /// SplitMix64.
@@ -91,22 +139,29 @@ impl Random {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::setup::StoreKind;
+
+    fn steps(seed: u64, store: StoreKind, points: bool) -> Vec<Step> {
+        let set_up = SetUp { store, receivers: 1, workers: 0, machines: 1, points };
+        Schedule::new(seed, &set_up).take(500).collect()
+    }
 
     #[test]
-    fn a_seed_gives_one_schedule_with_as_many_kills_as_asked_for() {
-        let kills = |steps: &[Step]| -> usize {
-            let of = |step: &Step| match step.what {
-                What::Kill { .. } => 1,
-                What::KillAndAgain { .. } => 2,
-                _ => 0,
-            };
-            steps.iter().map(of).sum()
-        };
-        for seed in 0..200 {
-            let steps = schedule(seed, 8);
-            assert_eq!(kills(&steps), 8, "seed {seed}");
-            assert_eq!(steps, schedule(seed, 8));
-            assert_ne!(steps, schedule(seed + 1, 8));
+    fn a_seed_gives_one_schedule_and_another_seed_another() {
+        for seed in 0..50 {
+            let one = steps(seed, StoreKind::Postgres, true);
+            assert_eq!(one, steps(seed, StoreKind::Postgres, true));
+            assert_ne!(one, steps(seed + 1, StoreKind::Postgres, true));
         }
+    }
+
+    #[test]
+    fn what_a_set_up_does_not_have_is_not_done_and_what_it_has_is() {
+        let of_points = |step: &Step| matches!(step.what, What::At { .. });
+        let of_database = |step: &Step| matches!(step.what, What::StopDatabase { .. } | What::KillBackend);
+        let plain = steps(7, StoreKind::Sqlite, false);
+        assert!(!plain.iter().any(of_points) && !plain.iter().any(of_database));
+        let all = steps(7, StoreKind::Postgres, true);
+        assert!(all.iter().any(of_points) && all.iter().any(of_database));
     }
 }

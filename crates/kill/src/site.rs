@@ -1,32 +1,52 @@
 use std::fs;
-use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
 use crate::Failure;
+use crate::config::Config;
+use crate::repository;
+use crate::setup::SetUp;
 
-/// A folder with a repository, a configuration and all that the server writes.
+/// A folder with a repository, a configuration for each process, and all that they write.
 pub(crate) struct Site {
     folder: TempDir,
-    /// Where hooks are posted to.
-    pub(crate) hooks: SocketAddr,
-    /// Where the store is read.
-    pub(crate) admin: SocketAddr,
+    pub(crate) places: Vec<Place>,
     /// The commits of each branch, oldest first.
     pub(crate) branches: Vec<Vec<String>>,
+    pub(crate) backlog: usize,
+}
+
+/// What is known of a process whether it runs or not.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) name: String,
+    pub(crate) role: Role,
+    pub(crate) config: PathBuf,
+    /// Where it says whether it is ready; a receiver has its hooks there.
+    pub(crate) address: SocketAddr,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Role {
+    /// A server, where its store is read.
+    Receiver {
+        admin: SocketAddr,
+    },
+    Worker,
 }
 
 impl Site {
-    pub(crate) fn new() -> Result<Self, Failure> {
+    /// With its jobs in `database`, or in a file.
+    pub(crate) fn new(set_up: &SetUp, database: Option<&str>) -> Result<Self, Failure> {
         let folder = tempfile::Builder::new().prefix("swifthook-kill-").tempdir()?;
-        let branches = repository(&folder.path().join("origin.git"))?;
-        let (hooks, admin) = free_addresses()?;
-        let site = Self { folder, hooks, admin, branches };
-        fs::write(site.config(), site.configuration())?;
+        let branches = repository::make(&repository::path(folder.path()))?;
+        let mut site = Self { folder, places: Vec::new(), branches, backlog: set_up.backlog() };
         fs::write(site.marks(), "")?;
+        fs::create_dir_all(site.locks())?;
+        fs::create_dir_all(site.points())?;
+        site.lay_out(set_up, database)?;
         Ok(site)
     }
 
@@ -34,18 +54,33 @@ impl Site {
         self.folder.path()
     }
 
-    pub(crate) fn config(&self) -> PathBuf {
-        self.path().join("swifthook.toml")
-    }
-
     /// The file in which runs leave their marks.
     pub(crate) fn marks(&self) -> PathBuf {
         self.path().join("marks")
     }
 
-    /// Under which the directories of the runs are.
-    pub(crate) fn state(&self) -> PathBuf {
-        self.path().join("state")
+    /// A file for each group, which a run of it holds locked.
+    pub(crate) fn locks(&self) -> PathBuf {
+        self.path().join("locks")
+    }
+
+    /// Where points are armed.
+    pub(crate) fn points(&self) -> PathBuf {
+        self.path().join("points")
+    }
+
+    pub(crate) fn hooks(&self) -> Vec<SocketAddr> {
+        let receivers = self.places.iter().filter(|place| matches!(place.role, Role::Receiver { .. }));
+        receivers.map(|place| place.address).collect()
+    }
+
+    /// Where the store is read.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        let admin = self.places.iter().find_map(|place| match place.role {
+            Role::Receiver { admin } => Some(admin),
+            Role::Worker => None,
+        });
+        admin.expect("there is a receiver")
     }
 
     /// Leaves the folder where it is.
@@ -53,98 +88,46 @@ impl Site {
         self.folder.keep()
     }
 
-    fn configuration(&self) -> String {
-        let (folder, hooks, admin) = (self.path().display(), self.hooks, self.admin);
-        format!(
-            r#"[server]
-listen = "{hooks}"
-admin_listen = "{admin}"
-admin_token = "env:SWIFTHOOK_KILL_TOKEN"
-
-[[hook]]
-name = "github"
-path = "/webhook"
-secrets = ["env:SWIFTHOOK_KILL_SECRET"]
-repositories = ["acme/*"]
-
-[store]
-url = "sqlite:{folder}/swifthook.db"
-state_dir = "{folder}/state"
-
-[worker]
-slots = 4
-
-[[repository]]
-name = "{REPOSITORY}"
-clone_url = "file://{folder}/origin.git"
-
-[[recipe]]
-name = "train"
-repository = "{REPOSITORY}"
-branches = ["train/*"]
-superseded = "keep"
-retry = {{ attempts = 6, backoff = "1s" }}
-env = {{ MARKS = "{folder}/marks" }}
-trust = "code"
-run = {{ command = ["sh", "-c", '''{RUN}'''] }}
-"#
-        )
-    }
-}
-
-/// A bare repository whose branches `train/0` and so on have commits enough for any number of pushes.
-fn repository(path: &Path) -> Result<Vec<Vec<String>>, Failure> {
-    git(Command::new("git").args(["init", "-q", "--bare", "-b", "train/0"]).arg(path), "")?;
-    let marks = path.join("commits");
-    let mut export = std::ffi::OsString::from("--export-marks=");
-    export.push(&marks);
-    git(Command::new("git").current_dir(path).args(["fast-import", "--quiet"]).arg(export), &history())?;
-    let text = fs::read_to_string(marks)?;
-    let mut commits = vec![String::new(); BRANCHES * LENGTH];
-    for line in text.lines() {
-        let (mark, sha) = line.split_once(' ').ok_or("a line of git's marks has no space")?;
-        let number: usize = mark.trim_start_matches(':').parse()?;
-        sha.clone_into(&mut commits[number - 1]);
-    }
-    Ok(commits.chunks(LENGTH).map(<[_]>::to_vec).collect())
-}
-
-/// As `git fast-import` reads it. Each commit has its number, and how long its run takes.
-fn history() -> String {
-    let mut text = String::new();
-    for number in 0..BRANCHES * LENGTH {
-        let (branch, mark, now) = (number / LENGTH, number + 1, 1_795_000_000 + number);
-        let (own, pause) = (number.to_string(), format!("0.{:02}", number * 37 % 70));
-        text += &format!("commit refs/heads/train/{branch}\nmark :{mark}\n");
-        text += &format!("committer a <a@example.org> {now} +0000\ndata 4\ntune\n");
-        for (file, content) in [("number", own), ("pause", pause)] {
-            text += &format!("M 100644 inline {file}\ndata {}\n{content}\n", content.len());
+    fn lay_out(&mut self, set_up: &SetUp, database: Option<&str>) -> Result<(), Failure> {
+        let mut free = free_addresses();
+        let mut address = || free.next().ok_or("no port is free");
+        let store =
+            database.map_or_else(|| format!("sqlite:{}/swifthook.db", self.path().display()), str::to_owned);
+        for number in 0..set_up.receivers {
+            let (hooks, admin) = (address()?, address()?);
+            let slots = if set_up.workers == 0 { SLOTS } else { 0 };
+            let name = format!("receiver-{number}");
+            let config = Config { site: self, store: &store, state: &name };
+            let text = config.of_a_receiver(hooks, admin, slots);
+            self.add(name, Role::Receiver { admin }, hooks, &text)?;
         }
+        for number in 0..set_up.workers {
+            let listen = address()?;
+            let machine = format!("machine-{}", number % set_up.machines);
+            let config = Config { site: self, store: &store, state: &machine };
+            let text = config.of_a_worker(listen, SLOTS);
+            self.add(format!("worker-{number}"), Role::Worker, listen, &text)?;
+        }
+        Ok(())
     }
-    text
+
+    fn add(&mut self, name: String, role: Role, address: SocketAddr, text: &str) -> Result<(), Failure> {
+        let config = self.path().join(format!("{name}.toml"));
+        fs::write(&config, text)?;
+        self.places.push(Place { name, role, config, address });
+        Ok(())
+    }
 }
 
-fn git(command: &mut Command, input: &str) -> Result<(), Failure> {
-    let mut child = command.env("GIT_CONFIG_GLOBAL", "/dev/null").stdin(Stdio::piped()).spawn()?;
-    child.stdin.take().expect("its standard input is a pipe").write_all(input.as_bytes())?;
-    let status = child.wait()?;
-    if status.success() { Ok(()) } else { Err(format!("git: {status}").into()) }
-}
-
-/// Two that stay free while the server is down: below the ports that the kernel gives to connections.
-fn free_addresses() -> io::Result<(SocketAddr, SocketAddr)> {
+/// Ports that stay free while nothing listens there: below those that the kernel gives to connections.
+fn free_addresses() -> impl Iterator<Item = SocketAddr> {
     let first = 20_000 + u16::try_from(std::process::id() % 10_000).expect("it is below ten thousand");
-    let mut free = (first..32_000).filter_map(|port| {
+    (first..32_000).filter_map(|port| {
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         TcpListener::bind(address).is_ok().then_some(address)
-    });
-    free.next().zip(free.next()).ok_or_else(|| io::ErrorKind::AddrInUse.into())
+    })
 }
 
-pub(crate) const REPOSITORY: &str = "acme/models";
 pub(crate) const SECRET: &str = "a secret of the kill harness, long enough";
 pub(crate) const TOKEN: &str = "a-token-of-the-kill-harness-of-enough-characters";
-const BRANCHES: usize = 6;
-const LENGTH: usize = 1_000;
-/// Lines are appended whole, since each is one write to a file that is opened to append.
-const RUN: &str = r#"number=$(cat number); echo "$SWIFTHOOK_RUN begin $number" >>"$MARKS"; sleep "$(cat pause)"; echo "$SWIFTHOOK_RUN end $number" >>"$MARKS""#;
+const SLOTS: usize = 4;
