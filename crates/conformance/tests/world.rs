@@ -53,6 +53,7 @@ fn everything_was_seen(whole: &BTreeMap<&'static str, usize>) {
         "shutdown",
         "sleep",
         "unreachable",
+        "reboot",
         "checkout fails",
         "store fails",
         "submission not done",

@@ -94,6 +94,8 @@ struct Run {
     course: Course,
     began: Timestamp,
     stops: Vec<(Timestamp, Stop)>,
+    /// When its machine was switched off under it.
+    gone_at: Option<Timestamp>,
 }
 
 impl ScriptedLauncher {
@@ -131,6 +133,15 @@ impl ScriptedLauncher {
     /// Nobody reaches it for so long.
     pub fn lose_sight_for(&self, time: Duration) {
         self.table().out_of_reach_until = Some(self.now().after(time));
+    }
+
+    /// Its machines start anew: whatever runs is gone without a word, and nobody reaches it for so long.
+    pub fn reboot(&self, time: Duration) {
+        let (now, mut table) = (self.now(), self.table());
+        for run in table.runs.values_mut().filter(|run| now < run.end().0) {
+            run.gone_at = Some(now);
+        }
+        table.out_of_reach_until = Some(now.after(time));
     }
 
     /// How often it was asked to submit, known keys included.
@@ -204,6 +215,10 @@ impl TrainingLauncher for ScriptedLauncher {
                 Some(SubmitFault::Refused) => return Err(LaunchError::permanent("no such partition")),
                 Some(SubmitFault::After | SubmitFault::Panics) | None => {}
             }
+            // A known key is no second run, but whoever knows of the first has no business to ask again.
+            if table.runs.contains_key(key) {
+                table.wrongs.push(format!("{key} is submitted again although it has a run"));
+            }
             if table.forbidden.contains(key) {
                 return Err(LaunchError::permanent(format!("{key} is not wanted any more")));
             }
@@ -268,7 +283,8 @@ impl Table {
             }
         }
         let course = (self.course)(key);
-        self.runs.insert(*key, Run { spec: spec.clone(), course, began: now, stops: Vec::new() });
+        self.runs
+            .insert(*key, Run { spec: spec.clone(), course, began: now, stops: Vec::new(), gone_at: None });
     }
 
     fn run(&self, handle: &RunHandle) -> Result<Option<&Run>, LaunchError> {
@@ -287,6 +303,9 @@ impl Run {
 
     /// The earliest of the ends that come to it.
     fn end(&self) -> (Timestamp, RunStatus) {
+        if let Some(at) = self.gone_at {
+            return (at, RunStatus::Vanished);
+        }
         let own = (self.began.after(self.course.lasts), self.course.ending);
         let asked = self.stops.iter().map(|(at, how)| at.after(self.obeys(*how))).min();
         let timeout = self.spec.timeout.map(|timeout| self.began.after(timeout));

@@ -1,11 +1,11 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use swifthook_core::{
-    Actor, Command, Decided, DeliveryId, History, Job, JobFilter, JobQueue, Problem, Receipt, Recipe, Source,
-    Stage, TrainingLauncher, Workspace, WorkspaceError,
+    Actor, Command, Decided, Delivery, DeliveryId, History, Job, JobFilter, JobQueue, Problem, Receipt,
+    Recipe, Source, Stage, TrainingLauncher, Workspace, WorkspaceError,
 };
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -150,7 +150,7 @@ impl<Q: Store + 'static, E: Fn(Seat) -> Employee> World<Q, E> {
         let pause = self.random.within(Duration::from_millis(1)..Duration::from_secs(8));
         sleep(pause).await;
         self.come_back();
-        match self.random.below(20) {
+        match self.random.below(21) {
             0..=4 => self.push().await,
             5 => self.redeliver().await,
             6 | 7 => self.cancel().await,
@@ -162,6 +162,7 @@ impl<Q: Store + 'static, E: Fn(Seat) -> Employee> World<Q, E> {
             15 | 16 => self.break_submission(),
             17 => self.break_checkout(),
             18 => self.break_store(),
+            19 => self.reboot(),
             _ => self.approve().await,
         }
         self.look().await;
@@ -311,6 +312,12 @@ impl<Q: Store + 'static, E: Fn(Seat) -> Employee> World<Q, E> {
         self.note("unreachable", &format!("for {time:?}"));
     }
 
+    fn reboot(&mut self) {
+        let time = self.random.within(Duration::from_secs(1)..Duration::from_secs(120));
+        self.launcher.reboot(time);
+        self.note("reboot", &format!("back in {time:?}"));
+    }
+
     fn break_submission(&mut self) {
         let faults = [
             (SubmitFault::Before, "submission not done"),
@@ -421,9 +428,31 @@ impl<Q: Store + 'static, E: Fn(Seat) -> Employee> World<Q, E> {
     async fn judge_end(&mut self, jobs: &[Job], runs: &[RunRecord]) {
         for (delivery, decided) in &self.deliveries {
             let kept = self.queue.delivery(*delivery).await.expect("no gate is before it");
-            if kept.is_none_or(|kept| kept.verdicts.len() != decided.verdicts.len()) {
+            let makes: usize = decided.verdicts.iter().map(|verdict| verdict.jobs.len()).sum();
+            let is_right =
+                |kept: &Delivery| kept.verdicts.len() == decided.verdicts.len() && kept.jobs.len() == makes;
+            if !kept.as_ref().is_some_and(is_right) {
+                self.wrongs.push(format!(
+                    "delivery {delivery} was accepted and is not kept with its verdicts and jobs"
+                ));
+            }
+        }
+        let mut trainings = BTreeSet::new();
+        for job in jobs {
+            let change = &job.change;
+            if !trainings.insert((
+                &change.recipe,
+                change.ref_name.to_string(),
+                change.head.as_str(),
+                change.run,
+            )) {
+                self.wrongs.push(format!("{} is there twice", named(job)));
+            }
+            let lines = self.queue.timeline(job.id).await.expect("no gate is before it");
+            let (first, last) = (lines.first().map(|line| &*line.what), lines.last().map(|line| line.stage));
+            if (first, last) != (Some("enqueued"), Some(job.state.stage)) {
                 self.wrongs
-                    .push(format!("delivery {delivery} was accepted and is not kept with its verdicts"));
+                    .push(format!("the timeline of {} does not lead to its end: {lines:?}", named(job)));
             }
         }
         self.wrongs.extend(jobs.iter().filter_map(|job| scene::wrong_end(job, runs)));
