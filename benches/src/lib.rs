@@ -1,4 +1,6 @@
 //! What the benchmarks of swifthook share.
 
+pub mod cpu;
 pub mod payload;
+pub mod pushes;
 pub mod turns;
