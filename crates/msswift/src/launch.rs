@@ -1,0 +1,143 @@
+use std::collections::BTreeMap;
+
+use crate::flags::{Flag, Flags};
+use crate::table::Table;
+use crate::verb::Verb;
+
+/// Everything that a command of ms-swift is made of.
+#[derive(Clone, Debug)]
+pub struct Launch<'l> {
+    /// The flags of the installed version.
+    pub table: &'l Table,
+    /// What it is to do.
+    pub verb: Verb,
+    /// What the config says.
+    pub config: &'l Flags,
+    /// What the recipe says; it wins over the config.
+    pub recipe: &'l Flags,
+    /// Where the result goes: the run's own directory, which wins over everything.
+    pub output_dir: &'l str,
+    /// The checkpoint that the run goes on from.
+    pub resume: Option<&'l str>,
+    /// How many processes, on how many machines.
+    pub processes: Processes,
+    /// Whether the hubs are not to be asked.
+    pub is_offline: bool,
+}
+
+/// How a run is spread.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Processes {
+    /// Processes on each machine.
+    pub per_node: u32,
+    /// Machines.
+    pub nodes: u32,
+    /// Which of them this one is, from 0.
+    pub rank: u32,
+    /// Where the first of them listens, and on which port, for more than one machine.
+    pub master: Option<(String, u16)>,
+}
+
+impl Default for Processes {
+    /// One process.
+    fn default() -> Self {
+        Self { per_node: 1, nodes: 1, rank: 0, master: None }
+    }
+}
+
+/// A command: what is run, and what its environment has to have and not to have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// The program (`swift` or `megatron`) and its arguments. No shell sees them.
+    pub argv: Vec<String>,
+    /// Variables to set, or with `None` to clear.
+    pub env: BTreeMap<String, Option<String>>,
+}
+
+impl Launch<'_> {
+    /// Makes the command.
+    ///
+    /// The config is handed over as flags and not as a file: that works in every version, and the last one wins, which
+    /// from 3.10 to 4.0 was the file.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        let mut argv = vec![self.verb.program().to_owned(), self.verb.word().to_owned()];
+        let ours = self.ours();
+        let is_ours = |flag: &&Flag| !ours.iter().any(|(name, _)| *name == flag.name);
+        // It calls home at the start, and again for seven seconds where there is no network.
+        let is_set = [self.config, self.recipe].iter().any(|flags| flags.value("check_model").is_some());
+        if !is_set && self.takes("check_model") {
+            argv.push("--check_model=false".to_owned());
+        }
+        let is_overridden = |flag: &&Flag| !self.recipe.iter().any(|other| other.name == flag.name);
+        for flag in self.config.iter().filter(is_overridden).chain(self.recipe.iter()).filter(is_ours) {
+            flag.add_to(&mut argv);
+        }
+        argv.extend(ours.iter().map(|(name, value)| format!("--{name}={value}")));
+        not_a_file(&mut argv);
+        Command { argv, env: self.env() }
+    }
+
+    fn takes(&self, name: &str) -> bool {
+        self.table.argument(self.verb, name).is_some()
+    }
+
+    /// What the run itself says.
+    fn ours(&self) -> Vec<(&'static str, String)> {
+        let mut ours = Vec::new();
+        // Megatron-SWIFT of version 3 has another name for it.
+        if self.takes("output_dir") {
+            ours.push(("output_dir", self.output_dir.to_owned()));
+        } else if self.takes("save") {
+            ours.push(("save", self.output_dir.to_owned()));
+        }
+        if self.takes("add_version") {
+            ours.push(("add_version", "false".to_owned()));
+        }
+        if let Some(checkpoint) = self.resume.filter(|_| self.takes("resume_from_checkpoint")) {
+            ours.push(("resume_from_checkpoint", checkpoint.to_owned()));
+        }
+        ours
+    }
+
+    fn env(&self) -> BTreeMap<String, Option<String>> {
+        let mut env: BTreeMap<String, Option<String>> = BTreeMap::new();
+        let from_config = self.config.env.iter().chain(&self.recipe.env);
+        env.extend(from_config.map(|(name, value)| (name.clone(), Some(value.clone()))));
+        // Else a file in the working directory, or beside a script, shadows a library.
+        env.insert("PYTHONSAFEPATH".to_owned(), Some("1".to_owned()));
+        if self.is_offline {
+            env.extend(OFFLINE.map(|name| (name.to_owned(), Some("1".to_owned()))));
+        }
+        let Processes { per_node, nodes, rank, master } = &self.processes;
+        // Set to 1 they still mean torchrun, so for one process they have to go.
+        env.extend(DISTRIBUTED.map(|name| (name.to_owned(), None)));
+        if *per_node > 1 || *nodes > 1 {
+            env.insert("NPROC_PER_NODE".to_owned(), Some(per_node.to_string()));
+        }
+        if *nodes > 1 {
+            env.insert("NNODES".to_owned(), Some(nodes.to_string()));
+            env.insert("NODE_RANK".to_owned(), Some(rank.to_string()));
+        }
+        if let Some((address, port)) = master {
+            env.insert("MASTER_ADDR".to_owned(), Some(address.clone()));
+            env.insert("MASTER_PORT".to_owned(), Some(port.to_string()));
+        }
+        env
+    }
+}
+
+/// Takes the first argument apart if it ends as the name of a config does: from 4.1 such a first argument is read as a
+/// file, even `--x=y.json`.
+fn not_a_file(argv: &mut Vec<String>) {
+    let Some(first) = argv.get(2) else { return };
+    let Some((flag, value)) = first.split_once('=') else { return };
+    if [".yaml", ".yml", ".json"].iter().any(|ending| first.ends_with(ending)) && !value.starts_with('-') {
+        let both = [flag.to_owned(), value.to_owned()];
+        argv.splice(2..3, both);
+    }
+}
+
+const OFFLINE: [&str; 3] = ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"];
+const DISTRIBUTED: [&str; 6] =
+    ["NPROC_PER_NODE", "NNODES", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT", "RAY_SWIFT_ARGS"];

@@ -1,0 +1,33 @@
+//! ms-swift for swifthook, without sockets, files, processes or clocks.
+//!
+//! - [`Table`]: which flags a verb of an ms-swift version takes, made from the installed package by
+//!   `scripts/ms-swift-tables`.
+//! - [`Config`]: a pushed YAML or JSON file, read within bounds; [`check`] makes [`Flags`] of it, or tells everything
+//!   that is wrong with it.
+//! - [`Launch`]: verb, flags and surroundings become a command and its environment.
+//!
+//! A pushed config is untrusted input. Under [`Trust::Data`] only keys on a list of ours pass, each with values of its
+//! class; what we do not know is refused, so that a new version of ms-swift opens no hole. A value never becomes an
+//! argument of its own that could be taken for a flag.
+
+mod allowed;
+mod check;
+mod class;
+mod config;
+mod flags;
+mod launch;
+mod mistake;
+mod names;
+mod table;
+mod verb;
+mod version;
+
+pub use allowed::{Allowed, InvalidPattern};
+pub use check::{Rules, Trust, check, is_ours};
+pub use config::Config;
+pub use flags::{Flag, Flags};
+pub use launch::{Command, Launch, Processes};
+pub use mistake::Mistake;
+pub use table::{Argument, Kind, Table};
+pub use verb::{UnknownVerb, Verb};
+pub use version::{InvalidVersion, Version};

@@ -1,0 +1,114 @@
+//! Laws of reading and checking, over bytes that nobody thought of.
+
+use proptest::prelude::*;
+use swifthook_msswift::{Allowed, Config, Flags, Kind, Launch, Processes, Rules, Table, Trust, Verb, check};
+
+fn rules<'r>(table: &'r Table, verb: Verb, trust: Trust, allowed: &'r Allowed) -> Rules<'r> {
+    Rules { table, verb, trust, models: allowed, data: allowed }
+}
+
+fn verbs() -> impl Strategy<Value = Verb> {
+    prop::sample::select(Verb::ALL.to_vec())
+}
+
+/// Keys of all versions, and others.
+fn keys() -> impl Strategy<Value = String> {
+    let known: Vec<String> = Table::all()
+        .iter()
+        .flat_map(|table| Verb::ALL.into_iter().flat_map(|verb| table.arguments(verb)))
+        .map(|argument| argument.name.to_owned())
+        .collect();
+    prop_oneof![8 => prop::sample::select(known), 1 => "[-_a-zA-Z=. ]{0,20}", 1 => Just("ENV".to_owned())]
+}
+
+/// Values that look like others.
+fn values() -> impl Strategy<Value = String> {
+    let text = prop_oneof![
+        Just("--external_plugins".to_owned()),
+        Just("--external_plugins=/x.py".to_owned()),
+        Just("-1".to_owned()),
+        Just("/data/../etc/passwd".to_owned()),
+        Just("/data/x".to_owned()),
+        Just("Qwen/x".to_owned()),
+        Just("true".to_owned()),
+        Just("zero3".to_owned()),
+        "[-0-9.e]{1,6}",
+        "\\PC{0,12}",
+    ]
+    .prop_map(|text| serde_json::Value::from(text).to_string());
+    let list = prop::collection::vec(text.clone(), 0..4).prop_map(|items| format!("[{}]", items.join(", ")));
+    let mapping = (text.clone(), text.clone()).prop_map(|(key, value)| format!("{{{key}: {value}}}"));
+    let plain =
+        prop_oneof!["[-0-9.e]{1,6}", Just("true".to_owned()), Just("no".to_owned()), "[a-z_/.-]{1,9}"];
+    prop_oneof![text, list, mapping, plain]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        let _ = Config::read(&bytes);
+    }
+
+    #[test]
+    fn any_text_of_the_signs_of_yaml_is_read_or_refused(text in "[-:#&*!|>%@`'\"{}\\[\\],?~ \\n\\ta-c0-9.]{0,200}") {
+        let allowed = Allowed::new(["a/*"]).unwrap();
+        if let Ok(config) = Config::read(text.as_bytes()) {
+            let _ = check(&config, rules(&Table::all()[0], Verb::Sft, Trust::Data, &allowed));
+            let _ = check(&config, rules(&Table::all()[1], Verb::Rlhf, Trust::Code, &allowed));
+        }
+    }
+
+    /// Whatever a repository pushes: each argument is a flag that the verb takes and that no class refuses, or one of
+    /// the values of such a list.
+    #[test]
+    fn what_passes_as_data_is_never_another_argument(
+        verb in verbs(),
+        newest in any::<bool>(),
+        entries in prop::collection::vec((keys(), values()), 1..5),
+    ) {
+        let table = &Table::all()[usize::from(!newest)];
+        let text: String = entries.iter().map(|(key, value)| {
+            format!("{}: {value}\n", serde_json::Value::from(key.as_str()))
+        }).collect();
+        let allowed = Allowed::new(["Qwen/*", "/data/**"]).unwrap();
+        let Ok(config) = Config::read(text.as_bytes()) else { return Ok(()) };
+        let Ok(flags) = check(&config, rules(table, verb, Trust::Data, &allowed)) else { return Ok(()) };
+        let none = Flags::default();
+        let launch = Launch {
+            table, verb, config: &flags, recipe: &none, output_dir: "/o", resume: None,
+            processes: Processes::default(), is_offline: true,
+        };
+        let command = launch.command();
+        prop_assert_eq!(&command.argv[..2], [verb.program(), verb.word()]);
+        let mut list = None;
+        for argument in &command.argv[2..] {
+            let is_number = argument.parse::<f64>().is_ok();
+            let Some(flag) = argument.strip_prefix("--") else {
+                prop_assert!(list.is_some(), "{argument} is no value of a list");
+                prop_assert!(!argument.starts_with('-') || is_number, "{argument}");
+                continue;
+            };
+            let name = flag.split('=').next().unwrap();
+            let known = table.argument(verb, name);
+            prop_assert!(known.is_some(), "{name}");
+            list = known.filter(|known| known.is_list && !flag.contains('='));
+            for refused in ["external_plugins", "custom_register_path", "model_kwargs", "hub_token", "push_to_hub"] {
+                prop_assert_ne!(name, refused);
+            }
+            let Some((_, value)) = flag.split_once('=') else { continue };
+            let known = known.unwrap();
+            if known.kind == Kind::Choice && !known.is_list {
+                prop_assert!(known.choices.contains(&value), "{argument}");
+            }
+            if matches!(name, "model" | "dataset" | "adapters") {
+                prop_assert!(value.contains("Qwen/") || value.starts_with("/data/"), "{argument}");
+                prop_assert!(!value.contains(".."), "{argument}");
+            }
+        }
+        let ours = command.argv.iter().filter(|argument| argument.starts_with("--output_dir")).count();
+        prop_assert!(ours <= 1);
+        prop_assert_eq!(command.env.get("LD_PRELOAD"), None);
+    }
+}
