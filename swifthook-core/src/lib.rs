@@ -138,7 +138,8 @@ pub use queue::{
     TimelineEntry, Worker,
 };
 pub use receiver::{
-    Builder, ConfigError, Current, Hook, Limits, Outcome, PeerAddr, Reading, Receiver, Refusal, Verified,
+    Builder, CannotReplay, ConfigError, Current, Hook, Limits, Outcome, PeerAddr, Reading, Receiver, Refusal,
+    Verified,
 };
 pub use recipe::{Argument, Argv, Each, Field, Recipe, RecipeProblem, Template, UnknownField};
 pub use reply::{ACCEPT_DEADLINE, Answered, reply};

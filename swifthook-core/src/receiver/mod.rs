@@ -13,6 +13,7 @@ mod judge;
 mod limits;
 mod reading;
 mod refusal;
+mod replay;
 
 pub use address::PeerAddr;
 pub use begin::Receiver;
@@ -23,3 +24,4 @@ pub use judge::Outcome;
 pub use limits::Limits;
 pub use reading::Reading;
 pub use refusal::Refusal;
+pub use replay::CannotReplay;

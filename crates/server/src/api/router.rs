@@ -4,18 +4,21 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware;
 use axum::routing::{get, post};
-use swifthook_core::{History, JobQueue, Retention, Upkeep};
+use swifthook_core::{CannotReplay, Decided, Delivery, History, JobQueue, Retention, Timestamp, Upkeep};
 use tokio_util::sync::CancellationToken;
 
 use super::confirm::Confirmations;
 use super::events::Changes;
-use super::{auth, command, deliveries, events, jobs, log, problem, store, workers};
+use super::{auth, command, deliveries, events, jobs, log, problem, replay, store, workers};
 use crate::serve::Token;
 
 /// A store that the API can look into and act on.
 pub trait Backend: JobQueue + History + Upkeep {}
 
 impl<T: JobQueue + History + Upkeep> Backend for T {}
+
+/// Decides a recorded delivery again, by the recipes of the moment.
+pub type Replay = Arc<dyn Fn(&Delivery, Timestamp) -> Result<Decided, CannotReplay> + Send + Sync>;
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -32,6 +35,8 @@ pub struct Api {
     pub hidden: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
     /// For how long what has ended is kept, at the moment.
     pub retention: Arc<dyn Fn() -> Retention + Send + Sync>,
+    /// Decides a recorded delivery again; `None` where there are no recipes to ask.
+    pub replay: Option<Replay>,
     /// Ends the streams of events.
     pub shutdown: CancellationToken,
     confirmations: Arc<Confirmations>,
@@ -48,6 +53,7 @@ impl Api {
             changes: Changes::default(),
             hidden: Arc::new(Vec::new),
             retention: Arc::new(Retention::default),
+            replay: None,
             shutdown: CancellationToken::new(),
             confirmations: Arc::default(),
         }
@@ -63,6 +69,7 @@ impl Api {
             .route("/api/v1/jobs/{id}/{command}", post(command::give))
             .route("/api/v1/deliveries", get(deliveries::list))
             .route("/api/v1/deliveries/{id}", get(deliveries::show))
+            .route("/api/v1/deliveries/{id}/replay", post(replay::replay))
             .route("/api/v1/workers", get(workers::list))
             .route("/api/v1/store", get(store::show))
             .route("/api/v1/store/prune", post(store::prune))

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use clap::Subcommand;
+use http::Method;
 use serde::Deserialize;
 
 use super::delivery_text;
@@ -29,6 +30,8 @@ enum What {
     Show(DeliveryArguments),
     /// Say why a delivery trained, or did not.
     Explain(DeliveryArguments),
+    /// Decide a delivery again by the recipes of the moment, and enqueue what is not known yet.
+    Replay(ReplayArguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -43,6 +46,15 @@ struct DeliveryArguments {
     /// Its id, or the beginning of it.
     #[arg(value_name = "DELIVERY")]
     id: String,
+}
+
+#[derive(Debug, clap::Args)]
+struct ReplayArguments {
+    #[command(flatten)]
+    which: DeliveryArguments,
+    /// Only say what each recipe says now.
+    #[arg(long)]
+    dry_run: bool,
 }
 
 #[derive(Deserialize)]
@@ -65,6 +77,7 @@ fn text(common: &CommonArguments, arguments: &DeliveriesArguments) -> Result<Vec
         None => list(&reach, 20, json),
         Some(What::List(list_arguments)) => list(&reach, list_arguments.limit, json),
         Some(What::Show(which)) => one(&reach, which, json, delivery_text::whole),
+        Some(What::Replay(replay_arguments)) => replay(&reach, replay_arguments, json),
         Some(What::Explain(which)) => one(&reach, which, json, delivery_text::explained),
     }
 }
@@ -92,6 +105,24 @@ fn one(
         return Ok(body);
     }
     Ok(told(&serde_json::from_slice(&body).map_err(Error::Strange)?).into_bytes())
+}
+
+fn replay(reach: &Reach, arguments: &ReplayArguments, json: bool) -> Result<Vec<u8>, Error> {
+    if !reach.is_server() {
+        return Err(Error::NoServer);
+    }
+    let id = id::whole(reach, "delivery", DELIVERIES, &arguments.which.id)?;
+    let body = serde_json::json!({ "dry_run": arguments.dry_run }).to_string();
+    let mut reply = reach.call(Method::POST, &format!("{DELIVERIES}/{id}/replay"), body.into_bytes())?;
+    if !reply.status.is_success() {
+        return Err(Error::refused(&reply));
+    }
+    if json {
+        reply.body.push(b'\n');
+        return Ok(reply.body);
+    }
+    let replayed = serde_json::from_slice(&reply.body).map_err(Error::Strange)?;
+    Ok(delivery_text::replayed(&replayed).into_bytes())
 }
 
 const DELIVERIES: &str = "/api/v1/deliveries";

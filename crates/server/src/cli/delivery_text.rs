@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use super::id::short;
 use super::job_text::short_ref;
 use super::screen::{ago, harmless, table};
-use crate::api::{DeliveryView, VerdictView};
+use crate::api::{DeliveryView, ReplayView, VerdictView};
 
 pub(super) fn list(deliveries: &[DeliveryView], is_more: bool, now: SystemTime) -> String {
     if deliveries.is_empty() {
@@ -85,7 +85,35 @@ pub(super) fn explained(delivery: &DeliveryView) -> String {
     if delivery.verdicts.is_empty() {
         text.push_str("No recipe looks at this repository.\n");
     }
-    for said in &delivery.verdicts {
+    text += &sentences(&delivery.verdicts);
+    if !delivery.jobs.is_empty() {
+        text.push('\n');
+    }
+    for job in &delivery.jobs {
+        let _ = writeln!(text, "See `swifthook jobs show {job}`");
+    }
+    text
+}
+
+/// What came of a replay.
+pub(super) fn replayed(replay: &ReplayView) -> String {
+    let mut text = sentences(&replay.verdicts);
+    if replay.verdicts.is_empty() {
+        text.push_str("No recipe looks at this repository.\n");
+    }
+    for job in &replay.jobs {
+        let known = if job.new { "new" } else { "known already" };
+        let _ = writeln!(text, "job {} ({}, {known})", job.id, job.state);
+    }
+    if replay.dry_run {
+        text.push_str("Nothing was done.\n");
+    }
+    text
+}
+
+fn sentences(verdicts: &[VerdictView]) -> String {
+    let mut text = String::new();
+    for said in verdicts {
         let what = match &*said.verdict {
             "launch" => "trains",
             "hold" => "waits for an answer before it trains",
@@ -96,12 +124,6 @@ pub(super) fn explained(delivery: &DeliveryView) -> String {
             _ => String::new(),
         };
         let _ = writeln!(text, "{} {what}{why}", said.recipe);
-    }
-    if !delivery.jobs.is_empty() {
-        text.push('\n');
-    }
-    for job in &delivery.jobs {
-        let _ = writeln!(text, "See `swifthook jobs show {job}`");
     }
     text
 }

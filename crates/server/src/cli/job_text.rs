@@ -7,7 +7,7 @@ use super::id::short;
 use super::screen::{ago, coloured, harmless, table};
 use crate::api::{JobView, TimelineView};
 
-pub(super) fn list(jobs: &[JobView], is_more: bool, now: SystemTime) -> String {
+pub(super) fn list(jobs: &[JobView], next: Option<&str>, now: SystemTime) -> String {
     if jobs.is_empty() {
         return "no jobs\n".to_owned();
     }
@@ -27,8 +27,8 @@ pub(super) fn list(jobs: &[JobView], is_more: bool, now: SystemTime) -> String {
     let heading = ["JOB", "STATE", "RECIPE", "REF", "COMMIT", "CONFIG", "QUEUED", ""];
     let states: Vec<_> = jobs.iter().map(|job| job.state.as_str()).collect();
     let mut text = coloured(table(heading, &rows), &distinct(&states));
-    if is_more {
-        text.push_str("…and more: `--limit N`\n");
+    if let Some(next) = next {
+        let _ = writeln!(text, "…and more: `--limit N`, or `--cursor {next}`");
     }
     text
 }

@@ -5,11 +5,10 @@ use std::time::SystemTime;
 
 use clap::Subcommand;
 use form_urlencoded::Serializer;
-use http::{Method, StatusCode};
 use serde::Deserialize;
 
-use super::ask::ask;
 use super::job_text;
+use super::many::{self, Filter, JOBS, Page};
 use super::reach::{Error, Reach, ReachArguments};
 use super::screen::print;
 use super::{CommonArguments, id};
@@ -36,28 +35,36 @@ enum What {
     Approve(CommandArguments),
     /// End a held job.
     Reject(CommandArguments),
-    /// End a job; a run is stopped first.
-    Cancel(CommandArguments),
-    /// Train a finished job's change again, as a new job.
-    Retry(CommandArguments),
+    /// End jobs; a run is stopped first. By a filter: those that have not ended.
+    Cancel(ManyArguments),
+    /// Train the changes of finished jobs again, as new jobs. By a filter: those that failed.
+    Retry(ManyArguments),
     /// Give up on a run that cannot be reached.
     Abandon(CommandArguments),
 }
 
 #[derive(Debug, Default, clap::Args)]
 struct ListArguments {
-    /// In these states, separated by commas.
-    #[arg(long)]
-    state: Option<String>,
-    /// Of this recipe.
-    #[arg(long)]
-    recipe: Option<String>,
-    /// Of this repository.
-    #[arg(long)]
-    repository: Option<String>,
+    #[command(flatten)]
+    filter: Filter,
     /// At most so many.
     #[arg(long, default_value_t = 20)]
     limit: usize,
+    /// From where the page before ended.
+    #[arg(long)]
+    cursor: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+struct ManyArguments {
+    /// Their ids, or the beginnings of them; without any, the filter says which.
+    #[arg(value_name = "JOB")]
+    ids: Vec<String>,
+    #[command(flatten)]
+    filter: Filter,
+    /// Do not ask.
+    #[arg(long, short)]
+    yes: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -92,22 +99,10 @@ struct CommandArguments {
 }
 
 #[derive(Deserialize)]
-struct Page {
-    jobs: Vec<JobView>,
-    next: Option<String>,
-}
-
-#[derive(Deserialize)]
 struct Whole {
     #[serde(flatten)]
     job: JobView,
     timeline: Vec<TimelineView>,
-}
-
-#[derive(Deserialize)]
-struct Unconfirmed {
-    would: Vec<String>,
-    confirm: String,
 }
 
 pub(super) fn run(common: &CommonArguments, arguments: &JobsArguments) -> ExitCode {
@@ -127,28 +122,19 @@ fn text(common: &CommonArguments, arguments: &JobsArguments) -> Result<Vec<u8>, 
         Some(What::Logs(which)) => logs(&reach, which),
         Some(What::Approve(job)) => command(&reach, "approve", job, json),
         Some(What::Reject(job)) => command(&reach, "reject", job, json),
-        Some(What::Cancel(job)) => command(&reach, "cancel", job, json),
-        Some(What::Retry(job)) => command(&reach, "retry", job, json),
+        Some(What::Cancel(which)) => commands(&reach, "cancel", which, json),
+        Some(What::Retry(which)) => commands(&reach, "retry", which, json),
         Some(What::Abandon(job)) => command(&reach, "abandon", job, json),
     }
 }
 
-fn list(reach: &Reach, filter: &ListArguments, json: bool) -> Result<Vec<u8>, Error> {
-    let mut query = Serializer::new(String::new());
-    query.append_pair("limit", &filter.limit.to_string());
-    for (name, value) in
-        [("state", &filter.state), ("recipe", &filter.recipe), ("repository", &filter.repository)]
-    {
-        if let Some(value) = value {
-            query.append_pair(name, value);
-        }
-    }
-    let body = reach.get(&format!("{JOBS}?{}", query.finish()))?;
+fn list(reach: &Reach, which: &ListArguments, json: bool) -> Result<Vec<u8>, Error> {
+    let body = reach.get(&which.filter.path(which.limit, which.cursor.as_deref()))?;
     if json {
         return Ok(line(body));
     }
     let page: Page = serde_json::from_slice(&body).map_err(Error::Strange)?;
-    Ok(job_text::list(&page.jobs, page.next.is_some(), SystemTime::now()).into_bytes())
+    Ok(job_text::list(&page.jobs, page.next.as_deref(), SystemTime::now()).into_bytes())
 }
 
 fn show(reach: &Reach, job: &JobArguments, json: bool) -> Result<Vec<u8>, Error> {
@@ -179,32 +165,31 @@ fn command(reach: &Reach, word: &str, job: &CommandArguments, json: bool) -> Res
         return Err(Error::NoServer);
     }
     let id = id::whole(reach, "job", JOBS, &job.job.id)?;
-    let path = format!("{JOBS}/{id}/{word}");
-    let mut reply = reach.call(Method::POST, &path, Vec::new())?;
-    if reply.status == StatusCode::PRECONDITION_REQUIRED {
-        let asked: Unconfirmed = serde_json::from_slice(&reply.body).map_err(Error::Strange)?;
-        if !job.yes {
-            ask(&asked.would)?;
+    many::give(reach, word, &[id], job.yes, json)
+}
+
+fn commands(reach: &Reach, word: &str, which: &ManyArguments, json: bool) -> Result<Vec<u8>, Error> {
+    if !reach.is_server() {
+        return Err(Error::NoServer);
+    }
+    let ids = match (&which.ids[..], which.filter.is_empty()) {
+        ([], true) => return Err(Error::NoneNamed),
+        ([], false) => {
+            let ids = many::found(reach, word, &which.filter)?;
+            many::confirm(word, &ids, which.yes)?;
+            if ids.is_empty() && !json {
+                return Ok(b"no jobs\n".to_vec());
+            }
+            // It was asked about all of them, and not about each.
+            return many::give(reach, word, &ids, true, json);
         }
-        let body = serde_json::json!({ "confirm": asked.confirm }).to_string();
-        reply = reach.call(Method::POST, &path, body.into_bytes())?;
-        if reply.status == StatusCode::PRECONDITION_REQUIRED {
-            return Err(Error::Changed);
-        }
-    }
-    if !reply.status.is_success() {
-        return Err(Error::refused(&reply));
-    }
-    if json {
-        return Ok(line(reply.body));
-    }
-    let after: JobView = serde_json::from_slice(&reply.body).map_err(Error::Strange)?;
-    Ok(job_text::after(word, &after).into_bytes())
+        (_, false) => return Err(Error::NamedAndFiltered),
+        (ids, true) => ids.iter().map(|id| id::whole(reach, "job", JOBS, id)),
+    };
+    many::give(reach, word, &ids.collect::<Result<Vec<_>, _>>()?, which.yes, json)
 }
 
 fn line(mut body: Vec<u8>) -> Vec<u8> {
     body.push(b'\n');
     body
 }
-
-const JOBS: &str = "/api/v1/jobs";

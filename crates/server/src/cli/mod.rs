@@ -11,6 +11,7 @@ mod failure;
 mod id;
 mod job_text;
 mod jobs;
+mod many;
 mod reach;
 mod screen;
 mod send;

@@ -164,6 +164,12 @@ pub(super) enum Error {
     Ambiguous { text: String, candidates: String },
     #[error("the job has changed meanwhile, and nothing was done; look at it again")]
     Changed,
+    #[error("{told}{count} of them were refused")]
+    SomeRefused { told: String, count: usize },
+    #[error("name jobs by their ids, or say which by `--state`, `--recipe` or `--repository`")]
+    NoneNamed,
+    #[error("name jobs by their ids, or say which by a filter, and not both")]
+    NamedAndFiltered,
     #[error("not confirmed, and nothing was done")]
     Unconfirmed,
     #[error("this would {would}: to do it, say `--yes`")]
@@ -186,9 +192,19 @@ impl Error {
     pub(super) fn tell(&self) -> ExitCode {
         match self {
             Self::Config(mistakes) => mistaken(mistakes),
-            Self::NoPort | Self::NotAStore(_) | Self::Token(_) | Self::Ambiguous { .. } => misused(self),
+            Self::NoPort
+            | Self::NoneNamed
+            | Self::NamedAndFiltered
+            | Self::NotAStore(_)
+            | Self::Token(_)
+            | Self::Ambiguous { .. } => misused(self),
             _ => failed(self),
         }
+    }
+
+    /// Whether it says something of one job, and nothing of others.
+    pub(super) fn is_about_one(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::Changed)
     }
 
     pub(super) fn refused(reply: &Reply) -> Self {

@@ -91,6 +91,8 @@ impl Server {
         });
         let retention_of = handle.clone();
         api.retention = Arc::new(move || retention_of.config().retention);
+        let deciding = receiver.clone();
+        api.replay = Some(Arc::new(move |delivery, now| deciding.load().replay(delivery, now)));
         let counting = Arc::new(Throttle::new(receiver.clone()));
         let hook_routes = swifthook_axum::routes("/{*path}", receiver, Arc::new(door))
             .layer(middleware::from_fn_with_state(counting, throttle))

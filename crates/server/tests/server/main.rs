@@ -4,6 +4,7 @@
 
 mod addresses;
 mod command_line;
+mod many;
 mod serve;
 mod store;
 mod world;

@@ -1,0 +1,98 @@
+use std::time::SystemTime;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use swifthook_core::{Admitted, Decided, DeliveryId, JobId, Receipt, StoredJob, Timestamp};
+use tracing::info;
+
+use super::delivery::VerdictView;
+use super::problem::Problem;
+use super::router::Api;
+
+/// The body of a replay; it may be absent.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body {
+    #[serde(default)]
+    dry_run: bool,
+}
+
+/// What a delivery leads to when it is decided again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplayView {
+    /// Whether nothing was done.
+    pub dry_run: bool,
+    /// The new receipt; null in a dry run, and where a broker has it.
+    pub delivery: Option<DeliveryId>,
+    /// What each recipe says now.
+    pub verdicts: Vec<VerdictView>,
+    /// The jobs that it led to, known ones too.
+    pub jobs: Vec<ReplayedJob>,
+}
+
+/// A job that a replay led to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplayedJob {
+    /// Its id.
+    pub id: JobId,
+    /// The recipe.
+    pub recipe: String,
+    /// The changed file that it is for.
+    pub config: Option<String>,
+    /// Its state.
+    pub state: String,
+    /// Whether its change was not known before.
+    pub new: bool,
+}
+
+pub(super) async fn replay(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let body: Body = match &body[..] {
+        [] => Body::default(),
+        body => serde_json::from_slice(body).map_err(|error| Problem::bad_request(error.to_string()))?,
+    };
+    let missing = || Problem::not_found(format!("there is no delivery `{id}`"));
+    let delivery = api.store.delivery(id.parse().map_err(|_| missing())?).await?.ok_or_else(missing)?;
+    let conflict = |why: &dyn std::fmt::Display| Problem::new(StatusCode::CONFLICT, why.to_string());
+    let Some(replay) = &api.replay else { return Err(conflict(&"there are no recipes here to ask")) };
+    let now = Timestamp::from(SystemTime::now());
+    let decided: Decided = replay(&delivery, now).map_err(|error| conflict(&error))?;
+    let verdicts = decided.verdicts.iter().map(VerdictView::from).collect();
+    if body.dry_run {
+        let view = ReplayView { dry_run: true, delivery: None, verdicts, jobs: Vec::new() };
+        return Ok(Json(view).into_response());
+    }
+    let receipt =
+        api.store.accept(&decided).await.map_err(|error| {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, crate::serve::with_causes(&error))
+        })?;
+    let (stored, jobs) = match receipt {
+        Receipt::Stored { delivery, jobs } => (Some(delivery), jobs),
+        Receipt::Accepted { delivery } => (Some(delivery), Vec::new()),
+    };
+    jobs.iter().for_each(|job| api.changes.tell(job.id, None));
+    let jobs: Vec<_> = jobs.iter().map(ReplayedJob::from).collect();
+    info!(delivery = %delivery.id, new = jobs.iter().filter(|job| job.new).count(), "replayed");
+    let status = if jobs.iter().any(|job| job.new) { StatusCode::ACCEPTED } else { StatusCode::OK };
+    let view = ReplayView { dry_run: false, delivery: stored, verdicts, jobs };
+    Ok((status, Json(view)).into_response())
+}
+
+impl From<&StoredJob> for ReplayedJob {
+    fn from(job: &StoredJob) -> Self {
+        Self {
+            id: job.id,
+            recipe: job.recipe.to_string(),
+            config: job.config.as_deref().map(str::to_owned),
+            state: job.stage.word().to_owned(),
+            new: job.admitted != Admitted::Duplicate,
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Commands to several jobs: those that are named, or all that a filter finds.
+
+use std::collections::HashSet;
+
+use form_urlencoded::Serializer;
+use http::{Method, StatusCode};
+use serde::Deserialize;
+
+use super::ask::ask;
+use super::job_text;
+use super::reach::{Error, Reach};
+use crate::api::JobView;
+
+/// Which jobs are meant.
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct Filter {
+    /// In these states, separated by commas.
+    #[arg(long)]
+    pub(super) state: Option<String>,
+    /// Of this recipe.
+    #[arg(long)]
+    pub(super) recipe: Option<String>,
+    /// Of this repository.
+    #[arg(long)]
+    pub(super) repository: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Page {
+    pub(super) jobs: Vec<JobView>,
+    pub(super) next: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Unconfirmed {
+    would: Vec<String>,
+    confirm: String,
+}
+
+impl Filter {
+    pub(super) fn is_empty(&self) -> bool {
+        self.state.is_none() && self.recipe.is_none() && self.repository.is_none()
+    }
+
+    /// The path of a page of the list.
+    pub(super) fn path(&self, limit: usize, cursor: Option<&str>) -> String {
+        let mut query = Serializer::new(String::new());
+        query.append_pair("limit", &limit.to_string());
+        for (name, value) in [
+            ("state", self.state.as_deref()),
+            ("recipe", self.recipe.as_deref()),
+            ("repository", self.repository.as_deref()),
+            ("cursor", cursor),
+        ] {
+            if let Some(value) = value {
+                query.append_pair(name, value);
+            }
+        }
+        format!("{JOBS}?{}", query.finish())
+    }
+
+    /// Every job that it finds, newest first; no further than to `oldest`.
+    fn all(&self, reach: &Reach, oldest: Option<&str>) -> Result<Vec<JobView>, Error> {
+        let mut all: Vec<JobView> = Vec::new();
+        let mut cursor: Option<String> = None;
+        loop {
+            let page: Page = reach.read(&self.path(PAGE, cursor.as_deref()))?;
+            all.extend(page.jobs);
+            let is_enough =
+                all.last().zip(oldest).is_some_and(|(last, oldest)| &*last.id.to_string() < oldest);
+            match page.next {
+                Some(next) if !is_enough => cursor = Some(next),
+                _ => return Ok(all),
+            }
+        }
+    }
+}
+
+/// The ids of all jobs that a command by filter is for, and what is told of them before.
+pub(super) fn found(reach: &Reach, word: &str, filter: &Filter) -> Result<Vec<String>, Error> {
+    let state = filter.state.clone().unwrap_or_else(|| states_for(word).to_owned());
+    let filter =
+        Filter { state: Some(state), recipe: filter.recipe.clone(), repository: filter.repository.clone() };
+    let jobs = filter.all(reach, None)?;
+    let ids = jobs.iter().map(|job| job.id.to_string());
+    if word != "retry" {
+        return Ok(ids.collect());
+    }
+    // Of a change that has been repeated since, it is the last training that counts, in whatever state that is.
+    let Some(oldest) = jobs.last().map(|job| job.id.to_string()) else { return Ok(Vec::new()) };
+    let later = Filter { state: None, ..filter }.all(reach, Some(&oldest))?;
+    let repeated: HashSet<String> =
+        later.iter().filter_map(|job| job.rerun_of.map(|id| id.to_string())).collect();
+    Ok(ids.filter(|id| !repeated.contains(id)).collect())
+}
+
+/// Asks before something is done to all of them.
+pub(super) fn confirm(word: &str, ids: &[String], is_confirmed: bool) -> Result<(), Error> {
+    if is_confirmed || ids.is_empty() {
+        return Ok(());
+    }
+    let shown: Vec<_> = ids.iter().take(SHOWN).map(|id| super::id::short(id)).collect();
+    let more = if ids.len() > SHOWN { ", …" } else { "" };
+    let jobs = if ids.len() == 1 { "1 job".to_owned() } else { format!("{} jobs", ids.len()) };
+    ask(&[format!("{word} {jobs} ({}{more})", shown.join(", "))])
+}
+
+/// Gives a command to each of them. One that is refused does not keep the others from it.
+pub(super) fn give(
+    reach: &Reach,
+    word: &str,
+    ids: &[String],
+    is_confirmed: bool,
+    json: bool,
+) -> Result<Vec<u8>, Error> {
+    let (mut told, mut refused) = (Vec::new(), 0);
+    for id in ids {
+        match one(reach, word, id, is_confirmed, json) {
+            Ok(text) => told.extend(text),
+            Err(error) if ids.len() == 1 => return Err(error),
+            Err(error) if error.is_about_one() => {
+                refused += 1;
+                told.extend(format!("job {id}: {error}\n").into_bytes());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    match refused {
+        0 => Ok(told),
+        count => Err(Error::SomeRefused { told: String::from_utf8_lossy(&told).into_owned(), count }),
+    }
+}
+
+fn one(reach: &Reach, word: &str, id: &str, is_confirmed: bool, json: bool) -> Result<Vec<u8>, Error> {
+    let path = format!("{JOBS}/{id}/{word}");
+    let mut reply = reach.call(Method::POST, &path, Vec::new())?;
+    if reply.status == StatusCode::PRECONDITION_REQUIRED {
+        let asked: Unconfirmed = serde_json::from_slice(&reply.body).map_err(Error::Strange)?;
+        if !is_confirmed {
+            ask(&asked.would)?;
+        }
+        let body = serde_json::json!({ "confirm": asked.confirm }).to_string();
+        reply = reach.call(Method::POST, &path, body.into_bytes())?;
+        if reply.status == StatusCode::PRECONDITION_REQUIRED {
+            return Err(Error::Changed);
+        }
+    }
+    if !reply.status.is_success() {
+        return Err(Error::refused(&reply));
+    }
+    if json {
+        reply.body.push(b'\n');
+        return Ok(reply.body);
+    }
+    let after: JobView = serde_json::from_slice(&reply.body).map_err(Error::Strange)?;
+    Ok(job_text::after(word, &after).into_bytes())
+}
+
+/// What a command is for unless it is said.
+fn states_for(word: &str) -> &'static str {
+    match word {
+        "retry" => "failed",
+        _ => "held,queued,running,finishing",
+    }
+}
+
+pub(super) const JOBS: &str = "/api/v1/jobs";
+const PAGE: usize = 500;
+/// How many are named before something is done to all.
+const SHOWN: usize = 5;

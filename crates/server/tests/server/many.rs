@@ -1,0 +1,140 @@
+//! What a person does to several jobs at once, and to deliveries that were decided long ago.
+
+use std::fs;
+use std::process::Output;
+
+use serde_json::Value;
+
+use crate::world::{Running, World, job_of, until};
+
+const FAILS: &str = "run = { command = [\"false\"] }";
+
+#[test]
+fn jobs_are_paged_and_commanded_by_filter() {
+    let world = World::new(FAILS);
+    let server = world.serve();
+    let mut ids = Vec::new();
+    for i in 0..5 {
+        let commit = world.commit("x", &i.to_string());
+        let id = job_of(&server.deliver(&world.push(&commit, &commit, &["x"])));
+        server.wait_for(&id, &["failed"]);
+        ids.push(id);
+    }
+    ids.reverse();
+    let page: Value = json(&asked(&world, &server, &["jobs", "list", "--limit", "2", "--json"]));
+    let next = page["next"].as_str().unwrap();
+    assert_eq!(of(&page), ids[..2]);
+    let rest: Value =
+        json(&asked(&world, &server, &["jobs", "list", "--cursor", next, "--state", "failed", "--json"]));
+    assert_eq!((of(&rest), &rest["next"]), (ids[2..].to_vec(), &Value::Null));
+    let listed = ok(&asked(&world, &server, &["jobs", "list", "--limit", "2"]));
+    assert!(listed.contains(&format!("`--cursor {next}`")), "{listed}");
+
+    let none = asked(&world, &server, &["jobs", "retry"]);
+    assert!(refused(&none, 2).contains("--state"), "{none:?}");
+    let both = asked(&world, &server, &["jobs", "retry", &ids[0], "--recipe", "sft"]);
+    assert!(refused(&both, 2).contains("not both"), "{both:?}");
+    let unasked = asked(&world, &server, &["jobs", "retry", "--recipe", "sft"]);
+    assert!(refused(&unasked, 1).contains("would retry 5 jobs ("), "{unasked:?}");
+    assert_eq!(of(&server.get("/api/v1/jobs")).len(), 5, "nothing was done");
+
+    // One is repeated by name, and is not repeated again by what it was.
+    ok(&asked(&world, &server, &["jobs", "retry", &ids[4]]));
+    let told =
+        ok(&asked(&world, &server, &["jobs", "retry", "--state", "failed", "--recipe", "sft", "--yes"]));
+    let all = || server.get("/api/v1/jobs?limit=100");
+    let runs = |run: u64| all()["jobs"].as_array().unwrap().iter().filter(|job| job["run"] == run).count();
+    let repeated = told.lines().count();
+    assert!((4..=5).contains(&repeated) && runs(1) == 5, "{told}");
+    assert_eq!(runs(0), 5);
+    let nobody = ok(&asked(&world, &server, &["jobs", "cancel", "--repository", "acme/other", "--yes"]));
+    assert_eq!(nobody, "no jobs\n");
+}
+
+#[test]
+fn what_waits_and_what_runs_is_cancelled_by_filter_and_some_by_name() {
+    let world = World::new(
+        "run = { command = [\"sh\", \"-c\", \"while [ -e $HOME/secret ]; do sleep 0.05; done\"] }\nsuperseded = \"keep\"",
+    );
+    let server = world.serve();
+    let ids: Vec<_> = (0..4)
+        .map(|i| {
+            let commit = world.commit("x", &i.to_string());
+            job_of(&server.deliver(&world.push(&commit, &commit, &["x"])))
+        })
+        .collect();
+    server.wait_for(&ids[0], &["running"]);
+    let named = ok(&asked(&world, &server, &["jobs", "cancel", &ids[2], &ids[3]]));
+    assert_eq!(named, format!("job {} is cancelled\njob {} is cancelled\n", ids[2], ids[3]));
+    let unasked = asked(&world, &server, &["jobs", "cancel", "--recipe", "sft"]);
+    assert!(refused(&unasked, 1).contains("would cancel 2 jobs"), "{unasked:?}");
+    ok(&asked(&world, &server, &["jobs", "cancel", "--recipe", "sft", "--yes"]));
+    for id in &ids {
+        server.wait_for(id, &["cancelled"]);
+    }
+}
+
+#[test]
+fn a_delivery_is_decided_again_by_the_recipes_of_the_moment() {
+    let world = World::new("run = { command = [\"true\"] }");
+    let server = world.serve();
+    let commit = world.commit("configs/a.yaml", "x");
+    let first = job_of(&server.deliver(&world.push(&commit, &commit, &["configs/a.yaml"])));
+    server.wait_for(&first, &["succeeded"]);
+    let delivery = server.get("/api/v1/deliveries")["deliveries"][0]["id"].as_str().unwrap().to_owned();
+    let replay = |more: &[&str]| {
+        let arguments = [&["deliveries", "replay", &delivery], more].concat();
+        ok(&asked(&world, &server, &arguments))
+    };
+    let known = replay(&[]);
+    assert_eq!(known, format!("sft trains\njob {first} (succeeded, known already)\n"));
+
+    let config = fs::read_to_string(world.path("swifthook.toml")).unwrap();
+    let more = "[[recipe]]\nname = \"dpo\"\nrepository = \"acme/models\"\nbranches = [\"main\"]\ntrust = \"code\"\n\
+                paths = [\"configs/**\"]\nrun = { command = [\"true\"] }\n\n\
+                [[recipe]]\nname = \"docs\"\nrepository = \"acme/models\"\nbranches = [\"main\"]\ntrust = \"code\"\n\
+                paths = [\"docs/**\"]\nrun = { command = [\"true\"] }\n";
+    fs::write(world.path("swifthook.toml"), format!("{config}\n{more}")).unwrap();
+    server.signal("HUP");
+    assert!(until(|| replay(&["--dry-run"]).contains("dpo trains").then_some(())).is_some());
+    let dry = replay(&["--dry-run"]);
+    assert!(
+        dry.contains("docs does not train, because of paths") && dry.contains("Nothing was done"),
+        "{dry}"
+    );
+    assert_eq!(of(&server.get("/api/v1/jobs")).len(), 1);
+    let replayed = replay(&[]);
+    assert!(replayed.contains(&format!("job {first} (succeeded, known already)")), "{replayed}");
+    assert!(replayed.contains("(queued, new)"), "{replayed}");
+    assert_eq!(replay(&[]).matches("known already").count(), 2, "and not again");
+    let jobs = server.get("/api/v1/jobs");
+    assert_eq!(of(&jobs).len(), 2);
+    server.wait_for(&of(&jobs)[0], &["succeeded"]);
+    assert_eq!(server.get("/api/v1/deliveries")["deliveries"][0]["source"], "person");
+    let (status, body) = server.call("POST", "/api/v1/deliveries/ffff/replay", "");
+    assert_eq!(status, 404, "{body}");
+}
+
+/// The ids of a page.
+fn of(page: &Value) -> Vec<String> {
+    page["jobs"].as_array().unwrap().iter().map(|job| job["id"].as_str().unwrap().to_owned()).collect()
+}
+
+/// A command that talks to a running server.
+fn asked(world: &World, server: &Running, arguments: &[&str]) -> Output {
+    world.program(arguments).args(["--server", &server.admin]).output().unwrap()
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_str(&ok(output)).unwrap()
+}
+
+fn ok(output: &Output) -> String {
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn refused(output: &Output, code: i32) -> String {
+    assert_eq!(output.status.code(), Some(code), "{output:?}");
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
