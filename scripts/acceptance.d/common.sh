@@ -9,8 +9,12 @@ export SWIFTHOOK_ADMIN_TOKEN="an-acceptance-token-of-enough-characters"
 export MARKS="$work/marks"
 export GIT_CONFIG_GLOBAL=/dev/null GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@example.org GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@example.org
 
+# What a script has to clean up beside that.
+clean_up() { :; }
+
 finish() {
     status=$?
+    clean_up || true
     [ -z "$server" ] || { kill -9 "$server"; wait "$server"; } 2>/dev/null || true
     [ "$status" = 0 ] || { echo "failed; what the server said:" >&2; tail -n 40 "$work/server.log" >&2 || true; }
     rm -rf "$work"
