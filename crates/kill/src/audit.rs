@@ -51,7 +51,7 @@ impl Job {
 
 /// Waits until every job is at its end and no run is alive, or nothing moves any more, and reads what there is.
 pub(crate) fn gather(site: &Site, driver: &mut Driver, sent: Sent) -> Result<Evidence, Failure> {
-    settle(site, driver)?;
+    settle(site, driver, &sent)?;
     // A run is alive for a moment after its job is at its end, and a slot is taken until its worker says otherwise.
     driver.pass_until(LAST_BREATH, |driver| {
         Ok(of_runs(site.path())?.is_empty() && busy(site, driver)?.is_empty())
@@ -70,12 +70,16 @@ pub(crate) fn gather(site: &Site, driver: &mut Driver, sent: Sent) -> Result<Evi
     })
 }
 
-fn settle(site: &Site, driver: &mut Driver) -> Result<(), Failure> {
+fn settle(site: &Site, driver: &mut Driver, sent: &Sent) -> Result<(), Failure> {
     driver.all_ready()?;
     let (mut fewest, mut since) = (usize::MAX, Instant::now());
     while fewest > 0 && since.elapsed() < PATIENCE {
         driver.pass(Duration::from_millis(200))?;
-        let open = list(site)?.iter().filter(|job| !read(job).is_final()).count();
+        let jobs: Vec<Job> = list(site)?.iter().map(read).collect();
+        let known: BTreeSet<&str> = jobs.iter().map(|job| &*job.commit).collect();
+        // What a broker has may become a job a while later.
+        let promised: BTreeSet<&str> = sent.promises.iter().map(|(commit, _)| &**commit).collect();
+        let open = jobs.iter().filter(|job| !job.is_final()).count() + promised.difference(&known).count();
         if open < fewest {
             (fewest, since) = (open, Instant::now());
         }

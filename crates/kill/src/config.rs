@@ -12,7 +12,14 @@ pub(crate) struct Config<'a> {
 }
 
 impl Config<'_> {
-    pub(crate) fn of_a_receiver(&self, hooks: SocketAddr, admin: SocketAddr, slots: usize) -> String {
+    pub(crate) fn of_a_receiver(
+        &self,
+        hooks: SocketAddr,
+        admin: SocketAddr,
+        slots: usize,
+        broker: Option<&str>,
+    ) -> String {
+        let intake = broker.map_or_else(String::new, |url| format!("\n[intake]\namqp = \"{url}\"\n"));
         format!(
             r#"[server]
 listen = "{hooks}"
@@ -28,7 +35,7 @@ repositories = ["acme/*"]
 [worker]
 slots = {slots}
 {}"#,
-            self.common()
+            intake + &self.common()
         )
     }
 

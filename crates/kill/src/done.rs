@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::broker::Way;
 use crate::cluster::Mode;
 
 /// What was done.
@@ -17,6 +18,7 @@ pub(crate) struct Done {
     pub(crate) supervisors_stopped: usize,
     pub(crate) database: BTreeMap<Mode, usize>,
     pub(crate) backends: usize,
+    pub(crate) broker: BTreeMap<Way, usize>,
     /// Processes that did not start, since the database was away.
     pub(crate) gave_up: usize,
 }
@@ -49,5 +51,9 @@ impl Done {
 
     pub(crate) fn database_stopped(&mut self, mode: Mode) {
         *self.database.entry(mode).or_default() += 1;
+    }
+
+    pub(crate) fn broker_stopped(&mut self, way: Way) {
+        *self.broker.entry(way).or_default() += 1;
     }
 }

@@ -4,13 +4,15 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::cluster::{Cluster, Mode};
+use crate::broker::Way;
+use crate::cluster::Mode;
 use crate::done::Done;
 use crate::load::Load;
 use crate::member::{Found, Member};
 use crate::points::{Armed, Fate};
 use crate::processes::{Process, of_runs};
 use crate::schedule::{After, Step, What};
+use crate::services::Services;
 use crate::site::Site;
 use crate::{Failure, tell};
 
@@ -19,7 +21,7 @@ pub(crate) struct Driver<'a> {
     pub(super) site: &'a Site,
     pub(super) program: PathBuf,
     pub(super) members: Vec<Member>,
-    pub(super) cluster: Option<&'a Cluster>,
+    pub(super) services: &'a Services,
     accepted: Box<dyn Fn() -> usize + 'a>,
     pub(super) plans: Plans,
     pub(crate) done: Done,
@@ -33,8 +35,9 @@ pub(super) struct Plans {
     /// Members that do not run.
     pub(super) restart: Vec<(Instant, usize)>,
     pub(super) start_database: Option<Instant>,
-    /// When the database was last known to be away.
-    pub(super) database_was_down: Option<Instant>,
+    pub(super) start_broker: Option<(Instant, Way)>,
+    /// When the database or the broker was last known to be away.
+    pub(super) was_down: Option<Instant>,
     pub(super) look_again: Option<Instant>,
 }
 
@@ -57,15 +60,11 @@ impl Stopped {
 
 impl<'a> Driver<'a> {
     /// Starts all processes, and waits until they are ready.
-    pub(crate) fn start(
-        site: &'a Site,
-        program: PathBuf,
-        cluster: Option<&'a Cluster>,
-    ) -> Result<Self, Failure> {
+    pub(crate) fn start(site: &'a Site, program: PathBuf, services: &'a Services) -> Result<Self, Failure> {
         let members = site.places.iter().map(|place| Member::start(&program, site, place));
         let members = members.collect::<Result<_, _>>()?;
         let (plans, done) = (Plans::default(), Done::default());
-        let mut driver = Self { site, program, members, cluster, accepted: Box::new(|| 0), plans, done };
+        let mut driver = Self { site, program, members, services, accepted: Box::new(|| 0), plans, done };
         driver.all_ready()?;
         Ok(driver)
     }
@@ -125,6 +124,7 @@ impl<'a> Driver<'a> {
             What::StopSupervisor { pause } => self.stop_a_supervisor(step.who, pause),
             What::StopDatabase { mode, down } => self.stop_the_database(mode, down),
             What::KillBackend => self.kill_a_backend(step.who),
+            What::StopBroker { way, down } => self.stop_the_broker(way, down),
         }
     }
 
@@ -215,7 +215,8 @@ impl<'a> Driver<'a> {
     }
 
     fn stop_the_database(&mut self, mode: Mode, down: Duration) -> Result<(), Failure> {
-        let Some(cluster) = self.cluster.filter(|_| self.plans.start_database.is_none()) else {
+        let Some(cluster) = self.services.cluster.as_ref().filter(|_| self.plans.start_database.is_none())
+        else {
             return Ok(());
         };
         cluster.stop(mode)?;
@@ -225,14 +226,25 @@ impl<'a> Driver<'a> {
     }
 
     fn kill_a_backend(&mut self, who: u64) -> Result<(), Failure> {
-        let Some(cluster) = self.cluster.filter(|_| self.plans.start_database.is_none()) else {
+        let Some(cluster) = self.services.cluster.as_ref().filter(|_| self.plans.start_database.is_none())
+        else {
             return Ok(());
         };
-        self.plans.database_was_down = Some(Instant::now());
+        self.plans.was_down = Some(Instant::now());
         // It may be recovering from the last one, and then answers nobody.
         if cluster.kill_backend(who).unwrap_or(false) {
             self.done.backends += 1;
         }
+        Ok(())
+    }
+
+    fn stop_the_broker(&mut self, way: Way, down: Duration) -> Result<(), Failure> {
+        let Some(broker) = self.services.broker.as_ref().filter(|_| self.plans.start_broker.is_none()) else {
+            return Ok(());
+        };
+        broker.stop(way)?;
+        self.done.broker_stopped(way);
+        self.plans.start_broker = Some((Instant::now() + down, way));
         Ok(())
     }
 }

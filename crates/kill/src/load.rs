@@ -60,6 +60,7 @@ struct Where {
     marks: std::path::PathBuf,
     branches: Vec<Vec<String>>,
     backlog: usize,
+    has_broker: bool,
 }
 
 impl Load {
@@ -71,6 +72,7 @@ impl Load {
                 marks: site.marks(),
                 branches: site.branches.clone(),
                 backlog: site.backlog,
+                has_broker: site.has_broker,
             },
             sent: Mutex::new(sent),
             accepted: AtomicUsize::new(0),
@@ -162,6 +164,8 @@ impl Shared {
             }
             (200, Some(commit)) => sent.promises.extend(promises(commit, &reply)),
             (200, None) => {}
+            // A broker takes it before anybody knows whether a job comes of it.
+            (202, None) if self.site.has_broker => {}
             (503, _) => sent.not_stored += 1,
             (status, _) => {
                 let text = format!("{status}: {}", String::from_utf8_lossy(&reply.body));

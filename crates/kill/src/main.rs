@@ -8,12 +8,13 @@
 //!
 //! Pushes are signed and posted the whole time: new changes, old ones again to another receiver, and some that no
 //! recipe wants. Receivers and workers get SIGKILL, also while they start, or SIGSTOP and SIGCONT when their leases
-//! have run out, at random moments and at marked points (a build with `failpoints`); so do the supervisors of runs. The
-//! database is the harness's own, and is stopped and started. A run leaves a mark outside when it begins and when it
+//! have run out, at random moments and at marked points (a build with `failpoints`); so do the supervisors of runs.
+//! The database and the broker are the harness's own, and are stopped and started. A run leaves a mark outside when it begins and when it
 //! ends. At the end every reply is compared with the store, and every attempt in the store with the marks. It exits
 //! with 1 where they disagree, and keeps its folder.
 
 mod audit;
+mod broker;
 mod cluster;
 mod config;
 mod done;
@@ -27,6 +28,7 @@ mod points;
 mod processes;
 mod repository;
 mod schedule;
+mod services;
 mod setup;
 mod site;
 mod summary;
@@ -43,6 +45,7 @@ use crate::done::Done;
 use crate::driver::Driver;
 use crate::load::Load;
 use crate::schedule::Schedule;
+use crate::services::Services;
 use crate::setup::SetUp;
 use crate::site::Site;
 
@@ -78,13 +81,13 @@ fn main() -> ExitCode {
             tell(&format!("it could not be set up: {error}"));
             ExitCode::FAILURE
         }
-        Ok((site, cluster)) => {
-            let is_good = run(&arguments, &site, cluster.as_ref()).unwrap_or_else(|error| {
+        Ok((site, services)) => {
+            let is_good = run(&arguments, &site, &services).unwrap_or_else(|error| {
                 tell(&format!("BREACH: {error}"));
                 false
             });
             if !is_good || arguments.keep {
-                let log = cluster.as_ref().map(Cluster::log).unwrap_or_default();
+                let log = services.cluster.as_ref().map(Cluster::log).unwrap_or_default();
                 let _ = std::fs::write(site.path().join("postgresql.log"), log);
                 tell(&format!("kept: {}", site.keep().display()));
             }
@@ -93,18 +96,17 @@ fn main() -> ExitCode {
     }
 }
 
-fn set_up(set_up: &SetUp) -> Result<(Site, Option<Cluster>), Failure> {
+fn set_up(set_up: &SetUp) -> Result<(Site, Services), Failure> {
     set_up.check()?;
-    let cluster = set_up.has_database().then(Cluster::start_new).transpose()?;
-    let site = Site::new(set_up, cluster.as_ref().map(Cluster::url).as_deref())?;
-    Ok((site, cluster))
+    let services = Services::start(set_up)?;
+    Ok((Site::new(set_up, &services)?, services))
 }
 
-fn run(arguments: &Arguments, site: &Site, cluster: Option<&Cluster>) -> Result<bool, Failure> {
+fn run(arguments: &Arguments, site: &Site, services: &Services) -> Result<bool, Failure> {
     let seed = arguments.seed.unwrap_or_else(clock);
     tell(&format!("seed {seed}: --seed {seed} gives this schedule again"));
     let program = std::path::absolute(arguments.server.clone().map_or_else(beside, Ok)?)?;
-    let mut driver = Driver::start(site, program, cluster)?;
+    let mut driver = Driver::start(site, program, services)?;
     let load = Load::begin(site, seed);
     let until = arguments.minutes.map(|minutes| Instant::now() + Duration::from_secs(60 * minutes));
     let is_enough = |done: &Done| match until {

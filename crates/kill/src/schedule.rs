@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use crate::broker::Way;
 use crate::cluster::Mode;
 use crate::points::{Fate, POINTS};
 use crate::setup::SetUp;
@@ -42,6 +43,8 @@ pub(crate) enum What {
     StopDatabase { mode: Mode, down: Duration },
     /// SIGKILL of one of the database's own processes.
     KillBackend,
+    /// The broker is stopped, and started after a pause, while other things go on.
+    StopBroker { way: Way, down: Duration },
 }
 
 /// Steps without end; a seed gives the same ones again.
@@ -49,11 +52,17 @@ pub(crate) struct Schedule {
     random: Random,
     has_points: bool,
     has_database: bool,
+    has_broker: bool,
 }
 
 impl Schedule {
     pub(crate) fn new(seed: u64, set_up: &SetUp) -> Self {
-        Self { random: Random::new(seed), has_points: set_up.points, has_database: set_up.has_database() }
+        Self {
+            random: Random::new(seed),
+            has_points: set_up.points,
+            has_database: set_up.has_database(),
+            has_broker: set_up.broker,
+        }
     }
 
     fn what(&mut self) -> What {
@@ -62,6 +71,7 @@ impl Schedule {
             0 => What::Stop { pause: random.milliseconds(3_000) },
             1 if random.below(2) == 0 => What::Stop { pause: longer_than_a_lease(random) },
             1 => What::StopSupervisor { pause: longer_than_a_lease(random) },
+            2..=3 if self.has_broker && random.below(3) == 0 => broker(random),
             2..=3 => What::KillSupervisor,
             4..=5 if self.has_database => database(random),
             6..=12 if self.has_points => at_a_point(random),
@@ -97,6 +107,11 @@ fn database(random: &mut Random) -> What {
         1 => What::StopDatabase { mode: Mode::Immediate, down },
         _ => What::KillBackend,
     }
+}
+
+fn broker(random: &mut Random) -> What {
+    let way = if random.below(2) == 0 { Way::StopApp } else { Way::Kill };
+    What::StopBroker { way, down: random.milliseconds(6_000) }
 }
 
 fn at_a_point(random: &mut Random) -> What {
@@ -142,7 +157,7 @@ mod tests {
     use crate::setup::StoreKind;
 
     fn steps(seed: u64, store: StoreKind, points: bool) -> Vec<Step> {
-        let set_up = SetUp { store, receivers: 1, workers: 0, machines: 1, points };
+        let set_up = SetUp { store, receivers: 1, workers: 0, machines: 1, broker: points, points };
         Schedule::new(seed, &set_up).take(500).collect()
     }
 
@@ -159,9 +174,10 @@ mod tests {
     fn what_a_set_up_does_not_have_is_not_done_and_what_it_has_is() {
         let of_points = |step: &Step| matches!(step.what, What::At { .. });
         let of_database = |step: &Step| matches!(step.what, What::StopDatabase { .. } | What::KillBackend);
+        let of_broker = |step: &Step| matches!(step.what, What::StopBroker { .. });
         let plain = steps(7, StoreKind::Sqlite, false);
-        assert!(!plain.iter().any(of_points) && !plain.iter().any(of_database));
+        assert!(!plain.iter().any(|step| of_points(step) || of_database(step) || of_broker(step)));
         let all = steps(7, StoreKind::Postgres, true);
-        assert!(all.iter().any(of_points) && all.iter().any(of_database));
+        assert!(all.iter().any(of_points) && all.iter().any(of_database) && all.iter().any(of_broker));
     }
 }

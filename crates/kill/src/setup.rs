@@ -18,6 +18,9 @@ pub(crate) struct SetUp {
     /// runs.
     #[arg(long, default_value_t = 1)]
     pub(crate) machines: usize,
+    /// A RabbitMQ of its own stands in front of the store; the server is a build with the feature `rabbitmq`.
+    #[arg(long)]
+    pub(crate) broker: bool,
     /// The server is a build with the feature `failpoints`, and dies at marked points too.
     #[arg(long)]
     pub(crate) points: bool,

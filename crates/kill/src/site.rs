@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use crate::Failure;
+use crate::broker::Broker;
+use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::repository;
+use crate::services::Services;
 use crate::setup::SetUp;
 
 /// A folder with a repository, a configuration for each process, and all that they write.
@@ -16,6 +19,7 @@ pub(crate) struct Site {
     /// The commits of each branch, oldest first.
     pub(crate) branches: Vec<Vec<String>>,
     pub(crate) backlog: usize,
+    pub(crate) has_broker: bool,
 }
 
 /// What is known of a process whether it runs or not.
@@ -38,15 +42,21 @@ pub(crate) enum Role {
 }
 
 impl Site {
-    /// With its jobs in `database`, or in a file.
-    pub(crate) fn new(set_up: &SetUp, database: Option<&str>) -> Result<Self, Failure> {
+    /// For processes that stand on these services; without a database their jobs are in a file.
+    pub(crate) fn new(set_up: &SetUp, services: &Services) -> Result<Self, Failure> {
         let folder = tempfile::Builder::new().prefix("swifthook-kill-").tempdir()?;
         let branches = repository::make(&repository::path(folder.path()))?;
-        let mut site = Self { folder, places: Vec::new(), branches, backlog: set_up.backlog() };
+        let mut site = Self {
+            folder,
+            places: Vec::new(),
+            branches,
+            backlog: set_up.backlog(),
+            has_broker: set_up.broker,
+        };
         fs::write(site.marks(), "")?;
         fs::create_dir_all(site.locks())?;
         fs::create_dir_all(site.points())?;
-        site.lay_out(set_up, database)?;
+        site.lay_out(set_up, services)?;
         Ok(site)
     }
 
@@ -88,17 +98,18 @@ impl Site {
         self.folder.keep()
     }
 
-    fn lay_out(&mut self, set_up: &SetUp, database: Option<&str>) -> Result<(), Failure> {
+    fn lay_out(&mut self, set_up: &SetUp, services: &Services) -> Result<(), Failure> {
         let mut free = free_addresses();
         let mut address = || free.next().ok_or("no port is free");
-        let store =
-            database.map_or_else(|| format!("sqlite:{}/swifthook.db", self.path().display()), str::to_owned);
+        let database = services.cluster.as_ref().map(Cluster::url);
+        let store = database.unwrap_or_else(|| format!("sqlite:{}/swifthook.db", self.path().display()));
+        let broker = services.broker.as_ref().map(Broker::url);
         for number in 0..set_up.receivers {
             let (hooks, admin) = (address()?, address()?);
             let slots = if set_up.workers == 0 { SLOTS } else { 0 };
             let name = format!("receiver-{number}");
             let config = Config { site: self, store: &store, state: &name };
-            let text = config.of_a_receiver(hooks, admin, slots);
+            let text = config.of_a_receiver(hooks, admin, slots, broker.as_deref());
             self.add(name, Role::Receiver { admin }, hooks, &text)?;
         }
         for number in 0..set_up.workers {

@@ -1,4 +1,5 @@
 use crate::audit::Evidence;
+use crate::broker::Way;
 use crate::cluster::Mode;
 use crate::done::Done;
 use crate::judge::Breach;
@@ -8,7 +9,7 @@ use crate::points::POINTS;
 /// The table that is printed at the end, and under it what must not be.
 pub(crate) fn table(evidence: &Evidence, done: &Done, breaches: &[Breach]) -> String {
     let rows = done_to_it(done).into_iter().chain(came_of_it(evidence)).chain(broken(breaches));
-    let mut text: String = rows.map(|(name, number)| format!("{name:<60} {number:>6}\n")).collect();
+    let mut text: String = rows.map(|(name, number)| format!("{name:<66} {number:>6}\n")).collect();
     text += "SIGKILL proves nothing about syncing, since the page cache survives it: for that see\n";
     text += "scripts/acceptance.d/order-of-system-calls and scripts/acceptance.d/order-on-postgresql.\n";
     for breach in breaches {
@@ -21,6 +22,7 @@ type Row = (String, usize);
 
 fn done_to_it(done: &Done) -> Vec<Row> {
     let database = |mode| done.database.get(&mode).copied().unwrap_or(0);
+    let broker = |way| done.broker.get(&way).copied().unwrap_or(0);
     let mut rows = vec![
         row("receivers killed", done.receivers),
         row("workers killed", done.workers),
@@ -32,7 +34,9 @@ fn done_to_it(done: &Done) -> Vec<Row> {
         row("database stopped (fast)", database(Mode::Fast)),
         row("database stopped (immediate)", database(Mode::Immediate)),
         row("processes of the database killed", done.backends),
-        row("processes that gave up without a database, and came again", done.gave_up),
+        row("broker stopped", broker(Way::StopApp)),
+        row("broker killed", broker(Way::Kill)),
+        row("processes that gave up without database or broker, and came again", done.gave_up),
     ];
     for point in POINTS {
         let [killed, stopped] = done.points.get(point).copied().unwrap_or_default();

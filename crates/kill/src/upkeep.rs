@@ -41,9 +41,11 @@ impl Driver<'_> {
         let now = Instant::now();
         self.plans.restart.iter_mut().for_each(|(at, _)| *at = now);
         self.plans.start_database = self.plans.start_database.map(|_| now);
+        self.plans.start_broker = self.plans.start_broker.map(|(_, way)| (now, way));
         let is_ready = self.pass_until(PATIENCE, |this| {
             let is_undone = this.plans.resume.is_empty() && this.plans.restart.is_empty();
-            let is_undone = is_undone && this.plans.start_database.is_none();
+            let is_undone =
+                is_undone && this.plans.start_database.is_none() && this.plans.start_broker.is_none();
             Ok(is_undone && this.members.iter_mut().all(|member| member.is_ready()))
         })?;
         if is_ready { Ok(()) } else { Err("not every process becomes ready".into()) }
@@ -68,12 +70,13 @@ impl Driver<'_> {
         up.get(place).copied()
     }
 
-    /// A process may end by itself only before it is ready, and only where its database was away: whoever started it
+    /// A process may end by itself only before it is ready, and only where its database or broker was away: whoever started it
     /// starts it again.
     pub(super) fn excuse(&mut self, place: usize, found: Found) -> Result<(), Failure> {
         let member = &self.members[place];
         let was_away = self.plans.start_database.is_some()
-            || self.plans.database_was_down.is_some_and(|down| down + RECOVERY >= member.since());
+            || self.plans.start_broker.is_some()
+            || self.plans.was_down.is_some_and(|down| down + RECOVERY >= member.since());
         match found {
             Found::Alive | Found::Killed => Ok(()),
             Found::GaveUp(_) if was_away => {
@@ -91,11 +94,18 @@ impl Driver<'_> {
         let now = Instant::now();
         self.resume(now)?;
         if self.plans.start_database.is_some_and(|at| at <= now) {
-            if let Some(cluster) = self.cluster {
+            if let Some(cluster) = &self.services.cluster {
                 cluster.start()?;
             }
             self.plans.start_database = None;
-            self.plans.database_was_down = Some(Instant::now());
+            self.plans.was_down = Some(Instant::now());
+        }
+        if let Some((_, way)) = self.plans.start_broker.filter(|(at, _)| *at <= now) {
+            if let Some(broker) = &self.services.broker {
+                broker.start_after(way)?;
+            }
+            self.plans.start_broker = None;
+            self.plans.was_down = Some(Instant::now());
         }
         let (due, later) = self.plans.restart.drain(..).partition(|(at, _)| *at <= now);
         self.plans.restart = later;
@@ -150,6 +160,6 @@ const PAUSE: Duration = Duration::from_millis(2);
 const LOOK: Duration = Duration::from_millis(100);
 /// After so long a process is started again that gave up.
 const AGAIN: Duration = Duration::from_millis(300);
-/// How long a database may take until it answers again of which a process was killed.
+/// How long a database of which a process was killed, or a broker, may take until it answers again.
 const RECOVERY: Duration = Duration::from_secs(20);
 const PATIENCE: Duration = Duration::from_secs(180);
