@@ -20,11 +20,13 @@ pub(super) struct Gate {
     /// through in an order of its own, and a seed would not tell the whole story.
     waiting: Mutex<Option<Vec<oneshot::Sender<()>>>>,
     store_fails: watch::Receiver<bool>,
+    /// What must never be.
+    wrongs: Mutex<Vec<String>>,
 }
 
 impl Gate {
     pub(super) fn new(random: Random, store_fails: watch::Receiver<bool>) -> Self {
-        Self { random: Mutex::new(random), waiting: Mutex::new(None), store_fails }
+        Self { random: Mutex::new(random), waiting: Mutex::new(None), store_fails, wrongs: Mutex::default() }
     }
 
     pub(super) fn shut(&self) {
@@ -35,6 +37,22 @@ impl Gate {
         for waiting in self.waiting().take().into_iter().flatten() {
             // Whoever is gone by now needs no answer.
             let _ = waiting.send(());
+        }
+    }
+
+    /// What was seen here that must never be.
+    pub(super) fn wrongs(&self) -> Vec<String> {
+        self.wrongs.lock().expect("nothing panics under this lock").clone()
+    }
+
+    /// Whoever has lost a job to another worker can write nothing more of it.
+    fn look(&self, lease: &Lease, answer: &Result<Job, QueueError>) {
+        if let Ok(job) = answer
+            && job.state.epoch != lease.epoch
+        {
+            let wrong =
+                format!("a worker of epoch {} wrote {} of epoch {}", lease.epoch, job.id, job.state.epoch);
+            self.wrongs.lock().expect("nothing panics under this lock").push(wrong);
         }
     }
 
@@ -114,7 +132,12 @@ impl JobQueue for Gated<dyn JobQueue> {
     }
 
     async fn apply(&self, lease: &Lease, event: Event) -> Result<Job, QueueError> {
-        self.gate.through_to_store(self.other.apply(lease, event)).await
+        let apply = async {
+            let answer = self.other.apply(lease, event).await;
+            self.gate.look(lease, &answer);
+            answer
+        };
+        self.gate.through_to_store(apply).await
     }
 
     async fn command(&self, job: JobId, what: Command, who: &Actor) -> Result<Job, QueueError> {

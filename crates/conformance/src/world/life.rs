@@ -383,6 +383,7 @@ impl<Q: Store + 'static, E: Fn(Seat) -> Employee> World<Q, E> {
     /// What must be so at every moment.
     async fn look(&mut self) {
         self.wrongs.extend(self.launcher.wrongs());
+        self.wrongs.extend(self.workers.iter().flat_map(|worker| worker.gate.wrongs()));
         let jobs: BTreeMap<_, _> = self.jobs().await.into_iter().map(|job| (job.id, job)).collect();
         let now = (self.clock)();
         for run in self.launcher.runs().iter().filter(|run| now < run.ends) {
