@@ -8,8 +8,15 @@ pub(crate) struct Requests(Vec<Vec<u8>>);
 impl Requests {
     /// `count` pushes to `main` of [`REPOSITORY`], each with a head of its own from `first` on.
     pub(crate) fn pushes(size: Size, first: usize, count: usize) -> Self {
-        let template = Template::new(size);
-        Self((first..first + count).map(|number| signed(&template.body(number), number)).collect())
+        Self::pushes_to(&[REPOSITORY.to_owned()], size, first, count)
+    }
+
+    /// The same to the `main` of several repositories in turn.
+    pub(crate) fn pushes_to(repositories: &[String], size: Size, first: usize, count: usize) -> Self {
+        let templates: Vec<_> =
+            repositories.iter().map(|repository| Template::new(repository, size)).collect();
+        let one = |number: usize| signed(&templates[number % templates.len()].body(number), number);
+        Self((first..first + count).map(one).collect())
     }
 
     /// One push whose head is a commit that exists.
@@ -21,7 +28,7 @@ impl Requests {
     /// One push of at least `bytes`.
     pub(crate) fn large(bytes: usize) -> Self {
         let of = |commits| Size { commits, files: 100 };
-        let [one, two] = [1, 2].map(|commits| Template::new(of(commits)).0.len());
+        let [one, two] = [1, 2].map(|commits| Template::new(REPOSITORY, of(commits)).0.len());
         let size = of(1 + bytes.saturating_sub(one).div_ceil(two - one));
         let body = serde_json::to_vec(&push(REPOSITORY, BEFORE, HEAD, size)).expect("a value is JSON");
         Self(vec![signed(&body, 0)])
@@ -37,8 +44,8 @@ impl Requests {
 struct Template(Vec<u8>, Vec<usize>);
 
 impl Template {
-    fn new(size: Size) -> Self {
-        let text = serde_json::to_string(&push(REPOSITORY, BEFORE, HEAD, size)).expect("a value is JSON");
+    fn new(repository: &str, size: Size) -> Self {
+        let text = serde_json::to_string(&push(repository, BEFORE, HEAD, size)).expect("a value is JSON");
         let places = text.match_indices(HEAD).map(|(place, _)| place).collect();
         Self(text.into_bytes(), places)
     }
@@ -81,7 +88,7 @@ mod tests {
     #[test]
     fn bodies_have_the_sizes_that_are_told_and_differ() {
         for (size, bytes) in [(Size::SMALL, 7_700), (Size::TWENTY_BY_TEN, 29_000)] {
-            let template = Template::new(size);
+            let template = Template::new(REPOSITORY, size);
             let length = template.body(0).len();
             assert!(length.abs_diff(bytes) < bytes / 30, "{length} and not {bytes}");
             assert_ne!(template.body(0), template.body(1));

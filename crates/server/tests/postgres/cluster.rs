@@ -103,7 +103,8 @@ impl Cluster {
         Authorities { ours: self.folder.join("ours.pem"), others: self.folder.join("others.pem") }
     }
 
-    fn data(&self) -> String {
+    /// Where its data is.
+    pub(crate) fn data(&self) -> String {
         self.folder.join("data").display().to_string()
     }
 
