@@ -23,7 +23,7 @@ pub(crate) fn cpu_of_all(pid: u32) -> Duration {
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = processes.filter_map(|process| process.file_name().to_str()?.parse().ok());
     let children = pids.filter_map(stat).filter(|stat| stat.parent == pid);
-    cpu(pid) + children.map(|stat| stat.own + stat.ended).sum()
+    cpu(pid) + children.map(|stat| stat.own + stat.ended).sum::<Duration>()
 }
 
 struct Stat {
