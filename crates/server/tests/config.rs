@@ -8,6 +8,7 @@ fn parse(text: &str) -> Result<Config, Mistakes> {
     let variable = |name: &str| match name {
         "GITHUB_WEBHOOK_SECRET" => Some("correct horse battery staple 2026".to_owned()),
         "SHORT" => Some("short".to_owned()),
+        "BROKER" => Some("amqps://swifthook:hunter2@broker.example.org/%2f".to_owned()),
         "DATABASE" => Some("postgres://swifthook:hunter2@db/swifthook".to_owned()),
         "STRANGE_DATABASE" => Some("postgres://swifthook:hunter2@db/swifthook?hunter2=hunter2".to_owned()),
         "HF_TOKEN" => Some("hf_abc".to_owned()),
@@ -121,8 +122,6 @@ isolation = "namespace"
 environment = { image = "x@sha256:0" }
 [[recipe.then]]
 run = { command = ["x"] }
-[intake]
-amqp = "amqp://127.0.0.1:5672"
 [[launcher]]
 name = "a100"
 kind = "slurm"
@@ -177,6 +176,39 @@ fn a_database_is_named_by_a_url_and_its_password_stands_elsewhere() {
     ];
     let told: Vec<_> = wrong.iter().map(|url| format!("{url}\n{}\n", of(url).unwrap_err())).collect();
     insta::assert_snapshot!(told.join("\n"));
+}
+
+#[cfg(feature = "rabbitmq")]
+#[test]
+fn a_broker_is_named_by_a_url_whose_password_and_keys_stand_elsewhere() {
+    let intake = |lines: &str| parse(&with(&format!("[intake]\n{lines}"))).unwrap().intake.unwrap();
+    let short = intake("amqp = \"amqp://127.0.0.1\"");
+    assert_eq!((&*short.options.queue, short.options.prefetch), ("swifthook.deliveries", 128));
+    let long = intake(
+        "amqp = \"env:BROKER\"\nqueue = \"training\"\nprefetch = 16\nkeys = [\"env:GITHUB_WEBHOOK_SECRET\"]",
+    );
+    assert_eq!((&*long.options.queue, long.options.prefetch, long.options.keys.len()), ("training", 16, 1));
+    assert!(!format!("{long:?} {long}").contains("hunter2"));
+    let wrong = [
+        "amqp = \"amqp://swifthook:hunter2@broker\"",
+        "amqp = \"http://broker\"",
+        "amqp = \"env:DATABASE\"",
+        "queue = \"training\"",
+        "amqp = \"amqp://broker/\"\nqueue = \"amq.mine\"\nprefetch = 0\nkeys = []",
+        "amqp = \"amqp://broker\"\nkeys = [\"hunter2\", \"env:NOWHERE\"]\nprefech = 3",
+    ];
+    let told: Vec<_> = wrong.iter().map(|lines| mistakes(&with(&format!("[intake]\n{lines}")))).collect();
+    let told = told.join("\n");
+    assert!(!told.contains("hunter2"));
+    insta::assert_snapshot!(told);
+}
+
+#[cfg(not(feature = "rabbitmq"))]
+#[test]
+fn a_build_without_rabbitmq_says_how_to_have_one() {
+    insta::assert_snapshot!(mistakes(&with(
+        "[intake]\namqp = \"amqp://user:hunter2@broker\"\nqueue = \"x\""
+    )));
 }
 
 #[cfg(not(feature = "postgres"))]

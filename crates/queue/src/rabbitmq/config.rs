@@ -6,11 +6,14 @@ use swifthook_core::Secret;
 
 /// Where a broker is: `amqp://user:password@host:5672/vhost`, or `amqps://` for TLS. Never shows the password.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Address(AMQPUri);
+pub struct Address {
+    uri: AMQPUri,
+    has_password: bool,
+}
 
 /// A text that is not the URL of a broker. It does not quote it, since a password may be in it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0} (expected for example `amqp://user:password@broker.example.org:5672/%2f`)")]
+#[error("{0} (expected for example `amqp://broker.example.org:5672/%2f`)")]
 pub struct InvalidAddress(&'static str);
 
 /// How the broker is used.
@@ -47,8 +50,14 @@ impl Options {
 }
 
 impl Address {
+    /// Whether there is a password in it, of which it would be a pity if it stood where others read.
+    #[must_use]
+    pub fn has_password(&self) -> bool {
+        self.has_password
+    }
+
     pub(super) fn uri(&self) -> AMQPUri {
-        let mut uri = self.0.clone();
+        let mut uri = self.uri.clone();
         uri.query.heartbeat.get_or_insert(HEARTBEAT_SECONDS);
         uri.query.connection_timeout.get_or_insert(CONNECT_MILLIS);
         uri
@@ -66,7 +75,7 @@ impl FromStr for Address {
             return Err(InvalidAddress("the scheme of a broker is `amqp` or `amqps`"));
         }
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
         if host.is_empty() || host.starts_with(':') {
             return Err(InvalidAddress("the URL of the broker names no host"));
         }
@@ -78,13 +87,14 @@ impl FromStr for Address {
         if uri.vhost.is_empty() {
             return Err(InvalidAddress("the URL ends in `/`, which names a virtual host without a name"));
         }
-        Ok(Self(uri))
+        let has_password = user.split_once(':').is_some_and(|(_, password)| !password.is_empty());
+        Ok(Self { uri, has_password })
     }
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let AMQPUri { scheme, authority, vhost, .. } = &self.0;
+        let AMQPUri { scheme, authority, vhost, .. } = &self.uri;
         write!(f, "{scheme}://{}:{}, virtual host `{vhost}`", authority.host, authority.port)
     }
 }

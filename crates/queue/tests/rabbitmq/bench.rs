@@ -66,10 +66,7 @@ impl Bench {
         while intake.trouble().is_some() {
             broker.wait();
         }
-        // A broker that is killed within seconds of making a queue may never find a leader for it again (seen with
-        // RabbitMQ 3.10): what it knows of the queue reaches its disk a little later, or when it ends in order.
-        broker.control(&["stop_app"]);
-        broker.control(&["start_app"]);
+        broker.settle();
         self.broker = Some(broker);
         self
     }

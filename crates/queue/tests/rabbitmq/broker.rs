@@ -46,6 +46,13 @@ impl Broker {
         std::thread::sleep(Duration::from_millis(20));
     }
 
+    /// A broker that is killed within seconds of making a queue may never find a leader for it again (seen with RabbitMQ
+    /// 3.10): what it knows of the queue reaches its disk a little later, or when it ends in order.
+    pub(crate) fn settle(&self) {
+        self.control(&["stop_app"]);
+        self.control(&["start_app"]);
+    }
+
     /// SIGKILL, to all of it.
     pub(crate) fn kill(&mut self) {
         let Some(mut process) = self.process.take() else { return };

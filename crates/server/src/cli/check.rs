@@ -24,6 +24,9 @@ pub(super) fn run(common: &CommonArguments) -> ExitCode {
 /// What the configuration would do, for people.
 fn summary(config: &Config) -> String {
     let mut text = format!("{}: nothing wrong\n", config.file.display());
+    if let Some(intake) = &config.intake {
+        let _ = writeln!(text, "\npushes go to {intake}, and from there into the store");
+    }
     for hook in &config.hooks {
         let secrets = match hook.secrets.len() {
             1 => "1 secret".to_owned(),

@@ -7,6 +7,7 @@ use toml::de::DeTable;
 
 use super::digest;
 use super::hook::{Around, hooks};
+use super::intake::{self, Intake};
 use super::mistake::{Mistake, Mistakes, Place};
 use super::model::{Config, Hook, Purpose, Repository, Server, Store};
 use super::reader::{Fields, Report, Wrong};
@@ -167,6 +168,7 @@ fn whole(
 ) -> Config {
     let server = sections::server(fields.table("server"), folder);
     let store = sections::store(fields.table("store"), folder, variable);
+    let intake = intake::intake(fields.table("intake"), purpose, folder, variable);
     let worker = sections::worker(fields.table("worker"), purpose, store.url.is_shared());
     let launchers = sections::launchers(fields.tables("launcher"));
     let (repositories, names) = sections::repositories(fields.tables("repository"), folder, variable);
@@ -183,7 +185,13 @@ fn whole(
         // Who may speak for a repository is the business of those who listen.
         hooks: hooks.as_deref().filter(|_| purpose == Purpose::Serve),
         run_secrets,
-        own_secrets: &own_secrets(&server, &store, &repositories, hooks.as_deref().unwrap_or_default()),
+        own_secrets: &own_secrets(
+            &server,
+            &store,
+            intake.as_ref(),
+            &repositories,
+            hooks.as_deref().unwrap_or_default(),
+        ),
     };
     let recipes = recipes(fields.tables("recipe"), &known);
     for (key, example) in REQUIRED {
@@ -204,6 +212,7 @@ fn whole(
         digest,
         server,
         store,
+        intake,
         worker,
         retention,
         launchers,
@@ -214,9 +223,15 @@ fn whole(
 }
 
 /// Where secrets stand that no run may see.
-fn own_secrets(server: &Server, store: &Store, repositories: &[Repository], hooks: &[Hook]) -> Vec<Outside> {
+fn own_secrets(
+    server: &Server,
+    store: &Store,
+    intake: Option<&Intake>,
+    repositories: &[Repository],
+    hooks: &[Hook],
+) -> Vec<Outside> {
     let places = hooks.iter().flat_map(|hook| &hook.secrets).chain(&server.admin_token);
-    let places = places.chain(store.url.place());
+    let places = places.chain(store.url.place()).chain(intake.into_iter().flat_map(Intake::places));
     let places = places.chain(repositories.iter().filter_map(|repository| repository.token.as_ref()));
     places.cloned().chain([Outside::Variable("SWIFTHOOK_ADMIN_TOKEN".to_owned())]).collect()
 }
@@ -230,4 +245,4 @@ const REQUIRED: [(&str, &str); 3] = [
 const ELSEWHERE: &str =
     "name another file with `--config FILE`, or see the whole thing work with `swifthook demo`";
 
-const LATER: [&str; 6] = ["intake", "notify", "registry", "deployment", "gateway", "limits"];
+const LATER: [&str; 5] = ["notify", "registry", "deployment", "gateway", "limits"];

@@ -5,6 +5,7 @@
 
 mod digest;
 mod hook;
+mod intake;
 mod load;
 mod mistake;
 mod model;
@@ -19,6 +20,7 @@ mod store_url;
 mod trigger;
 mod units;
 
+pub use intake::Intake;
 pub use load::Contact;
 pub use mistake::{Mistake, Mistakes, Place};
 pub use model::{

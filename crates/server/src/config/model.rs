@@ -10,6 +10,7 @@ use swifthook_core::schedule::Schedule;
 use swifthook_core::{ConfigDigest, Debounce, RepoName, Retention, Retry, Superseding, Template};
 use swifthook_launch::Remote;
 
+use super::intake::Intake;
 use super::secret::Outside;
 use super::store_url::StoreUrl;
 
@@ -30,6 +31,8 @@ pub struct Config {
     pub server: Server,
     /// `[store]`.
     pub store: Store,
+    /// `[intake]`; `None` where pushes are stored at once.
+    pub intake: Option<Intake>,
     /// `[worker]`.
     pub worker: Worker,
     /// `[retention]`.

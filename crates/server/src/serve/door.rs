@@ -1,4 +1,4 @@
-//! The intake of the server: the store's, with a measure and a word in the log where it fails.
+//! The intake of the server: the store's or the broker's, with a measure and a word in the log where it fails.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -13,10 +13,11 @@ use tracing::{error, info};
 
 use super::metrics::Metrics;
 use super::points;
-use crate::api::{Backend, Changes};
+use crate::api::Changes;
 
 pub(super) struct Door {
-    pub(super) store: Arc<dyn Backend>,
+    /// The store, or a broker in front of it.
+    pub(super) intake: Arc<dyn Intake>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) changes: Changes,
 }
@@ -26,7 +27,7 @@ impl Intake for Door {
     async fn accept(&self, decided: &Decided) -> Result<Receipt, IntakeError> {
         let started = Instant::now();
         points::near("accepting");
-        let accepted = self.store.accept(decided).await;
+        let accepted = self.intake.accept(decided).await;
         points::reach("accepted");
         self.metrics.accepted(started.elapsed(), accepted.is_ok());
         match &accepted {

@@ -12,6 +12,7 @@ use serde::Serialize;
 use swifthook_runner::Handle;
 use tokio::time::timeout;
 
+use super::broker::Broker;
 use super::door::with_causes;
 use crate::api::Backend;
 
@@ -21,6 +22,8 @@ pub(super) struct Health {
     pub(super) store: Arc<dyn Backend>,
     /// `None` where there is none to be at work.
     pub(super) runner: Option<Handle>,
+    /// `None` where pushes are stored at once.
+    pub(super) broker: Option<Broker>,
 }
 
 #[derive(Serialize)]
@@ -55,7 +58,8 @@ impl Health {
         };
         let is_idle = self.runner.is_some_and(|runner| !runner.status().is_running);
         let runner = is_idle.then(|| "no runner is at work".to_owned());
-        let parts = [("store", store), ("runner", runner)];
+        let broker = self.broker.and_then(|broker| broker.trouble());
+        let parts = [("store", store), ("runner", runner), ("broker", broker)];
         let failing: Vec<_> = parts.iter().filter(|(_, why)| why.is_some()).map(|(name, _)| *name).collect();
         let causes =
             if with_reasons { parts.into_iter().filter_map(|(_, why)| why).collect() } else { Vec::new() };

@@ -27,7 +27,8 @@ pub enum LogFormat {
 ///
 /// When the filter is none, or the process logs already.
 pub fn init(arguments: &LogArguments) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let filter = EnvFilter::try_new(&arguments.log)?;
+    // The client of the broker writes whole frames, the password among them; what matters of it we say ourselves.
+    let filter = EnvFilter::try_new(&arguments.log)?.add_directive("lapin=off".parse()?);
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match arguments.log_format {
         LogFormat::Text => {

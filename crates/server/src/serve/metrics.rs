@@ -87,6 +87,16 @@ impl Metrics {
     }
 }
 
+/// What became of messages of a broker, in the same format.
+pub(super) fn messages(counts: [(&'static str, u64); 4]) -> String {
+    let mut text = Text::default();
+    text.family("swifthook_broker_messages_total", "counter", "Messages by what became of them here.");
+    for (what, count) in counts {
+        text.line("swifthook_broker_messages_total", &[("what", what)], count);
+    }
+    text.0
+}
+
 impl Histogram {
     fn observe(&mut self, took: Duration) {
         let seconds = took.as_secs_f64();

@@ -1,6 +1,7 @@
 //! `swifthook serve`: everything put together.
 
 mod backends;
+mod broker;
 mod catalog;
 mod door;
 mod environment;

@@ -67,7 +67,7 @@ fn needs_restart(old: &Config, new: &Config) -> bool {
         (
             (config.server.listen, config.server.admin_listen, config.server.admin_token.clone()),
             config.server.github_meta.clone(),
-            (config.store.url.clone(), config.store.state_dir.clone()),
+            (config.store.url.clone(), config.store.state_dir.clone(), config.intake.clone()),
             (config.worker.slots, config.worker.labels.clone(), config.worker.listen),
         )
     };
@@ -107,7 +107,7 @@ impl Handle {
 
     /// Reads the configuration again, secrets too. Requests under way keep the old one to their end.
     ///
-    /// Of `[server]`, `[store]` and `[worker]`, changes take effect at the next start only.
+    /// Of `[server]`, `[store]`, `[intake]` and `[worker]`, changes take effect at the next start only.
     ///
     /// # Errors
     ///
@@ -160,7 +160,7 @@ impl Handle {
             None => (None, snapshot::recipes(&config)?),
         };
         if needs_restart(&self.config(), &config) {
-            warn!("changes of [server], [store] and [worker] take effect at the next start");
+            warn!("changes of [server], [store], [intake] and [worker] take effect at the next start");
         }
         if remotes(&self.config()) != remotes(&config) {
             self.0.trees.replace(&config)?;

@@ -3,13 +3,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::{Router, middleware};
-use swifthook_core::Current;
+use swifthook_core::{Current, Intake};
 use swifthook_runner::Runner;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::backends::Backends;
+use super::broker::Broker;
 use super::catalog::ServerCatalog;
 use super::door::{Door, observe};
 use super::error::StartError;
@@ -32,6 +33,7 @@ pub struct Server {
     admin: (TcpListener, Router),
     runner: Option<Runner>,
     store: Arc<dyn Store>,
+    broker: Option<Broker>,
     shutdown: CancellationToken,
     handle: Handle,
     addresses: Addresses,
@@ -74,8 +76,11 @@ impl Server {
         let runner = (config.worker.slots > 0)
             .then(|| works::runner(&config, &backends, catalog.clone(), metrics.clone(), changes.clone()));
         let runs = runner.as_ref().map(Runner::handle);
-        let health = Health { store: backends.store.clone(), runner: runs };
-        let door = Door { store: backends.store.clone(), metrics: metrics.clone(), changes: changes.clone() };
+        let broker = config.intake.as_ref().map(Broker::connect);
+        let health = Health { store: backends.store.clone(), runner: runs, broker: broker.clone() };
+        let intake =
+            broker.as_ref().map_or_else(|| -> Arc<dyn Intake> { backends.store.clone() }, Broker::intake);
+        let door = Door { intake, metrics: metrics.clone(), changes: changes.clone() };
         let store = backends.store.clone();
         let handle = Handle::new(
             config,
@@ -98,12 +103,16 @@ impl Server {
             .layer(middleware::from_fn_with_state(counting, throttle))
             .layer(middleware::from_fn_with_state(metrics.clone(), observe))
             .merge(health.clone().public());
-        let admin_routes =
-            api.router(health.private().merge(works::exposition(metrics, backends.store.clone())));
+        let admin_routes = api.router(health.private().merge(works::exposition(
+            metrics,
+            backends.store.clone(),
+            broker.clone(),
+        )));
         Ok(Self {
             hooks: (hooks.0, hook_routes),
             admin: (admin.0, admin_routes),
             store: backends.store,
+            broker,
             runner,
             shutdown,
             handle,
@@ -135,13 +144,18 @@ impl Server {
                 works::work(runner, self.store.watch(), stopped()).await;
             }
         };
+        let moving = async {
+            if let Some(broker) = &self.broker {
+                broker.move_into(self.store.clone(), self.handle.changes(), stopped()).await;
+            }
+        };
         let asked = async {
             shutdown.await;
             info!("shutting down; runs go on");
             stop.cancel();
         };
         let clearing = run_dirs::clear(self.store.clone(), self.handle.clone(), stopped());
-        tokio::join!(hooks, admin, runner, asked, clearing);
+        tokio::join!(hooks, admin, runner, moving, asked, clearing);
         // What is not written yet is written now, and the next server may have the store.
         self.store.close().await;
     }

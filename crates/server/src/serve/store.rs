@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 #[cfg(feature = "postgres")]
 use swifthook_queue::postgres::{self, PostgresQueue};
-use swifthook_queue::{Options, SqliteQueue};
+use swifthook_queue::{MessageStore, Options, SqliteQueue};
 use tokio::sync::watch;
 
 use super::error::StartError;
@@ -16,7 +16,7 @@ use crate::config::StoreUrl;
 
 /// What a server needs of its store, beside what everybody does.
 #[async_trait]
-pub(super) trait Store: Backend {
+pub(super) trait Store: Backend + MessageStore {
     /// Changes whenever there is something for a runner to look at.
     fn watch(&self) -> watch::Receiver<u64>;
 

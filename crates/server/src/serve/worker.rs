@@ -57,8 +57,9 @@ impl Worker {
             None => (None, None),
             Some(address) => {
                 let (listener, bound) = bind(address).await?;
-                let health = Health { store: backends.store.clone(), runner: Some(runner.handle()) };
-                let numbers = api.guard(works::exposition(metrics, backends.store.clone()));
+                let health =
+                    Health { store: backends.store.clone(), runner: Some(runner.handle()), broker: None };
+                let numbers = api.guard(works::exposition(metrics, backends.store.clone(), None));
                 (Some((listener, health.public().merge(numbers))), Some(bound))
             }
         };

@@ -14,8 +14,9 @@ use tokio::sync::watch;
 use tracing::debug;
 
 use super::backends::Backends;
+use super::broker::Broker;
 use super::catalog::ServerCatalog;
-use super::metrics::Metrics;
+use super::metrics::{self, Metrics};
 use super::points;
 use super::store::Store;
 use crate::api::Changes;
@@ -91,11 +92,13 @@ fn observer(metrics: Arc<Metrics>, changes: Changes) -> impl Fn(&Job, &Moment) +
 }
 
 /// `/metrics`.
-pub(super) fn exposition(metrics: Arc<Metrics>, store: Arc<dyn Store>) -> Router {
-    let show = get(async |State((metrics, store)): State<(Arc<Metrics>, Arc<dyn Store>)>| {
+pub(super) fn exposition(metrics: Arc<Metrics>, store: Arc<dyn Store>, broker: Option<Broker>) -> Router {
+    type Shared = (Arc<Metrics>, Arc<dyn Store>, Option<Broker>);
+    let show = get(async |State((metrics, store, broker)): State<Shared>| {
         let jobs = store.open_jobs().await.unwrap_or_default();
-        let text = metrics.text(&jobs, store.unrecorded());
+        let mut text = metrics.text(&jobs, store.unrecorded());
+        text.push_str(&broker.map(|broker| metrics::messages(broker.counts())).unwrap_or_default());
         ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
     });
-    Router::new().route("/metrics", show).with_state((metrics, store))
+    Router::new().route("/metrics", show).with_state((metrics, store, broker))
 }
