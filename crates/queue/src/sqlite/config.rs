@@ -51,6 +51,17 @@ pub enum OpenError {
         /// The newest schema that is known here.
         known: u32,
     },
+    /// It is on a file system whose locks bind nobody else.
+    #[error(
+        "`{}` is on {file_system}, where locks bind nobody else: put it on a disk of this machine, or use PostgreSQL",
+        path.display()
+    )]
+    NoLocks {
+        /// The store.
+        path: PathBuf,
+        /// The file system.
+        file_system: &'static str,
+    },
     /// It is a database of something else.
     #[error("`{}` is a database, but not one of swifthook", path.display())]
     Foreign {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 
 use super::config::OpenError;
+use super::disk;
 
 /// The right to a store, for as long as it lives. The kernel takes it back when the process ends, however it ends.
 #[derive(Debug)]
@@ -17,6 +18,7 @@ pub(super) struct Lock {
 impl Lock {
     /// Takes the lock file of a store.
     pub(super) fn take(store: &Path) -> Result<Self, OpenError> {
+        disk::check(store)?;
         let path = beside(store, ".lock");
         let refused = |source| OpenError::Io { path: path.clone(), source };
         let mut file = private(&path).map_err(refused)?;

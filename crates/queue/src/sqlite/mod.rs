@@ -9,6 +9,7 @@ mod backend;
 mod backup;
 mod config;
 mod copy;
+mod disk;
 mod due;
 mod failure;
 mod lists;
