@@ -1,4 +1,5 @@
 use std::net::SocketAddr;
+use std::path::Path;
 
 use crate::repository::{self, LENGTH, REPOSITORY};
 use crate::site::Site;
@@ -17,9 +18,10 @@ impl Config<'_> {
         hooks: SocketAddr,
         admin: SocketAddr,
         slots: usize,
-        broker: Option<&str>,
+        broker: Option<&Path>,
     ) -> String {
-        let intake = broker.map_or_else(String::new, |url| format!("\n[intake]\namqp = \"{url}\"\n"));
+        let intake = broker
+            .map_or_else(String::new, |file| format!("\n[intake]\namqp = \"file:{}\"\n", file.display()));
         format!(
             r#"[server]
 listen = "{hooks}"

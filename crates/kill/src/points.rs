@@ -16,6 +16,8 @@ pub(crate) const POINTS: [&str; 9] = [
     "finishing",
     "finished",
 ];
+/// Where a broker stands in front of the store: before a message is stored, and before it is acknowledged.
+pub(crate) const POINTS_OF_A_BROKER: [&str; 2] = ["storing", "stored"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Fate {

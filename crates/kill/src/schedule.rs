@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crate::broker::Way;
 use crate::cluster::Mode;
-use crate::points::{Fate, POINTS};
+use crate::points::{Fate, POINTS, POINTS_OF_A_BROKER};
 use crate::setup::SetUp;
 
 /// What is done, and when.
@@ -71,10 +71,10 @@ impl Schedule {
             0 => What::Stop { pause: random.milliseconds(3_000) },
             1 if random.below(2) == 0 => What::Stop { pause: longer_than_a_lease(random) },
             1 => What::StopSupervisor { pause: longer_than_a_lease(random) },
-            2..=3 if self.has_broker && random.below(3) == 0 => broker(random),
+            2..=3 if self.has_broker && random.below(2) == 0 => broker(random),
             2..=3 => What::KillSupervisor,
             4..=5 if self.has_database => database(random),
-            6..=12 if self.has_points => at_a_point(random),
+            6..=12 if self.has_points => at_a_point(random, self.has_broker),
             13..=15 => What::KillAndAgain { down: random.milliseconds(200), up: random.milliseconds(400) },
             _ => What::Kill { down: random.milliseconds(300) },
         }
@@ -114,8 +114,10 @@ fn broker(random: &mut Random) -> What {
     What::StopBroker { way, down: random.milliseconds(6_000) }
 }
 
-fn at_a_point(random: &mut Random) -> What {
-    let point = POINTS[usize::try_from(random.below(POINTS.len() as u64)).unwrap_or(0)];
+fn at_a_point(random: &mut Random, has_broker: bool) -> What {
+    let of_a_broker: &[&str] = if has_broker { &POINTS_OF_A_BROKER } else { &[] };
+    let points = [&POINTS, of_a_broker].concat();
+    let point = points[usize::try_from(random.below(points.len() as u64)).unwrap_or(0)];
     match random.below(5) {
         0 => What::At { point, fate: Fate::Stop, pause: longer_than_a_lease(random) },
         _ => What::At { point, fate: Fate::Kill, pause: random.milliseconds(300) },

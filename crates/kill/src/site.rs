@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use crate::Failure;
-use crate::broker::Broker;
 use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::repository;
@@ -103,7 +102,11 @@ impl Site {
         let mut address = || free.next().ok_or("no port is free");
         let database = services.cluster.as_ref().map(Cluster::url);
         let store = database.unwrap_or_else(|| format!("sqlite:{}/swifthook.db", self.path().display()));
-        let broker = services.broker.as_ref().map(Broker::url);
+        // A URL with a password does not stand in a configuration.
+        let broker = services.broker.is_some().then(|| self.path().join("broker"));
+        if let (Some(file), Some(broker)) = (&broker, &services.broker) {
+            fs::write(file, broker.url())?;
+        }
         for number in 0..set_up.receivers {
             let (hooks, admin) = (address()?, address()?);
             let slots = if set_up.workers == 0 { SLOTS } else { 0 };

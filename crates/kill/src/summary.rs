@@ -4,7 +4,7 @@ use crate::cluster::Mode;
 use crate::done::Done;
 use crate::judge::Breach;
 use crate::marks::Moment;
-use crate::points::POINTS;
+use crate::points::{POINTS, POINTS_OF_A_BROKER};
 
 /// The table that is printed at the end, and under it what must not be.
 pub(crate) fn table(evidence: &Evidence, done: &Done, breaches: &[Breach]) -> String {
@@ -38,7 +38,7 @@ fn done_to_it(done: &Done) -> Vec<Row> {
         row("broker killed", broker(Way::Kill)),
         row("processes that gave up without database or broker, and came again", done.gave_up),
     ];
-    for point in POINTS {
+    for point in POINTS.into_iter().chain(POINTS_OF_A_BROKER) {
         let [killed, stopped] = done.points.get(point).copied().unwrap_or_default();
         rows.push((format!("  killed at `{point}`"), killed));
         rows.push((format!("  stopped at `{point}` for longer than a lease"), stopped));
