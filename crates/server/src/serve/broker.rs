@@ -17,6 +17,7 @@ mod with_broker {
 
     use crate::api::Changes;
     use crate::config;
+    use crate::serve::points;
     use crate::serve::store::Store;
 
     /// A connection to a broker. Cheap to clone.
@@ -71,7 +72,9 @@ mod with_broker {
     #[async_trait]
     impl MessageStore for Telling {
         async fn store(&self, message: &Message) -> Result<Stored, QueueError> {
+            points::near("storing");
             let stored = self.store.store(message).await?;
+            points::reach("stored");
             if let Stored::New(jobs) = &stored {
                 jobs.iter().for_each(|job| self.changes.tell(job.id, None));
             }
