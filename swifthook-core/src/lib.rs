@@ -106,6 +106,7 @@ mod queue;
 mod receiver;
 mod recipe;
 mod reply;
+mod run_log;
 #[cfg(feature = "schedule")]
 pub mod schedule;
 mod secret;
@@ -143,6 +144,7 @@ pub use receiver::{
 };
 pub use recipe::{Argument, Argv, Each, Field, Recipe, RecipeProblem, Template, UnknownField};
 pub use reply::{ACCEPT_DEADLINE, Answered, reply};
+pub use run_log::RunLog;
 pub use secret::{InvalidSecret, Secret, SecretSet};
 pub use signature::{SignatureProblem, hmac_sha256};
 pub use time::{NotATimestamp, Timestamp};

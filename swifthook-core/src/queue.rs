@@ -11,9 +11,10 @@ use crate::heartbeat::{Heartbeat, KnownWorker};
 use crate::id::{DeliveryId, JobId, RepoName};
 use crate::intake::{ConfigDigest, Intake, RecipeVerdict};
 use crate::job::{Command, Event, Illegal, Job, Stage, StopKind};
-use crate::launcher::{Progress, RunHandle};
+use crate::launcher::{Progress, RunHandle, RunKey};
 use crate::problem::Problem;
 use crate::push::{Gap, Paths, Source};
+use crate::run_log::RunLog;
 use crate::time::Timestamp;
 
 /// A durable queue of jobs that several workers share.
@@ -73,6 +74,16 @@ pub trait JobQueue: Intake {
     ///
     /// When the store cannot answer.
     async fn heartbeat(&self, _beat: &Heartbeat) -> Result<(), QueueError> {
+        Ok(())
+    }
+
+    /// Keeps the end of a run's log in the place of what was kept of it, for [`History::run_log`], as long as its job
+    /// is there. By itself it keeps nothing: no promise of a queue hangs on it.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot answer.
+    async fn keep_log(&self, _log: &RunLog) -> Result<(), QueueError> {
         Ok(())
     }
 }
@@ -147,6 +158,15 @@ pub trait History: Send + Sync {
     /// When the store cannot answer.
     async fn workers(&self) -> Result<Vec<KnownWorker>, QueueError> {
         Ok(Vec::new())
+    }
+
+    /// The end of a run's log, if somebody told it.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot answer.
+    async fn run_log(&self, _run: RunKey) -> Result<Option<RunLog>, QueueError> {
+        Ok(None)
     }
 }
 

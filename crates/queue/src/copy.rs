@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use swifthook_core::{Change, Delivery, DeliveryId, Job, JobId, QueueError, TimelineEntry};
+use swifthook_core::{Change, Delivery, DeliveryId, Job, JobId, QueueError, RunKey, RunLog, TimelineEntry};
 use tokio::runtime::Handle;
 
 use crate::sqlite;
@@ -28,6 +28,8 @@ pub struct Copied {
     pub jobs: u64,
     /// Lines of their timelines.
     pub lines: u64,
+    /// Ends of logs.
+    pub logs: u64,
     /// Deliveries.
     pub deliveries: u64,
     /// Changes that are known.
@@ -70,7 +72,7 @@ pub enum CopyError {
 }
 
 /// Copies everything of one store into another, which has to be empty and is made if it is not there: jobs with their
-/// timelines, deliveries with their verdicts and paths, and what is known of changes, all by the ids that they have.
+/// timelines and ends of logs, deliveries with their verdicts and paths, and what is known of changes, all by the ids that they have.
 /// Nobody may work on either. Of jobs that run only the leases stay behind: they are taken over by whoever works on the
 /// copy, where their runs are.
 ///
@@ -123,6 +125,10 @@ fn within(
 pub(crate) trait Copying: Store {
     /// The next jobs, by their ids, with the lines that are kept of their timelines.
     fn jobs_after(&mut self, after: Option<JobId>) -> Result<Vec<(Job, Vec<TimelineEntry>)>, QueueError>;
+    /// The next ends of logs, by their jobs and attempts.
+    fn logs_after(&mut self, after: Option<RunKey>) -> Result<Vec<RunLog>, QueueError>;
+    /// Keeps the end of a log.
+    fn keep_log(&mut self, log: &RunLog) -> Result<(), QueueError>;
     /// The next deliveries, by their ids, as they are kept.
     fn deliveries_after(&mut self, after: Option<DeliveryId>) -> Result<Vec<Delivery>, QueueError>;
     /// The next changes, in an order of the store's own.
@@ -154,6 +160,7 @@ fn transfer(from: &mut dyn Copying, to: &mut dyn Copying) -> Result<Copied, Queu
             }
             lines.iter().try_for_each(|line| to.note(job.id, line.clone()))
         }
+        Item::Log(log) => to.keep_log(log),
         Item::Delivery(delivery) => to.record(delivery, &delivery.jobs),
         Item::Change(change, latest) => to.set_latest(change, latest),
     })
@@ -165,6 +172,7 @@ fn measure(store: &mut dyn Copying) -> Result<Copied, QueueError> {
 
 enum Item<'a> {
     Job(&'a Job, &'a [TimelineEntry]),
+    Log(&'a RunLog),
     Delivery(&'a Delivery),
     Change(&'a Change, &'a Latest),
 }
@@ -185,6 +193,19 @@ fn go_through(
         }
         after = match jobs.last() {
             Some((job, _)) => Some(job.id),
+            None => break,
+        };
+    }
+    let mut after = None;
+    loop {
+        let logs = store.logs_after(after)?;
+        for log in &logs {
+            each(Item::Log(log))?;
+            seen.logs += 1;
+            seen.add("log", log);
+        }
+        after = match logs.last() {
+            Some(log) => Some(log.run),
             None => break,
         };
     }

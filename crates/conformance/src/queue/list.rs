@@ -118,6 +118,8 @@ macro_rules! queue_behaviours {
             retention::a_step_removes_few_enough_that_nobody_waits_for_it
             retention::a_newer_change_counts_as_long_as_it_is_kept
             retention::stats_count_what_there_is
+            logs::the_end_of_a_log_is_kept_as_it_was_last_told
+            logs::a_log_goes_with_its_job
             workers::a_worker_is_listed_as_it_last_told
             workers::a_worker_of_the_name_of_an_earlier_one_began_later
             workers::a_worker_that_nothing_is_heard_of_is_forgotten_after_a_day

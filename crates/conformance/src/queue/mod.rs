@@ -16,6 +16,7 @@ mod intake;
 mod leases;
 mod list;
 mod lives;
+mod logs;
 mod reruns;
 mod retention;
 pub(crate) mod scene;

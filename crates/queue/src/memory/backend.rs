@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use swifthook_core::{
     Actor, Claimed, Command, Decided, Delivery, DeliveryId, Event, Heartbeat, History, Intake, IntakeError,
     Job, JobFilter, JobId, JobQueue, KnownWorker, Lease, Progress, PruneFrom, Pruned, QueueError, Receipt,
-    Renewal, Retention, Stage, Stats, Swept, TimelineEntry, Upkeep, Worker,
+    Renewal, Retention, RunKey, RunLog, Stage, Stats, Swept, TimelineEntry, Upkeep, Worker,
 };
 use tokio::sync::watch;
 
@@ -128,6 +128,14 @@ impl JobQueue for MemoryQueue {
         self.workers.heard(beat, (self.clock)());
         Ok(())
     }
+
+    async fn keep_log(&self, log: &RunLog) -> Result<(), QueueError> {
+        let mut world = self.world();
+        if world.jobs.contains_key(&log.run.job) {
+            world.logs.insert(log.run, log.clone());
+        }
+        Ok(())
+    }
 }
 
 #[async_trait]
@@ -188,6 +196,10 @@ impl History for MemoryQueue {
 
     async fn workers(&self) -> Result<Vec<KnownWorker>, QueueError> {
         Ok(self.workers.all((self.clock)()))
+    }
+
+    async fn run_log(&self, run: RunKey) -> Result<Option<RunLog>, QueueError> {
+        Ok(self.world().logs.get(&run).cloned())
     }
 
     async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, QueueError> {

@@ -2,7 +2,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use swifthook_core::{
-    Change, Delivery, DeliveryId, Job, JobId, Progress, QueueError, Stage, TimelineEntry, Timestamp,
+    Change, Delivery, DeliveryId, Job, JobId, Progress, QueueError, RunKey, RunLog, Stage, TimelineEntry,
+    Timestamp,
 };
 
 use crate::chain::Chains;
@@ -14,6 +15,7 @@ use crate::store::{Entry, Latest, OldDeliveries, Owner, Rival, Store, is_rival};
 pub(super) struct World {
     pub(super) jobs: BTreeMap<JobId, Entry>,
     pub(super) lines: HashMap<JobId, Vec<TimelineEntry>>,
+    pub(super) logs: BTreeMap<RunKey, RunLog>,
     pub(super) deliveries: BTreeMap<DeliveryId, Delivery>,
     pub(super) changes: HashMap<Change, Latest>,
     chains: Chains,
@@ -178,6 +180,7 @@ impl Store for World {
         self.unindex(id);
         self.jobs.remove(&id);
         self.lines.remove(&id);
+        self.logs.retain(|run, _| run.job != id);
         Ok(())
     }
 

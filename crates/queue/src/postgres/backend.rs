@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use swifthook_core::{
     Actor, Claimed, Command, Decided, Delivery, DeliveryId, Diffed, Event, Heartbeat, History, Intake,
     IntakeError, Job, JobFilter, JobId, JobQueue, KnownWorker, Lease, Progress, PruneFrom, Pruned,
-    QueueError, Receipt, Renewal, Retention, Stage, Stats, Swept, TimelineEntry, Upkeep, Worker,
+    QueueError, Receipt, Renewal, Retention, RunKey, RunLog, Stage, Stats, Swept, TimelineEntry, Upkeep,
+    Worker,
 };
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -21,7 +22,7 @@ use super::rows::RowError;
 use super::target::Target;
 use super::transact::{Core, Needs, PATIENCE};
 use super::transaction::Transaction;
-use super::{listener, lists, reader, schema, workers};
+use super::{listener, lists, logs, reader, schema, workers};
 use crate::ids::{Ids, split};
 use crate::keeper::{Keeper, STEPS_A_SWEEP};
 use crate::message::{Message, MessageStore, Stored};
@@ -238,6 +239,11 @@ impl JobQueue for PostgresQueue {
             self.transact(Needs::default(), move |rules| Ok(workers::heard(rules.store, &beat, rules.now)?));
         kept.await
     }
+
+    async fn keep_log(&self, log: &RunLog) -> Result<(), QueueError> {
+        let log = log.clone();
+        self.transact(Needs::default(), move |rules| Ok(logs::keep(rules.store, &log)?)).await
+    }
 }
 
 #[async_trait]
@@ -285,6 +291,10 @@ impl History for PostgresQueue {
     async fn workers(&self) -> Result<Vec<KnownWorker>, QueueError> {
         let now = self.core.clock.as_ref().map(|clock| clock());
         self.read(move |runtime, session| runtime.block_on(workers::all(session, now))).await
+    }
+
+    async fn run_log(&self, run: RunKey) -> Result<Option<RunLog>, QueueError> {
+        self.read(move |runtime, session| runtime.block_on(logs::read(session, run))).await
     }
 
     async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, QueueError> {

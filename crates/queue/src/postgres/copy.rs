@@ -3,16 +3,16 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use swifthook_core::{Change, Delivery, DeliveryId, Job, JobId, QueueError, TimelineEntry};
+use swifthook_core::{Change, Delivery, DeliveryId, Job, JobId, QueueError, RunKey, RunLog, TimelineEntry};
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
 use super::config::OpenError;
 use super::pool::Pool;
 use super::rows::{self, RowError, deliveries, entries};
-use super::schema;
 use super::target::Target;
 use super::transaction::{Transaction, uuid};
+use super::{logs, schema};
 use crate::chain::Chains;
 use crate::codec;
 use crate::copy::{ChangeKey, Copied, CopyError, Copying, KeptChange};
@@ -57,6 +57,14 @@ pub(crate) fn alone(
 impl Copying for Transaction<'_> {
     fn jobs_after(&mut self, after: Option<JobId>) -> Result<Vec<(Job, Vec<TimelineEntry>)>, QueueError> {
         Ok(jobs_after(self, after)?)
+    }
+
+    fn logs_after(&mut self, after: Option<RunKey>) -> Result<Vec<RunLog>, QueueError> {
+        Ok(logs::after(self, after)?)
+    }
+
+    fn keep_log(&mut self, log: &RunLog) -> Result<(), QueueError> {
+        Ok(logs::keep(self, log)?)
     }
 
     fn deliveries_after(&mut self, after: Option<DeliveryId>) -> Result<Vec<Delivery>, QueueError> {
@@ -136,4 +144,4 @@ pub(super) const SHARE: &str =
     "SELECT pg_advisory_lock_shared(hashtextextended(current_schema() || ' in use', 0))";
 const TAKE: &str = "SELECT pg_try_advisory_lock(hashtextextended(current_schema() || ' in use', 0))";
 /// Whoever comes meanwhile can read, and waits with writing.
-const LOCK: &str = "LOCK TABLE names, jobs, changes, leases, timeline, deliveries IN EXCLUSIVE MODE";
+const LOCK: &str = "LOCK TABLE names, jobs, changes, leases, timeline, logs, deliveries IN EXCLUSIVE MODE";

@@ -15,6 +15,7 @@ mod due;
 mod later;
 mod listener;
 mod lists;
+mod logs;
 mod old;
 mod pool;
 mod reader;

@@ -30,6 +30,7 @@ pub(super) fn remove(transaction: &mut Transaction<'_>, id: JobId) -> Result<(),
     let id = uuid(id);
     transaction.execute("DELETE FROM timeline WHERE job = $1", &[&id])?;
     transaction.execute("DELETE FROM leases WHERE job = $1", &[&id])?;
+    transaction.execute("DELETE FROM logs WHERE job = $1", &[&id])?;
     transaction.execute("DELETE FROM jobs WHERE id = $1", &[&id])
 }
 

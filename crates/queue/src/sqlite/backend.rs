@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use swifthook_core::{
     Actor, Claimed, Command, Decided, Delivery, DeliveryId, Event, Heartbeat, History, Intake, IntakeError,
     Job, JobFilter, JobId, JobQueue, KnownWorker, Lease, Progress, PruneFrom, Pruned, QueueError, Receipt,
-    Renewal, Retention, Stage, Stats, Swept, TimelineEntry, Upkeep, Worker,
+    Renewal, Retention, RunKey, RunLog, Stage, Stats, Swept, TimelineEntry, Upkeep, Worker,
 };
 use tokio::sync::oneshot::Receiver;
 use tokio::sync::{Semaphore, watch};
@@ -22,7 +22,7 @@ use super::rows::RowError;
 use super::transaction::Transaction;
 use super::work::Question;
 use super::writer::{Message, Writer};
-use super::{lists, schema};
+use super::{lists, logs, schema};
 use crate::clock::Clock;
 use crate::ids::Ids;
 use crate::ignored::{Ignored, Pushed};
@@ -238,6 +238,11 @@ impl JobQueue for SqliteQueue {
         self.workers.heard(beat, (self.clock)());
         Ok(())
     }
+
+    async fn keep_log(&self, log: &RunLog) -> Result<(), QueueError> {
+        let log = log.clone();
+        self.ask(move |rules| Ok(logs::keep(rules.store.connection, &log)?)).await
+    }
 }
 
 #[async_trait]
@@ -284,6 +289,10 @@ impl History for SqliteQueue {
 
     async fn workers(&self) -> Result<Vec<KnownWorker>, QueueError> {
         Ok(self.workers.all((self.clock)()))
+    }
+
+    async fn run_log(&self, run: RunKey) -> Result<Option<RunLog>, QueueError> {
+        self.read(move |connection| logs::read(connection, run)).await
     }
 
     async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, QueueError> {

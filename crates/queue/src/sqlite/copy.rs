@@ -3,14 +3,14 @@
 use std::path::Path;
 
 use rusqlite::params;
-use swifthook_core::{Change, Delivery, DeliveryId, Job, JobId, QueueError, TimelineEntry};
+use swifthook_core::{Change, Delivery, DeliveryId, Job, JobId, QueueError, RunKey, RunLog, TimelineEntry};
 
 use super::config::{OpenError, Options};
 use super::lock::Lock;
 use super::names::Names;
 use super::rows::{self, LINES, RowError, deliveries, entries};
 use super::transaction::Transaction;
-use super::{schema, start};
+use super::{logs, schema, start};
 use crate::codec::{self, Corrupt};
 use crate::copy::{ChangeKey, Copied, CopyError, Copying, KeptChange};
 
@@ -35,6 +35,14 @@ pub(crate) fn alone(
 impl Copying for Transaction<'_> {
     fn jobs_after(&mut self, after: Option<JobId>) -> Result<Vec<(Job, Vec<TimelineEntry>)>, QueueError> {
         Ok(jobs_after(self, after)?)
+    }
+
+    fn logs_after(&mut self, after: Option<RunKey>) -> Result<Vec<RunLog>, QueueError> {
+        Ok(logs::after(self.connection, after)?)
+    }
+
+    fn keep_log(&mut self, log: &RunLog) -> Result<(), QueueError> {
+        Ok(logs::keep(self.connection, log)?)
     }
 
     fn deliveries_after(&mut self, after: Option<DeliveryId>) -> Result<Vec<Delivery>, QueueError> {

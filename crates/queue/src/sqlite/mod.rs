@@ -14,6 +14,7 @@ mod due;
 mod failure;
 mod lists;
 mod lock;
+mod logs;
 mod names;
 mod old;
 mod reader;

@@ -89,8 +89,12 @@ pub(super) fn newest() -> u32 {
 const APPLICATION: i32 = 0x7377_686b;
 const BUSY: std::time::Duration = std::time::Duration::from_secs(5);
 /// Each is applied once, in order; what has been released is never edited.
-const MIGRATIONS: [&str; 3] =
-    [include_str!("migrations/1.sql"), include_str!("migrations/2.sql"), include_str!("migrations/3.sql")];
+const MIGRATIONS: [&str; 4] = [
+    include_str!("migrations/1.sql"),
+    include_str!("migrations/2.sql"),
+    include_str!("migrations/3.sql"),
+    include_str!("migrations/4.sql"),
+];
 
 #[cfg(test)]
 mod tests {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use swifthook_core::{
     Actor, Admitted, ChangeSet, Command, CommitSha, ConfigDigest, Decided, Delivery, Event, Exit, Gap,
     History, HoldReason, Intake, Job, JobFilter, JobId, JobQueue, JobSpec, PathChange, Paths, Progress,
-    PruneFrom, Push, Reason, Receipt, RecipeVerdict, RefName, RepoName, Retention, Retry, RunHandle, Source,
-    Stage, StoredJob, Superseding, TimelineEntry, Timestamp, Upkeep, Verdict, Worker,
+    PruneFrom, Push, Reason, Receipt, RecipeVerdict, RefName, RepoName, Retention, Retry, RunHandle, RunKey,
+    RunLog, Source, Stage, StoredJob, Superseding, TimelineEntry, Timestamp, Upkeep, Verdict, Worker,
 };
 use swifthook_queue::{Options, SqliteQueue};
 
@@ -19,6 +19,7 @@ use crate::common::TestClock;
 pub(crate) struct Seen {
     jobs: Vec<String>,
     timelines: Vec<Vec<TimelineEntry>>,
+    logs: Vec<RunLog>,
     deliveries: Vec<String>,
 }
 
@@ -54,6 +55,10 @@ pub(crate) async fn fill(file: &Path) -> Filled {
     let progress = Progress { step: Some(7), max_steps: Some(80), loss: Some(0.25), eta_s: None };
     store.renew(&[(lease, Some(progress))]).await.unwrap();
     store.apply(&lease, Event::Ended(finished(3))).await.unwrap();
+    let run_key = RunKey { job: failed, attempt: 1 };
+    let tail = "step 7\nü\n".to_owned();
+    let log = RunLog { run: run_key, host: "host".into(), file: "/runs/x/log".into(), length: 9, tail };
+    store.keep_log(&log).await.unwrap();
     collect(&store, &clock, &lease).await;
     let again = store.command(failed, Command::Retry, &Actor("ada".into())).await.unwrap();
     store.command(again.id, Command::Cancel, &Actor("ada".into())).await.unwrap();
@@ -84,15 +89,17 @@ pub(crate) fn open(file: &Path, clock: &TestClock) -> SqliteQueue {
 
 pub(crate) async fn seen(store: &impl History) -> Seen {
     let jobs = store.jobs(&JobFilter { limit: 1_000, ..JobFilter::default() }).await.unwrap();
-    let mut timelines = Vec::new();
+    let (mut timelines, mut logs) = (Vec::new(), Vec::new());
     for job in &jobs {
         timelines.push(store.timeline(job.id).await.unwrap());
+        logs.extend(store.run_log(RunKey { job: job.id, attempt: 1 }).await.unwrap());
     }
     let deliveries: Vec<Delivery> = store.deliveries(None, 1_000).await.unwrap();
     let json = |value: &Delivery| serde_json::to_string(value).unwrap();
     Seen {
         jobs: jobs.iter().map(|job: &Job| serde_json::to_string(job).unwrap()).collect(),
         timelines,
+        logs,
         deliveries: deliveries.iter().map(json).collect(),
     }
 }

@@ -8,7 +8,7 @@ use axum::extract::{Path, Query, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Deserialize;
-use swifthook_core::RunKey;
+use swifthook_core::{Job, RunKey, RunLog};
 
 use super::jobs;
 use super::problem::Problem;
@@ -37,27 +37,62 @@ pub(super) async fn show(
     let key = RunKey { job: job.id, attempt };
     let file = api.state_dir.join("runs").join(key.to_string()).join("log");
     let lines = which.tail.unwrap_or(DEFAULT_LINES).clamp(1, MOST_LINES);
-    let hidden = api.hidden.clone();
+    let (hidden, word) = (api.hidden.clone(), which.grep.clone());
     let reading = tokio::task::spawn_blocking(move || {
         let hidden = hidden();
-        tail(&file, lines, which.grep.as_deref(), |line| redacted(line, &hidden))
+        tail(&file, Most { lines, bytes: MOST_BYTES }, word.as_deref(), |line| redacted(line, &hidden))
     });
     let reading = reading.await;
     let text = match reading.map_err(io::Error::other).flatten() {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(Problem::not_found(format!("attempt {attempt} of this job has no log")));
-        }
+        // It is on another machine, or was removed.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match api.store.run_log(key).await? {
+            Some(log) => kept(&log, lines, which.grep.as_deref()),
+            None => return Err(Problem::not_found(nowhere(&job, attempt))),
+        },
         Err(error) => return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
     };
     let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"))];
     Ok((kind, text).into_response())
 }
 
+/// The end of a log, at most so many bytes, as it may be shown: without the values that nobody is to see.
+pub(crate) fn log_tail(file: &FilePath, bytes: usize, hidden: &[String]) -> io::Result<String> {
+    tail(file, Most { lines: usize::MAX, bytes }, None, |line| redacted(line, hidden))
+}
+
+/// What was kept of a log whose file is not here.
+fn kept(log: &RunLog, lines: usize, word: Option<&str>) -> String {
+    let found = || log.tail.lines().filter(|line| word.is_none_or(|word| line.contains(word)));
+    let first = found().count().saturating_sub(lines);
+    let text: String = found().skip(first).flat_map(|line| [line, "\n"]).collect();
+    if log.length <= RunLog::MOST as u64 {
+        return text;
+    }
+    format!("[the end of {} bytes; the whole is {} on {}]\n{text}", log.length, log.file, log.host)
+}
+
+fn nowhere(job: &Job, attempt: u32) -> String {
+    let host = job.state.handle.as_ref().and_then(|handle| handle.host.as_deref());
+    match host {
+        Some(host) if !job.state.stage.is_final() && attempt == job.state.attempt => {
+            format!("nothing of the log of attempt {attempt} has come from {host} yet")
+        }
+        _ => format!("attempt {attempt} of this job has no log"),
+    }
+}
+
+/// How much of a log is wanted.
+#[derive(Clone, Copy)]
+struct Most {
+    lines: usize,
+    bytes: usize,
+}
+
 /// The last lines of a file, of those that have the word. Memory is bounded, however large the file is.
 fn tail(
     file: &FilePath,
-    lines: usize,
+    most: Most,
     word: Option<&str>,
     shown: impl Fn(String) -> String,
 ) -> io::Result<String> {
@@ -65,7 +100,7 @@ fn tail(
     // Without a word to look for, only the end matters.
     if word.is_none() {
         let length = file.seek(SeekFrom::End(0))?;
-        file.seek(SeekFrom::Start(length.saturating_sub(MOST_BYTES as u64)))?;
+        file.seek(SeekFrom::Start(length.saturating_sub(most.bytes as u64)))?;
     }
     let mut reader = BufReader::new(file);
     let mut kept = VecDeque::new();
@@ -78,7 +113,7 @@ fn tail(
         }
         bytes += text.len() + 1;
         kept.push_back(text);
-        while kept.len() > lines || bytes > MOST_BYTES {
+        while kept.len() > most.lines || bytes > most.bytes {
             bytes -= kept.pop_front().map_or(0, |first: String| first.len() + 1);
         }
     }
@@ -112,16 +147,20 @@ const LONGEST_LINE: u64 = 1 << 20;
 mod tests {
     use super::*;
 
+    fn lines(lines: usize) -> Most {
+        Most { lines, bytes: MOST_BYTES }
+    }
+
     #[test]
     fn the_last_lines_with_the_word_are_shown_as_plain_text() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("log");
         let text: String = (1..=2_000).map(|n| format!("\x1b[1mstep {n}\x1b[0m\n")).collect();
         std::fs::write(&file, text + "no end").unwrap();
-        assert_eq!(tail(&file, 2, None, |line| line).unwrap(), "step 2000\nno end\n");
-        assert_eq!(tail(&file, 2, Some("step 1"), |line| line).unwrap(), "step 1998\nstep 1999\n");
-        assert_eq!(tail(&file, 2, Some("nothing"), |line| line).unwrap(), "");
-        assert_eq!(tail(&file, 5_000, None, |line| line).unwrap().lines().count(), 2_001);
+        assert_eq!(tail(&file, lines(2), None, |line| line).unwrap(), "step 2000\nno end\n");
+        assert_eq!(tail(&file, lines(2), Some("step 1"), |line| line).unwrap(), "step 1998\nstep 1999\n");
+        assert_eq!(tail(&file, lines(2), Some("nothing"), |line| line).unwrap(), "");
+        assert_eq!(tail(&file, lines(5_000), None, |line| line).unwrap().lines().count(), 2_001);
     }
 
     #[test]
@@ -129,8 +168,22 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("log");
         std::fs::write(&file, vec![b'x'; 3 * MOST_BYTES]).unwrap();
-        assert!(tail(&file, 10, Some("x"), |line| line).unwrap().len() <= MOST_BYTES);
-        assert!(tail(&file, 10, None, |line| line).unwrap().len() <= MOST_BYTES + 1);
+        assert!(tail(&file, lines(10), Some("x"), |line| line).unwrap().len() <= MOST_BYTES);
+        assert!(tail(&file, lines(10), None, |line| line).unwrap().len() <= MOST_BYTES + 1);
+    }
+
+    #[test]
+    fn of_a_log_that_is_elsewhere_the_end_is_shown() {
+        let run = RunKey { job: swifthook_core::JobId([7; 16]), attempt: 2 };
+        let tail = "step 8\nstep 9\n".to_owned();
+        let log = RunLog { run, host: "gpu-1".into(), file: "/runs/x/log".into(), length: 14, tail };
+        assert_eq!(kept(&log, 1, None), "step 9\n");
+        assert_eq!(kept(&log, 10, Some("8")), "step 8\n");
+        let long = RunLog { length: 90_000, ..log };
+        assert_eq!(
+            kept(&long, 10, None),
+            "[the end of 90000 bytes; the whole is /runs/x/log on gpu-1]\nstep 8\nstep 9\n"
+        );
     }
 
     #[test]

@@ -20,6 +20,9 @@ impl<T: JobQueue + History + Upkeep> Backend for T {}
 /// Decides a recorded delivery again, by the recipes of the moment.
 pub type Replay = Arc<dyn Fn(&Delivery, Timestamp) -> Result<Decided, CannotReplay> + Send + Sync>;
 
+/// Tells the values that are not shown in logs, as they are at the moment.
+pub type Hidden = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+
 /// What the handlers share.
 #[derive(Clone)]
 pub struct Api {
@@ -32,7 +35,7 @@ pub struct Api {
     /// What happens to jobs, for those who watch.
     pub changes: Changes,
     /// Values that are not shown in logs, as they are at the moment.
-    pub hidden: Arc<dyn Fn() -> Vec<String> + Send + Sync>,
+    pub hidden: Hidden,
     /// For how long what has ended is kept, at the moment.
     pub retention: Arc<dyn Fn() -> Retention + Send + Sync>,
     /// Decides a recorded delivery again; `None` where there are no recipes to ask.

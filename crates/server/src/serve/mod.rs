@@ -10,6 +10,7 @@ mod health;
 mod host;
 mod listener;
 mod logging;
+mod logs;
 mod metrics;
 mod points;
 mod ranges;

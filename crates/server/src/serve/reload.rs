@@ -12,9 +12,9 @@ use tracing::warn;
 use super::backends::Trees;
 use super::catalog::ServerCatalog;
 use super::ranges::{Ranges, RangesError};
-use super::snapshot;
 use super::store::Store;
-use crate::api::Changes;
+use super::{environment, snapshot};
+use crate::api::{Changes, Hidden};
 use crate::config::{Config, Mistakes, Outside};
 
 /// A way to a running server from outside. Cheap to clone.
@@ -97,6 +97,12 @@ impl Handle {
     #[must_use]
     pub fn changes(&self) -> Changes {
         self.0.changes.clone()
+    }
+
+    /// Tells the values that no log shows.
+    pub(super) fn hidden(&self) -> Hidden {
+        let handle = self.clone();
+        Arc::new(move || environment::hidden(&handle.config().recipes, &|name| std::env::var(name).ok()))
     }
 
     /// The configuration of the moment.

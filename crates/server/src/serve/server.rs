@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use axum::{Router, middleware};
 use swifthook_core::{Current, Intake};
-use swifthook_runner::Runner;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -21,7 +20,8 @@ use super::ranges::Ranges;
 use super::reload::Handle;
 use super::store::Store;
 use super::throttle::{Throttle, throttle};
-use super::{environment, run_dirs, snapshot, token, works};
+use super::works::{self, Works};
+use super::{run_dirs, snapshot, token};
 use crate::api::Api;
 use crate::config::Config;
 
@@ -31,7 +31,7 @@ use crate::config::Config;
 pub struct Server {
     hooks: (TcpListener, Router),
     admin: (TcpListener, Router),
-    runner: Option<Runner>,
+    works: Option<Works>,
     store: Arc<dyn Store>,
     broker: Option<Broker>,
     shutdown: CancellationToken,
@@ -73,9 +73,9 @@ impl Server {
         let mut api = Api::new(backends.store.clone(), token, state_dir);
         let (changes, shutdown) = (api.changes.clone(), api.shutdown.clone());
         // Without slots it is there to take pushes, and leaves jobs and diffs to workers.
-        let runner = (config.worker.slots > 0)
-            .then(|| works::runner(&config, &backends, catalog.clone(), metrics.clone(), changes.clone()));
-        let runs = runner.as_ref().map(Runner::handle);
+        let works = (config.worker.slots > 0)
+            .then(|| Works::new(&config, &backends, catalog.clone(), metrics.clone(), changes.clone()));
+        let runs = works.as_ref().map(Works::handle);
         let broker = config.intake.as_ref().map(Broker::connect);
         let health = Health { store: backends.store.clone(), runner: runs, broker: broker.clone() };
         let intake =
@@ -90,10 +90,7 @@ impl Server {
             changes,
             store,
         );
-        let hidden_of = handle.clone();
-        api.hidden = Arc::new(move || {
-            environment::hidden(&hidden_of.config().recipes, &|name| std::env::var(name).ok())
-        });
+        api.hidden = handle.hidden();
         let retention_of = handle.clone();
         api.retention = Arc::new(move || retention_of.config().retention);
         let deciding = receiver.clone();
@@ -113,7 +110,7 @@ impl Server {
             admin: (admin.0, admin_routes),
             store: backends.store,
             broker,
-            runner,
+            works,
             shutdown,
             handle,
             addresses,
@@ -140,8 +137,8 @@ impl Server {
         let hooks = listener::serve(self.hooks.0, self.hooks.1, bounds, stopped());
         let admin = listener::serve(self.admin.0, self.admin.1, bounds, stopped());
         let runner = async {
-            if let Some(runner) = self.runner {
-                works::work(runner, self.store.watch(), stopped()).await;
+            if let Some(works) = self.works {
+                works.run(self.handle.hidden(), stopped()).await;
             }
         };
         let moving = async {

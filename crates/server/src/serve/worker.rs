@@ -3,7 +3,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use swifthook_runner::Runner;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -17,7 +16,8 @@ use super::metrics::Metrics;
 use super::reload::Handle;
 use super::server::bind;
 use super::store::Store;
-use super::{run_dirs, snapshot, token, works};
+use super::works::{self, Works};
+use super::{run_dirs, snapshot, token};
 use crate::api::Api;
 use crate::config::Config;
 
@@ -28,7 +28,7 @@ use crate::config::Config;
 pub struct Worker {
     listens: Option<(TcpListener, Router)>,
     address: Option<SocketAddr>,
-    runner: Runner,
+    works: Works,
     store: Arc<dyn Store>,
     shutdown: CancellationToken,
     handle: Handle,
@@ -51,20 +51,20 @@ impl Worker {
         let metrics = Arc::new(Metrics::default());
         let api = Api::new(backends.store.clone(), token::of(&config)?, config.store.state_dir.clone());
         let changes = api.changes.clone();
-        let runner = works::runner(&config, &backends, catalog.clone(), metrics.clone(), changes.clone());
+        let works = Works::new(&config, &backends, catalog.clone(), metrics.clone(), changes.clone());
         let shutdown = api.shutdown.clone();
         let (listens, address) = match config.worker.listen {
             None => (None, None),
             Some(address) => {
                 let (listener, bound) = bind(address).await?;
                 let health =
-                    Health { store: backends.store.clone(), runner: Some(runner.handle()), broker: None };
+                    Health { store: backends.store.clone(), runner: Some(works.handle()), broker: None };
                 let numbers = api.guard(works::exposition(metrics, backends.store.clone(), None));
                 (Some((listener, health.public().merge(numbers))), Some(bound))
             }
         };
         let handle = Handle::new(config, None, catalog, backends.workspace, changes, backends.store.clone());
-        Ok(Self { listens, address, runner, store: backends.store, shutdown, handle })
+        Ok(Self { listens, address, works, store: backends.store, shutdown, handle })
     }
 
     /// Where it answers `/healthz`, `/readyz` and `/metrics`.
@@ -88,7 +88,7 @@ impl Worker {
                 listener::serve(listener, router, Bounds::default(), stopped()).await;
             }
         };
-        let working = works::work(self.runner, self.store.watch(), stopped());
+        let working = self.works.run(self.handle.hidden(), stopped());
         let asked = async {
             shutdown.await;
             info!("claiming nothing more; runs go on");

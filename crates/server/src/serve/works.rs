@@ -1,6 +1,7 @@
 //! What runs jobs, and what tells of them.
 
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
@@ -11,46 +12,74 @@ use http::header;
 use swifthook_core::Job;
 use swifthook_runner::{Handle, Moment, Options, Runner};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::backends::Backends;
 use super::broker::Broker;
 use super::catalog::ServerCatalog;
+use super::logs::{Arrivals, LogKeeper, Notes};
 use super::metrics::{self, Metrics};
 use super::points;
 use super::store::Store;
-use crate::api::Changes;
+use crate::api::{Changes, Hidden};
 use crate::config::Config;
 
-/// The runner of a process.
-pub(super) fn runner(
-    config: &Config,
-    backends: &Backends,
-    catalog: Arc<ServerCatalog>,
-    metrics: Arc<Metrics>,
-    changes: Changes,
-) -> Runner {
-    let name = format!("{}-{}", backends.host, std::process::id());
-    let options = Options {
-        slots: config.worker.slots,
-        labels: config.worker.labels.clone(),
-        version: env!("CARGO_PKG_VERSION").into(),
-        observer: Arc::new(observer(metrics, changes)),
-        ..Options::new(&name, &backends.host, config.store.state_dir.clone())
-    };
-    Runner::new(backends.store.clone(), backends.workspace.clone(), catalog, options)
+/// The runner of a process, and what goes along with it.
+pub(super) struct Works {
+    runner: Runner,
+    arrivals: Arrivals,
+    store: Arc<dyn Store>,
+    state_dir: PathBuf,
+    host: Arc<str>,
+    is_shared: bool,
 }
 
-/// Works until `shutdown`, and looks whenever there is something new in the store.
-pub(super) async fn work(
-    runner: Runner,
-    news: watch::Receiver<u64>,
-    shutdown: impl Future<Output = ()> + Send,
-) {
-    let wake = wake(runner.handle(), news);
-    tokio::select! {
-        () = runner.run(shutdown) => {}
-        () = wake => {}
+impl Works {
+    pub(super) fn new(
+        config: &Config,
+        backends: &Backends,
+        catalog: Arc<ServerCatalog>,
+        metrics: Arc<Metrics>,
+        changes: Changes,
+    ) -> Self {
+        let (notes, arrivals) = Notes::new();
+        let (host, state_dir) = (&*backends.host, config.store.state_dir.clone());
+        let options = Options {
+            slots: config.worker.slots,
+            labels: config.worker.labels.clone(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            observer: Arc::new(observer(metrics, changes, notes)),
+            ..Options::new(&format!("{host}-{}", std::process::id()), host, state_dir.clone())
+        };
+        Self {
+            runner: Runner::new(backends.store.clone(), backends.workspace.clone(), catalog, options),
+            arrivals,
+            store: backends.store.clone(),
+            state_dir,
+            host: host.into(),
+            is_shared: config.store.url.is_shared(),
+        }
+    }
+
+    pub(super) fn handle(&self) -> Handle {
+        self.runner.handle()
+    }
+
+    /// Works until `shutdown`, and looks whenever there is something new in the store.
+    pub(super) async fn run(self, hidden: Hidden, shutdown: impl Future<Output = ()> + Send) {
+        let Self { runner, arrivals, store, state_dir, host, is_shared } = self;
+        let wake = wake(runner.handle(), store.watch());
+        let logs = LogKeeper { store, state_dir, host, hidden, is_shared };
+        let over = CancellationToken::new();
+        let running = async {
+            runner.run(shutdown).await;
+            over.cancel();
+        };
+        tokio::select! {
+            _ = async { tokio::join!(running, logs.run(arrivals, over.cancelled())) } => {}
+            () = wake => {}
+        }
     }
 }
 
@@ -63,8 +92,9 @@ async fn wake(runner: Handle, mut news: watch::Receiver<u64>) {
 }
 
 /// What the runner tells of, in the log, the numbers and the streams of events.
-fn observer(metrics: Arc<Metrics>, changes: Changes) -> impl Fn(&Job, &Moment) + Send + Sync {
+fn observer(metrics: Arc<Metrics>, changes: Changes, notes: Notes) -> impl Fn(&Job, &Moment) + Send + Sync {
     move |job, moment| {
+        notes.take(job, moment);
         match moment {
             Moment::Started => points::reach("started"),
             Moment::CheckedOut => points::reach("checked_out"),

@@ -57,6 +57,25 @@ fn a_worker_that_has_the_labels_runs_what_a_server_without_slots_took() {
 }
 
 #[test]
+fn the_log_of_a_run_on_another_machine_is_shown_while_it_runs_and_afterwards() {
+    let cluster = Cluster::shared();
+    let recipe = "run = { command = [\"sh\", \"-c\", \"echo step 1 $TOKEN; while [ ! -e $HOME/go ]; do sleep 0.05; done; echo step 2\"] }\nenv = { TOKEN = \"file:token\" }";
+    let site = Site::new(&cluster.database("logs"), recipe);
+    std::fs::write(site.world.path("token"), "hf_abcdefgh").unwrap();
+    let server = site.serve("slots = 0");
+    let _worker = site.work("elsewhere", "slots = 1");
+    let id = job_of(&server.deliver(&site.push().1));
+    server.wait_for(&id, &["running"]);
+    let log = || server.call("GET", &format!("/api/v1/jobs/{id}/log"), "");
+    let early = until(|| Some(log()).filter(|(status, _)| *status == 200));
+    assert_eq!(early.unwrap_or_else(log).1, "step 1 [redacted]\n");
+    site.lets_go();
+    server.wait_for(&id, &["succeeded", "failed"]);
+    let whole = until(|| Some(log()).filter(|(_, text)| text.contains("step 2")));
+    assert_eq!(whole.unwrap_or_else(log).1, "step 1 [redacted]\nstep 2\n");
+}
+
+#[test]
 fn a_worker_whose_store_is_its_servers_alone_says_so() {
     let world = World::new("run = { command = [\"true\"] }");
     let refused = world.program(&["worker"]).output().unwrap();

@@ -195,7 +195,8 @@ fn a_new_secret_in_the_file_is_good_at_once() {
     fs::write(world.path("secret"), rotated).unwrap();
     let is_good = || (server.deliver_signed(&push, rotated).status.is_success()).then_some(());
     assert!(until(is_good).is_some(), "{}", world.server_log());
-    assert_eq!(server.deliver(&push).status.as_u16(), 401);
+    // Whoever asks that often is told so.
+    assert!(matches!(server.deliver(&push).status.as_u16(), 401 | 429));
 }
 
 #[test]
