@@ -1,6 +1,6 @@
 use std::cell::RefCell;
 use std::fs::{self, File};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -50,6 +50,11 @@ impl Broker {
             Way::StopApp => self.control("stop_app"),
             Way::Kill => self.kill(),
         }
+    }
+
+    /// Whether it takes connections: one that is still starting cannot be asked to stop.
+    pub(crate) fn is_up(&self) -> bool {
+        TcpStream::connect(("127.0.0.1", self.port)).is_ok()
     }
 
     /// After it was stopped in this way.

@@ -174,11 +174,13 @@ impl<'a> Driver<'a> {
             self.will_resume(place, pause, Some(point));
             return Ok(());
         }
+        let is_killed = self.pass_until(READY, |this| {
+            Ok(!this.is_up(place) || this.members[place].look()? == Found::Killed)
+        })?;
+        if !is_killed {
+            return Err(format!("process {pid} came by `{point}` and is alive").into());
+        }
         self.done.killed_at(point);
-        self.pass_until(
-            READY,
-            |this| Ok(!this.is_up(place) || this.members[place].look()? == Found::Killed),
-        )?;
         self.done.killed(self.members[place].is_receiver());
         if self.is_up(place) {
             self.plans.restart.push((Instant::now() + pause, place));
@@ -242,6 +244,9 @@ impl<'a> Driver<'a> {
         let Some(broker) = self.services.broker.as_ref().filter(|_| self.plans.start_broker.is_none()) else {
             return Ok(());
         };
+        if way == Way::StopApp && !broker.is_up() {
+            return Ok(());
+        }
         broker.stop(way)?;
         self.done.broker_stopped(way);
         self.plans.start_broker = Some((Instant::now() + down, way));

@@ -32,25 +32,31 @@ pub(crate) struct Armed {
 
 impl Armed {
     pub(crate) fn new(folder: &Path, point: &str, fate: Fate) -> io::Result<Self> {
-        let (file, made) = (folder.join(point), folder.join(format!("{point}.new")));
+        let (file, made) = (folder.join(point), folder.join(format!("new-{point}")));
+        let armed = Self { file: file.clone() };
+        for (_, old) in armed.takers()? {
+            fs::remove_file(old)?;
+        }
         fs::write(&made, if fate == Fate::Kill { "kill" } else { "stop" })?;
         fs::rename(made, &file)?;
-        Ok(Self { file })
+        Ok(armed)
     }
 
-    /// The process that took it.
+    /// The process that took it. What it took is left there, since it may not have read it yet.
     pub(crate) fn taken_by(&self) -> io::Result<Option<u32>> {
+        Ok(self.takers()?.first().map(|(pid, _)| *pid))
+    }
+
+    fn takers(&self) -> io::Result<Vec<(u32, PathBuf)>> {
         let name = self.file.file_name().unwrap_or_default().to_string_lossy().into_owned() + ".";
+        let mut takers = Vec::new();
         for entry in fs::read_dir(self.file.parent().unwrap_or(Path::new("/")))? {
             let entry = entry?;
             let found = entry.file_name();
             let pid = found.to_str().and_then(|found| found.strip_prefix(&name)?.parse().ok());
-            if pid.is_some() {
-                fs::remove_file(entry.path())?;
-                return Ok(pid);
-            }
+            takers.extend(pid.map(|pid| (pid, entry.path())));
         }
-        Ok(None)
+        Ok(takers)
     }
 
     /// Nobody is to take it any more; somebody may just have done so.
@@ -74,8 +80,9 @@ mod tests {
         assert_eq!(armed.taken_by().expect("it is there"), None);
         fs::rename(folder.path().join("started"), folder.path().join("started.77")).expect("it is taken");
         assert_eq!(armed.taken_by().expect("it is there"), Some(77));
-        assert_eq!(armed.disarm().expect("it is gone"), None);
+        assert_eq!(armed.disarm().expect("it is gone"), Some(77));
         let armed = Armed::new(folder.path(), "started", Fate::Stop).expect("it is armed");
+        assert_eq!(armed.taken_by().expect("it is there"), None);
         assert_eq!(fs::read_to_string(folder.path().join("started")).expect("it is there"), "stop");
         assert_eq!(armed.disarm().expect("it was there"), None);
         assert!(!folder.path().join("started").exists());
