@@ -108,14 +108,14 @@ macro_rules! candidates {
     ($conditions:literal, $order:literal) => {
         Candidates {
             take: concat!(
-                "SELECT j.id, j.group_id FROM jobs j LEFT JOIN leases l ON l.job = j.id WHERE ",
+                "SELECT j.id, j.group_id FROM jobs j WHERE ",
                 $conditions,
                 " AND j.id <> ALL($3) AND ($4::uuid IS NULL OR j.id = $4) ORDER BY ",
                 $order,
                 " LIMIT 1 FOR UPDATE OF j SKIP LOCKED"
             ),
             look: concat!(
-                "SELECT j.id, j.group_id FROM jobs j LEFT JOIN leases l ON l.job = j.id WHERE ",
+                "SELECT j.id, j.group_id FROM jobs j WHERE ",
                 $conditions,
                 " AND j.id <> ALL($3) AND ($4::uuid IS NULL OR j.id = $4) ORDER BY ",
                 $order,
@@ -125,20 +125,24 @@ macro_rules! candidates {
     };
 }
 
+/// Conditions are said so that the planner expects many rows to meet them: then it walks the index in order and stops at
+/// the first, and does not sort all that wait.
 const ORPHANS: Candidates = candidates!(
-    "j.stage < 4 AND j.stage IN (2, 3) AND (l.until IS NULL OR l.until <= $1) AND (j.host IS NULL OR j.host = $2)",
+    "j.stage < 4 AND j.stage IN (2, 3) AND NOT EXISTS (SELECT FROM leases l WHERE l.job = j.id AND l.until > $1) \
+     AND (j.host IS NULL OR j.host = $2)",
     "j.id"
 );
 const QUEUED: Candidates = candidates!(
     "j.stage < 4 AND j.stage = 0 AND (j.not_before IS NULL OR j.not_before <= $1) \
-     AND (l.until IS NULL OR l.until <= $1) AND j.labels <@ $2 AND j.group_id NOT IN ( \
+     AND NOT EXISTS (SELECT FROM leases l WHERE l.job = j.id AND l.until > $1) \
+     AND (cardinality(j.labels) = 0 OR j.labels <@ $2) AND j.group_id NOT IN ( \
          SELECT a.group_id FROM jobs a WHERE a.stage < 4 AND a.stage IN (2, 3) UNION ALL \
          SELECT c.group_id FROM leases k JOIN jobs c ON c.id = k.job WHERE k.until > $1 AND c.stage = 0)",
     "j.turn, j.id"
 );
 const UNDIFFED: Candidates = candidates!(
     "j.stage < 4 AND j.stage = 1 AND j.needs_diff = $2 AND (j.not_before IS NULL OR j.not_before <= $1) \
-     AND (l.until IS NULL OR l.until <= $1)",
+     AND NOT EXISTS (SELECT FROM leases l WHERE l.job = j.id AND l.until > $1)",
     "j.turn, j.id"
 );
 const OVERDUE: &str = "SELECT j.id FROM leases l JOIN jobs j ON j.id = l.job \
