@@ -5,6 +5,7 @@
 //! - [`Config`]: a pushed YAML or JSON file, read within bounds; [`check`] makes [`Flags`] of it, or tells everything
 //!   that is wrong with it.
 //! - [`Launch`]: verb, flags and surroundings become a command and its environment.
+//! - [`LogReader`]: what a run tells of itself in `logging.jsonl`, read by whatever pieces it comes in.
 //!
 //! A pushed config is untrusted input. Under [`Trust::Data`] only keys on a list of ours pass, each with values of its
 //! class; what we do not know is refused, so that a new version of ms-swift opens no hole. A value never becomes an
@@ -18,6 +19,7 @@ mod flags;
 mod launch;
 mod mistake;
 mod names;
+mod progress;
 mod table;
 mod verb;
 mod version;
@@ -28,6 +30,7 @@ pub use config::Config;
 pub use flags::{Flag, Flags};
 pub use launch::{Command, Launch, Processes};
 pub use mistake::Mistake;
+pub use progress::{Log, LogReader};
 pub use table::{Argument, Kind, Table};
 pub use verb::{UnknownVerb, Verb};
 pub use version::{InvalidVersion, Version};
