@@ -45,6 +45,7 @@ pub fn trains() -> RecipeVerdict {
         launcher: "local".into(),
         labels: Vec::new(),
         command: Default::default(),
+        file: None,
         superseded: Superseding::CancelQueued,
         debounce: None,
         retry: Retry::default(),

@@ -42,6 +42,24 @@ pub trait Workspace: Send + Sync {
         head: &CommitSha,
     ) -> Result<ChangeSet, WorkspaceError>;
 
+    /// One regular file of `commit`, from the objects of git: no working tree is made, no link followed and no filter
+    /// run. The default has none.
+    ///
+    /// # Errors
+    ///
+    /// Permanent where there is no such file, where it is none (a link, a directory, a submodule), where it is larger
+    /// than `most_bytes`, and where the commit cannot be had.
+    async fn read_file(
+        &self,
+        _repository: &RepoName,
+        _ref_name: &RefName,
+        commit: &CommitSha,
+        path: &str,
+        _most_bytes: usize,
+    ) -> Result<Vec<u8>, WorkspaceError> {
+        Err(WorkspaceError::permanent(format!("this workspace reads no files, such as `{path}` of {commit}")))
+    }
+
     /// Removes a working tree. What is not there is no error.
     ///
     /// # Errors

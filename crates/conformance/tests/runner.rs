@@ -5,10 +5,12 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
+
 use support::{Asks, Between, Play, recipe};
 use swifthook_conformance::world::{self, Course, Ending, SubmitFault};
 use swifthook_core::*;
-use swifthook_runner::Moment;
+use swifthook_runner::{Compose, Composed, Draft, Moment};
 use tokio::time::sleep;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -185,6 +187,82 @@ async fn a_commit_that_is_gone_fails_the_job_and_a_server_that_is_down_does_not(
     play.ends_as(fails, Stage::Failed, "refused").await;
     assert!(play.job(fails).await.state.reason.unwrap().detail.contains("not our ref"));
     assert_eq!(play.attempts(fails), [0; 0]);
+}
+
+/// Adds the file to the command, and refuses a file that is no text.
+struct Completing;
+
+#[async_trait]
+impl Compose for Completing {
+    fn most_bytes(&self) -> usize {
+        100
+    }
+
+    async fn compose(&self, job: &Job, draft: Draft) -> Result<Composed, Reason> {
+        let Draft { file, mut argv, mut env, output_dir } = draft;
+        assert!(output_dir.ends_with("/output") && job.spec.file.as_deref() == Some("sft.yaml"));
+        argv.push(String::from_utf8(file).map_err(|_| Reason::new("config", "line 1: not UTF-8"))?);
+        env.insert("MORE".into(), "1".into());
+        Ok(Composed { argv, env })
+    }
+}
+
+fn completing() -> Play {
+    let recipe = Recipe {
+        command: vec![Template::parse("swift").expect("it has no fields")],
+        file: Some(Template::parse("sft.yaml").expect("it has no fields")),
+        ..recipe()
+    };
+    let play = Play::with(recipe);
+    play.book.change(|entry| {
+        entry.compose = Some(Arc::new(Completing));
+        entry.checkout = false;
+    });
+    play
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_is_completed_from_a_file_of_the_commit() {
+    let play = completing();
+    play.workspace.answer_file("sft.yaml", Err(WorkspaceError::passing("no route to host")));
+    play.workspace.answer_file("sft.yaml", Ok(b"a: 1".to_vec()));
+    let _worker = play.start("a");
+    let id = play.push("main").await;
+    play.ends_as(id, Stage::Succeeded, "").await;
+    let runs = play.launcher.runs();
+    assert_eq!((runs.len(), &*runs[0].spec.argv), (1, &["swift".to_owned(), "a: 1".to_owned()][..]));
+    assert_eq!((&*runs[0].spec.env["MORE"], &*runs[0].spec.env["TOKEN"]), ("1", "hush"));
+    assert_eq!(play.workspace.checkouts(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_whose_file_cannot_be_run_fails_with_its_reason_and_nothing_is_started() {
+    let play = completing();
+    let _worker = play.start("a");
+    play.workspace.answer_file("sft.yaml", Ok(vec![0xff]));
+    for why in ["line 1: not UTF-8", "`sft.yaml` is not in the commit"] {
+        let id = play.push("main").await;
+        play.ends_as(id, Stage::Failed, "config").await;
+        assert_eq!(play.job(id).await.state.reason.unwrap().detail, why);
+    }
+    assert_eq!(play.launcher.submissions(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_whose_recipe_is_of_another_kind_by_now_is_not_run() {
+    let play = completing();
+    let without = play.push("one").await;
+    play.book.change(|entry| entry.compose = None);
+    let worker = play.start("a");
+    play.ends_as(without, Stage::Failed, "config").await;
+    worker.shut_down().await;
+
+    let play = Play::new();
+    let with = play.push("one").await;
+    play.book.change(|entry| entry.compose = Some(Arc::new(Completing)));
+    let _worker = play.start("a");
+    play.ends_as(with, Stage::Failed, "config").await;
+    assert_eq!(play.launcher.submissions(), 0);
 }
 
 #[tokio::test(start_paused = true)]

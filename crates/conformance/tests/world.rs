@@ -132,6 +132,7 @@ impl Catalog for Shelf {
             grace: Duration::from_secs(10),
             max_age: None,
             checkout: true,
+            compose: None,
         })
     }
 

@@ -95,6 +95,45 @@ impl World {
     }
 }
 
+async fn file(world: &World, commit: &CommitSha, path: &str) -> Result<Vec<u8>, WorkspaceError> {
+    let main = RefName::Branch("main".into());
+    world.workspace().read_file(&world.name, &main, commit, path, 100).await
+}
+
+#[tokio::test]
+async fn one_regular_file_of_a_commit_is_read_and_nothing_else() {
+    let world = World::new();
+    let odd = "configs/-x $(a)\n:(glob)*.yaml";
+    world.write("configs/sft.yaml", "a: 1\n");
+    world.write(odd, "b: 2\n");
+    world.write("large", &"x".repeat(101));
+    std::os::unix::fs::symlink("/etc/passwd", world.origin().join("link.yaml")).unwrap();
+    std::os::unix::fs::symlink("configs", world.origin().join("way")).unwrap();
+    let commit = world.commit();
+    world.write("configs/sft.yaml", "a: 2\n");
+    let later = world.commit();
+    assert_eq!(file(&world, &commit, "configs/sft.yaml").await.unwrap(), b"a: 1\n");
+    assert_eq!(file(&world, &later, "configs/sft.yaml").await.unwrap(), b"a: 2\n");
+    assert_eq!(file(&world, &commit, odd).await.unwrap(), b"b: 2\n");
+    for (path, why) in [
+        ("link.yaml", "symbolic link"),
+        ("way/sft.yaml", "is not in commit"),
+        ("configs", "is a directory"),
+        ("large", "has 101 bytes"),
+        ("absent.yaml", "is not in commit"),
+        ("configs/*.yaml", "is not in commit"),
+        ("../sft.yaml", "no path"),
+        ("configs/../configs/sft.yaml", "no path"),
+        ("/configs/sft.yaml", "no path"),
+        ("configs/", "no path"),
+        ("", "no path"),
+    ] {
+        let error = file(&world, &commit, path).await.unwrap_err();
+        assert!(error.is_permanent() && error.to_string().contains(why), "{path}: {error}");
+    }
+    assert!(!world.tree().exists());
+}
+
 fn present(path: &str) -> (String, PathChange) {
     (path.to_owned(), PathChange::Present)
 }

@@ -114,6 +114,8 @@ struct Spec<'a> {
     launcher: Arc<str>,
     #[serde(default, skip_serializing_if = "no_words")]
     command: Argv,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    file: Option<Arc<str>>,
     #[serde(default, skip_serializing_if = "is_default")]
     superseded: Superseding,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -132,6 +134,7 @@ pub(crate) fn spec_blob(spec: &JobSpec) -> Vec<u8> {
         labels: _,
         launcher,
         command,
+        file,
         superseded,
         debounce,
         retry,
@@ -139,6 +142,7 @@ pub(crate) fn spec_blob(spec: &JobSpec) -> Vec<u8> {
     json(&Spec {
         launcher: launcher.clone(),
         command: command.clone(),
+        file: file.clone(),
         superseded: *superseded,
         debounce: *debounce,
         retry: Cow::Borrowed(retry),
@@ -165,6 +169,7 @@ pub(crate) fn spec(columns: SpecColumns, blob: &[u8]) -> Result<JobSpec, Corrupt
         labels,
         launcher: spec.launcher,
         command: spec.command,
+        file: spec.file,
         superseded: spec.superseded,
         debounce: spec.debounce,
         retry: spec.retry.into_owned(),

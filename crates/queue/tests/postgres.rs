@@ -293,6 +293,7 @@ fn push(head: u32, guid: &str) -> Decided {
         launcher: "local".into(),
         labels: Vec::new(),
         command: Default::default(),
+        file: None,
         superseded: Superseding::CancelQueued,
         debounce: None,
         retry: Retry::default(),

@@ -389,6 +389,7 @@ fn push(head: u32) -> Decided {
         launcher: "local".into(),
         labels: Vec::new(),
         command: Default::default(),
+        file: None,
         superseded: Superseding::CancelQueued,
         debounce: None,
         retry: Retry::default(),

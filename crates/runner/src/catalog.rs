@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use swifthook_core::{Admission, Job, Recipe, TrainingLauncher};
 
+use crate::compose::Compose;
+
 /// What the configuration of the moment says. A job carries *what* runs from its intake; this says *whether and how
 /// restricted*.
 ///
@@ -39,4 +41,7 @@ pub struct Terms {
     pub max_age: Option<Duration>,
     /// Whether the run starts in a working tree of the commit; otherwise in an empty directory.
     pub checkout: bool,
+    /// What completes its command from a file of its commit. A job whose spec names such a file runs only with one, and
+    /// a job whose spec names none only without: the recipe may be of another kind by now.
+    pub compose: Option<Arc<dyn Compose>>,
 }

@@ -19,6 +19,7 @@
 
 mod catalog;
 mod clock;
+mod compose;
 mod dispatcher;
 mod guard;
 mod observer;
@@ -33,6 +34,7 @@ mod timer;
 
 pub use catalog::{Catalog, Terms};
 pub use clock::Clock;
+pub use compose::{Compose, Composed, Draft};
 pub use observer::{Moment, Observer};
 pub use options::Options;
 pub use runner::{Handle, Runner, Status};

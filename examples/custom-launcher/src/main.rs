@@ -76,6 +76,7 @@ impl Catalog for Setup {
             grace: Duration::from_secs(10),
             max_age: None,
             checkout: false,
+            compose: None,
         })
     }
 

@@ -63,6 +63,13 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
+    /// What it is to run cannot be run as it stands, so nothing was submitted: it ends, and nobody tries again.
+    Unfit {
+        /// Why.
+        why: Reason,
+        /// When.
+        at: Timestamp,
+    },
     /// The attempt has no run, and its launcher saw to it that it never will
     /// ([`forbid`](crate::TrainingLauncher::forbid)): the number of the attempt is spent, and nothing failed.
     NeverRan,
@@ -129,6 +136,7 @@ impl Event {
             Self::Diffed { .. } => "take a diff",
             Self::Submitted(_) => "be submitted",
             Self::Refused { .. } => "be refused",
+            Self::Unfit { .. } => "be unfit",
             Self::NeverRan => "be known never to have run",
             Self::Seen => "be seen running",
             Self::Unreachable { .. } => "be out of reach",

@@ -29,6 +29,8 @@ pub struct JobSpec {
     pub labels: Vec<Arc<str>>,
     /// The command; empty for launchers that know by the recipe what to do.
     pub command: Argv,
+    /// A file of the commit from which the command is completed when the run begins; `None` for a command that is whole.
+    pub file: Option<Arc<str>>,
     /// What becomes of older jobs of the group.
     pub superseded: Superseding,
     /// How long to wait for further pushes.

@@ -320,6 +320,9 @@ impl State {
             Event::Refused { is_permanent: true, message, at, .. } if self.handle.is_none() => {
                 Ok(self.into_final(Stage::Failed, Some(Reason::new("refused", message)), at))
             }
+            Event::Unfit { why, at } if self.handle.is_none() => {
+                Ok(self.into_final(Stage::Failed, Some(why), at))
+            }
             // The attempt never came about, so neither it nor the crash that it might have been counts.
             Event::Refused { message, until, at, .. } if self.handle.is_none() => {
                 let (attempt, crashes) = (self.attempt.saturating_sub(1), self.crashes.saturating_sub(1));
@@ -342,7 +345,9 @@ impl State {
     fn apply_finishing(self, event: Event, retry: &Retry) -> Result<Self, Illegal> {
         match event {
             // The submission was under way when the stop came.
-            Event::Refused { .. } | Event::NeverRan if self.handle.is_none() && self.evidence.is_none() => {
+            Event::Refused { .. } | Event::Unfit { .. } | Event::NeverRan
+                if self.handle.is_none() && self.evidence.is_none() =>
+            {
                 Ok(self.with_evidence(Evidence::NeverRan))
             }
             Event::Collected { steps_done, retry_at, at } => match self.evidence.clone() {

@@ -66,6 +66,7 @@ impl Recipe {
             launcher: self.launcher.clone(),
             labels: self.labels.clone(),
             command: self.command.iter().map(fill).collect(),
+            file: self.file.as_ref().map(|file| fill(file).to_string().into()),
             superseded: self.superseded,
             debounce: self.debounce,
             retry: self.retry.clone(),

@@ -32,6 +32,10 @@ pub struct Recipe {
     pub honours_skip_markers: bool,
     /// The command; empty for launchers that know by the recipe what to do.
     pub command: Vec<Template>,
+    /// A file of the commit from which the command is completed when the run begins ([`JobSpec::file`]).
+    ///
+    /// [`JobSpec::file`]: crate::JobSpec::file
+    pub file: Option<Template>,
     /// The group of its jobs; `None` is one per repository, ref, recipe and configuration path.
     pub group: Option<Template>,
     /// The name of its launcher.
@@ -59,6 +63,7 @@ impl Recipe {
             merge_queue: false,
             honours_skip_markers: true,
             command: Vec::new(),
+            file: None,
             group: None,
             launcher: "local".into(),
             labels: Vec::new(),

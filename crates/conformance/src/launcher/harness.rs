@@ -148,6 +148,7 @@ fn job(key: &RunKey) -> Job {
         launcher: "test".into(),
         labels: Vec::new(),
         command: Vec::new().into(),
+        file: None,
         superseded: Superseding::default(),
         debounce: None,
         retry: Retry::default(),

@@ -233,6 +233,7 @@ pub(crate) fn spec(recipe: &str) -> JobSpec {
         launcher: "local".into(),
         labels: Vec::new(),
         command: Default::default(),
+        file: None,
         superseded: Superseding::CancelQueued,
         debounce: None,
         retry: Retry::default(),

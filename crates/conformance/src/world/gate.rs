@@ -218,6 +218,17 @@ impl Workspace for Gated<dyn Workspace> {
         self.gate.through(self.other.diff(repository, ref_name, before, head)).await
     }
 
+    async fn read_file(
+        &self,
+        repository: &RepoName,
+        ref_name: &RefName,
+        commit: &CommitSha,
+        path: &str,
+        most_bytes: usize,
+    ) -> Result<Vec<u8>, WorkspaceError> {
+        self.gate.through(self.other.read_file(repository, ref_name, commit, path, most_bytes)).await
+    }
+
     async fn discard(&self, repository: &RepoName, directory: &Path) -> Result<(), WorkspaceError> {
         self.gate.through(self.other.discard(repository, directory)).await
     }

@@ -1,4 +1,4 @@
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
@@ -20,6 +20,7 @@ struct Desk {
     checkout_faults: VecDeque<WorkspaceError>,
     diffs: VecDeque<Result<ChangeSet, WorkspaceError>>,
     trees: Vec<(CommitSha, PathBuf)>,
+    files: HashMap<String, VecDeque<Result<Vec<u8>, WorkspaceError>>>,
     checkouts: usize,
 }
 
@@ -42,6 +43,11 @@ impl ScriptedWorkspace {
     /// The next diff that has no answer yet is answered so. Without an answer a diff fails for now.
     pub fn answer_diff(&self, answer: Result<ChangeSet, WorkspaceError>) {
         self.desk().diffs.push_back(answer);
+    }
+
+    /// The next reading of a file that has no answer yet is answered so. Without an answer there is no such file.
+    pub fn answer_file(&self, path: &str, answer: Result<Vec<u8>, WorkspaceError>) {
+        self.desk().files.entry(path.to_owned()).or_default().push_back(answer);
     }
 
     /// The working trees that are there, with their commits.
@@ -91,6 +97,18 @@ impl Workspace for ScriptedWorkspace {
     ) -> Result<ChangeSet, WorkspaceError> {
         let answer = self.desk().diffs.pop_front();
         answer.unwrap_or_else(|| Err(WorkspaceError::passing("git does not answer")))
+    }
+
+    async fn read_file(
+        &self,
+        _repository: &RepoName,
+        _ref_name: &RefName,
+        _commit: &CommitSha,
+        path: &str,
+        _most_bytes: usize,
+    ) -> Result<Vec<u8>, WorkspaceError> {
+        let answer = self.desk().files.get_mut(path).and_then(VecDeque::pop_front);
+        answer.unwrap_or_else(|| Err(WorkspaceError::permanent(format!("`{path}` is not in the commit"))))
     }
 
     async fn discard(&self, _repository: &RepoName, directory: &Path) -> Result<(), WorkspaceError> {

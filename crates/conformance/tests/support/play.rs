@@ -8,7 +8,7 @@ use swifthook_core::{
     Recipe, Stage, Superseding, Template, Timestamp, TrainingLauncher, Verdict,
 };
 use swifthook_queue::MemoryQueue;
-use swifthook_runner::{Catalog, Handle, Moment, Options, Runner, Terms};
+use swifthook_runner::{Catalog, Compose, Handle, Moment, Options, Runner, Terms};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -168,6 +168,7 @@ pub(crate) struct Entry {
     pub(crate) admission: Arc<dyn Admission>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) checkout: bool,
+    pub(crate) compose: Option<Arc<dyn Compose>>,
     pub(crate) max_age: Option<Duration>,
 }
 
@@ -179,6 +180,7 @@ impl Book {
             admission: Arc::new(Always),
             timeout: None,
             checkout: true,
+            compose: None,
             max_age: None,
         };
         Self { recipe: Arc::new(recipe), launcher, entry: Mutex::new(entry) }
@@ -201,6 +203,7 @@ impl Catalog for Book {
                 grace: Duration::from_secs(10),
                 max_age: entry.max_age,
                 checkout: entry.checkout,
+                compose: entry.compose.clone(),
             };
             (entry.is_gone, entry.panics, terms)
         };

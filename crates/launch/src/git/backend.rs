@@ -69,6 +69,19 @@ impl Workspace for GitWorkspace {
         self.mirror(repository)?.diff(ref_name, before, head).await
     }
 
+    async fn read_file(
+        &self,
+        repository: &RepoName,
+        ref_name: &RefName,
+        commit: &CommitSha,
+        path: &str,
+        most_bytes: usize,
+    ) -> Result<Vec<u8>, WorkspaceError> {
+        let mirror = self.mirror(repository)?;
+        mirror.ensure(ref_name, commit).await?;
+        mirror.read_file(commit, path, most_bytes).await
+    }
+
     async fn discard(&self, repository: &RepoName, directory: &Path) -> Result<(), WorkspaceError> {
         clear(directory).await?;
         match self.mirrors.get(repository) {

@@ -4,6 +4,7 @@ mod backend;
 mod command;
 mod config;
 mod diff;
+mod file;
 mod mirror;
 
 pub use backend::GitWorkspace;

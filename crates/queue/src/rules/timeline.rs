@@ -49,7 +49,7 @@ fn word(event: &Event) -> &'static str {
         Event::Diffed { answer: Diffed::Failed { .. }, .. } => "diff_failed",
         Event::Diffed { .. } => "diffed",
         Event::Submitted(_) => "submitted",
-        Event::Refused { .. } => "refused",
+        Event::Refused { .. } | Event::Unfit { .. } => "refused",
         Event::NeverRan => "never_ran",
         Event::Seen => "seen",
         Event::Unreachable { .. } => "unreachable",

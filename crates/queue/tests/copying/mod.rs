@@ -173,6 +173,7 @@ fn push(head: u32, config: Option<&str>) -> Decided {
         launcher: "local".into(),
         labels: vec!["a100".into()],
         command: Default::default(),
+        file: None,
         superseded: Superseding::CancelQueued,
         debounce: None,
         retry: Retry { attempts: 1, ..Retry::default() },

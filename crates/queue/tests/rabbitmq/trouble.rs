@@ -157,6 +157,7 @@ pub(crate) fn decided(head: u32) -> Decided {
         launcher: "local".into(),
         labels: Vec::new(),
         command: Default::default(),
+        file: None,
         superseded: Superseding::Keep,
         debounce: None,
         retry: Retry::default(),

@@ -85,6 +85,17 @@ impl Workspace for Trees {
         self.now().diff(repository, ref_name, before, head).await
     }
 
+    async fn read_file(
+        &self,
+        repository: &RepoName,
+        ref_name: &RefName,
+        commit: &CommitSha,
+        path: &str,
+        most_bytes: usize,
+    ) -> Result<Vec<u8>, WorkspaceError> {
+        self.now().read_file(repository, ref_name, commit, path, most_bytes).await
+    }
+
     async fn discard(&self, repository: &RepoName, directory: &Path) -> Result<(), WorkspaceError> {
         self.now().discard(repository, directory).await
     }

@@ -69,6 +69,7 @@ impl Catalog for ServerCatalog {
             grace: GRACE,
             max_age: recipes.max_age(&job.source),
             checkout: true,
+            compose: None,
         })
     }
 

@@ -159,6 +159,7 @@ fn push(head: u32, then: Timestamp) -> Decided {
         launcher: "local".into(),
         labels: Vec::new(),
         command: Default::default(),
+        file: None,
         superseded: Superseding::CancelQueued,
         debounce: None,
         retry: Retry::default(),

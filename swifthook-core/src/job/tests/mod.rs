@@ -59,6 +59,10 @@ fn refused(is_permanent: bool) -> Event {
     Event::Refused { is_permanent, message: "no such partition".into(), until: LATER, at: AT }
 }
 
+fn unfit() -> Event {
+    Event::Unfit { why: Reason::new("config", "line 1: `lerning_rate`"), at: AT }
+}
+
 fn unreachable() -> Event {
     Event::Unreachable { since: AT }
 }

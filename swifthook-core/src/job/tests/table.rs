@@ -110,6 +110,7 @@ fn a_starting_job() {
     becomes(starting(), submitted(), "running 1/1/1/0 handle");
     becomes(after(starting(), [submitted()]), submitted(), "running 1/1/1/0 handle");
     becomes(starting(), refused(true), "failed(refused) 1/1/1/0");
+    becomes(starting(), unfit(), "failed(config) 1/1/1/0");
     let again = "queued(backoff) 0/1/0/0 waits_for=backoff not_before=60000";
     becomes(starting(), refused(false), again);
     becomes(starting(), Event::NeverRan, "queued 1/1/0/0");
@@ -214,6 +215,7 @@ fn a_job_that_is_stopped_before_its_submission_is_known() {
     let stopping = || after(starting(), [command(Command::Cancel)]);
     becomes(stopping(), submitted(), "finishing 1/1/1/0 stop=Cancel handle");
     becomes(stopping(), refused(false), "finishing 1/1/1/0 stop=Cancel evidence");
+    becomes(stopping(), unfit(), "finishing 1/1/1/0 stop=Cancel evidence");
     let gone = after(stopping(), [refused(true)]);
     becomes(gone, collected(None), "cancelled(cancelled) 1/1/1/0 stop=Cancel evidence");
 }
@@ -298,6 +300,7 @@ fn every_event() -> Vec<(&'static str, Event)> {
         ("submitted_other", Event::Submitted(handle(2))),
         ("refused", refused(false)),
         ("refused_for_good", refused(true)),
+        ("unfit", unfit()),
         ("never_ran", Event::NeverRan),
         ("seen", Event::Seen),
         ("unreachable", unreachable()),
@@ -321,7 +324,7 @@ fn every_event() -> Vec<(&'static str, Event)> {
 #[test]
 fn whatever_is_not_in_the_table_is_illegal() {
     let active = "seen unreachable stop_wanted ended vanished takeover release supersede cancel";
-    let unsubmitted = "submitted submitted_other refused refused_for_good never_ran";
+    let unsubmitted = "submitted submitted_other refused refused_for_good unfit never_ran";
     let lost = |state| after(state, [unreachable()]);
     let waiting = "supersede cancel";
     let answered = "cause_gone approve reject expire";

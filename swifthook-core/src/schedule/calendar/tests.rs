@@ -33,6 +33,7 @@ fn job() -> Job {
         launcher: "local".into(),
         labels: Vec::new(),
         command: [].into(),
+        file: None,
         superseded: Superseding::default(),
         debounce: None,
         retry: Retry::default(),
