@@ -19,6 +19,11 @@ impl Allowed {
         Ok(Self { patterns })
     }
 
+    /// The patterns.
+    pub fn patterns(&self) -> impl Iterator<Item = &str> {
+        self.patterns.iter().map(|pattern| pattern.glob().glob())
+    }
+
     /// Whether a model or adapter may be named, or why not.
     pub(crate) fn model(&self, value: &str) -> Result<(), String> {
         self.id_or_path(value)

@@ -304,3 +304,71 @@ fn credentials_are_of_one_kind_and_no_run_is_given_them() {
     ];
     insta::assert_snapshot!(text.join("\n\n"));
 }
+
+/// A good configuration whose recipe runs ms-swift, with more lines in it.
+fn swift(run: &str, lines: &str) -> String {
+    let recipe = GOOD.replace("trust = \"code\"\nrun = { command = [\"python\", \"train.py\"] }\n", "");
+    format!("{recipe}run = {run}\n{lines}\n")
+}
+
+#[test]
+fn a_recipe_of_ms_swift_says_what_a_pushed_config_may_name() {
+    let run = r#"{ swift = "sft", config = "configs/sft.yaml", args = { learning_rate = 1e-4, dataset = ["a", "b"], columns = { a = "b" }, use_hf = true, seed = 1 } }"#;
+    let config = parse(&swift(run, "models = [\"Qwen/*\", \"/models/**\"]\ndata = [\"/data/**\"]")).unwrap();
+    let run = &config.recipes[0].run;
+    let command: Vec<_> = run.command.iter().map(ToString::to_string).collect();
+    let args = [
+        "--columns={\"a\":\"b\"}",
+        "--dataset=a",
+        "--dataset=b",
+        "--learning_rate=0.0001",
+        "--seed=1",
+        "--use_hf=true",
+    ];
+    let mut sorted = command[2..].to_vec();
+    sorted.sort();
+    assert_eq!(
+        (&command[..2], &sorted[..]),
+        (&["swift".to_owned(), "sft".to_owned()][..], &args.map(str::to_owned)[..])
+    );
+    assert_eq!(run.file.as_ref().unwrap().to_string(), "configs/sft.yaml");
+    let allowed = run.swift.as_ref().unwrap();
+    assert_eq!(allowed.models.patterns().collect::<Vec<_>>(), ["Qwen/*", "/models/**"]);
+    assert!(parse(&swift("{ megatron = \"sft\", config = \"a.yaml\" }", "trust = \"code\"")).is_ok());
+}
+
+#[test]
+fn mistakes_in_a_recipe_of_ms_swift_say_what_would_be_right() {
+    for (run, lines, told) in [
+        (r#"{ swift = "train", config = "a.yaml" }"#, "", "fine-tuning is `sft`"),
+        (r#"{ swift = "sft" }"#, "", "no `config`"),
+        (r#"{ swift = "sft", config = "{path}" }"#, "", "`each`"),
+        (r#"{ swift = "sft", config = "../a.yaml" }"#, "", "no path of a file in the repository"),
+        (r#"{ swift = "sft", config = "{run_dir}/a.yaml" }"#, "", "depends on the run"),
+        (
+            r#"{ swift = "sft", config = "a.yaml", args = { lerning_rate = 1 } }"#,
+            "",
+            "did you mean `learning_rate`?",
+        ),
+        (
+            r#"{ swift = "sft", config = "a.yaml", args = { max_steps = "many" } }"#,
+            "",
+            "is not a whole number",
+        ),
+        (
+            r#"{ swift = "sft", config = "a.yaml", args = { output_dir = "/x" } }"#,
+            "",
+            "every run sets it itself",
+        ),
+        (r#"{ swift = "sft", config = "a.yaml", command = ["x"] }"#, "", "unknown key `command`"),
+        (r#"{ swift = "sft", config = "a.yaml" }"#, "trust = \"all\"", "`data`"),
+        (
+            r#"{ swift = "sft", config = "a.yaml" }"#,
+            "models = [\"./models/**\"]",
+            "neither an absolute path nor an id",
+        ),
+    ] {
+        let text = mistakes(&swift(run, lines));
+        assert!(text.contains(told), "{run}\n{text}");
+    }
+}

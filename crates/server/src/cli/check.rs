@@ -5,11 +5,12 @@ use std::io;
 use std::process::ExitCode;
 
 use swifthook_core::Template;
+use swifthook_msswift::{Allowed, Trust};
 
 use super::CommonArguments;
 use super::environment::variable;
 use super::failure::mistaken;
-use crate::config::{Config, Refs};
+use crate::config::{Config, Refs, Swift};
 
 pub(super) fn run(common: &CommonArguments) -> ExitCode {
     match Config::load(&common.config, &variable) {
@@ -63,9 +64,26 @@ fn summary(config: &Config) -> String {
             };
             let command: Vec<_> = recipe.run.command.iter().map(quoted).collect();
             let _ = writeln!(text, "    {runs}: {} (launcher {})", command.join(" "), recipe.run.launcher);
+            if let (Some(file), Some(swift)) = (&recipe.run.file, &recipe.run.swift) {
+                let _ = writeln!(text, "    with {file} of the commit, {}", may(swift));
+            }
         }
     }
     text
+}
+
+/// What a pushed config may do.
+fn may(swift: &Swift) -> String {
+    let listed = |what: &str, allowed: &Allowed| {
+        let patterns: Vec<_> = allowed.patterns().collect();
+        if patterns.is_empty() { format!("no {what}") } else { format!("{what} {}", patterns.join(", ")) }
+    };
+    match swift.trust {
+        Trust::Data => {
+            format!("which may name {} and {}", listed("models", &swift.models), listed("data", &swift.data))
+        }
+        Trust::Code => "which may run code".to_owned(),
+    }
 }
 
 /// An argument so that it is seen where it ends.

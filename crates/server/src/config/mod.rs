@@ -17,6 +17,7 @@ mod run;
 mod secret;
 mod sections;
 mod store_url;
+mod swift;
 mod trigger;
 mod units;
 
@@ -24,7 +25,8 @@ pub use intake::Intake;
 pub use load::Contact;
 pub use mistake::{Mistake, Mistakes, Place};
 pub use model::{
-    Config, Hook, Purpose, Queueing, Recipe, Refs, Repository, Run, Server, Store, Trigger, Value, Worker,
+    Config, Hook, Purpose, Queueing, Recipe, Refs, Repository, Run, Server, Store, Swift, Trigger, Value,
+    Worker,
 };
 pub use retention::SHORTEST_RETENTION;
 pub use secret::{Missing, Outside};

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use swifthook_core::schedule::Schedule;
 use swifthook_core::{ConfigDigest, Debounce, RepoName, Retention, Retry, Superseding, Template};
 use swifthook_launch::Remote;
+use swifthook_msswift::{Allowed, Trust};
 
 use super::intake::Intake;
 use super::secret::Outside;
@@ -156,6 +157,10 @@ pub struct Trigger {
 pub struct Run {
     /// The command.
     pub command: Vec<Template>,
+    /// The file of the commit that completes it, of a run of ms-swift.
+    pub file: Option<Template>,
+    /// What a pushed config may say, of a run of ms-swift.
+    pub swift: Option<Swift>,
     /// A Python environment whose programs come first.
     pub venv: Option<PathBuf>,
     /// What is set for a run.
@@ -166,6 +171,17 @@ pub struct Run {
     pub launcher: Arc<str>,
     /// The longest that a run may take.
     pub timeout: Option<Duration>,
+}
+
+/// What a pushed config of ms-swift may say.
+#[derive(Clone, Debug)]
+pub struct Swift {
+    /// What the repository may do.
+    pub trust: Trust,
+    /// The models that it may name.
+    pub models: Allowed,
+    /// The data that it may name.
+    pub data: Allowed,
 }
 
 /// How jobs wait for each other and for time.

@@ -139,6 +139,21 @@ impl<'a> Node<'a> {
         self.items().iter().filter_map(|item| item.read(&read)).collect()
     }
 
+    /// What is to become arguments of a command: one of a single value, one of each item of a list, and JSON of a table.
+    pub(super) fn arguments(&self) -> Vec<String> {
+        let items = match self.value {
+            DeValue::Array(items) => items.iter().map(Spanned::get_ref).collect(),
+            other => vec![other],
+        };
+        items
+            .into_iter()
+            .map(|item| match item {
+                DeValue::String(text) => text.to_string(),
+                other => json(other).to_string(),
+            })
+            .collect()
+    }
+
     fn typed<T>(&self, expected: &str, value: Option<T>) -> Option<T> {
         if value.is_none() {
             let found = match self.value {
@@ -153,6 +168,26 @@ impl<'a> Node<'a> {
             self.wrong(Wrong::new(format!("`{}` has to be {expected}, and is {found}", self.name)));
         }
         value
+    }
+}
+
+/// A value as JSON; numbers that JSON does not have stay text.
+fn json(value: &DeValue<'_>) -> serde_json::Value {
+    let number = |text: &str| text.parse::<serde_json::Number>().map_or_else(|_| text.into(), Into::into);
+    match value {
+        DeValue::String(text) => (&**text).into(),
+        DeValue::Integer(digits) => match i64::from_str_radix(digits.as_str(), digits.radix()) {
+            Ok(whole) => whole.into(),
+            Err(_) => digits.as_str().into(),
+        },
+        DeValue::Float(text) => number(text.as_str()),
+        DeValue::Boolean(flag) => (*flag).into(),
+        DeValue::Datetime(time) => time.to_string().into(),
+        DeValue::Array(items) => items.iter().map(|item| json(item.get_ref())).collect(),
+        DeValue::Table(table) => {
+            let entries = table.iter().map(|(key, value)| (key.get_ref().to_string(), json(value.get_ref())));
+            serde_json::Value::Object(entries.collect())
+        }
     }
 }
 

@@ -6,17 +6,20 @@ use std::sync::Arc;
 
 use swifthook_core::Template;
 
-use super::model::{Run, Value};
+use super::model::{Run, Swift, Value};
 use super::queueing::{check_each, choice};
 use super::reader::{Fields, Node, Wrong};
 use super::recipe::Known;
 use super::secret::Outside;
-use super::{sections, units};
+use super::{sections, swift, units};
 
 pub(super) fn run(fields: &Fields<'_>, known: &Known<'_>) -> Run {
     unsupported(fields);
+    let told = what(fields).unwrap_or_default();
     Run {
-        command: command(fields).unwrap_or_default(),
+        command: told.command,
+        file: told.file,
+        swift: told.swift,
         venv: fields.get("environment").and_then(|node| venv(&node, known)),
         env: fields.get("env").map(|node| env(&node, known)).unwrap_or_default(),
         pass_env: fields.get("pass_env").map(|node| pass_env(&node, known)).unwrap_or_default(),
@@ -25,14 +28,26 @@ pub(super) fn run(fields: &Fields<'_>, known: &Known<'_>) -> Run {
     }
 }
 
-fn command(fields: &Fields<'_>) -> Option<Vec<Template>> {
-    let trust = fields.get("trust");
-    let node = fields.need("run", "`run = { command = [\"python\", \"train.py\"] }`")?;
+/// What runs.
+#[derive(Default)]
+struct Told {
+    command: Vec<Template>,
+    file: Option<Template>,
+    swift: Option<Swift>,
+}
+
+fn what(fields: &Fields<'_>) -> Option<Told> {
+    let node = fields.need("run", "`run = { swift = \"sft\", config = \"{path}\" }`")?;
     let run = node.fields("`run`")?;
-    if run.has("swift") {
-        run.not_yet(&["swift", "config", "args"]);
-        return None;
+    if run.has("swift") || run.has("megatron") {
+        let swift::Told { command, file, swift } = swift::swift(fields, &run)?;
+        return Some(Told { command, file, swift: Some(swift) });
     }
+    Some(Told { command: command(fields, &run)?, ..Told::default() })
+}
+
+fn command(fields: &Fields<'_>, run: &Fields<'_>) -> Option<Vec<Template>> {
+    let trust = fields.get("trust");
     let has_each = fields.has("each");
     let command = run.need("command", "`command = [\"python\", \"train.py\"]`").map(|node| {
         let command = node.read_items(|text| {
@@ -49,6 +64,15 @@ fn command(fields: &Fields<'_>) -> Option<Vec<Template>> {
         command
     });
     trusted(fields, trust.as_ref());
+    for key in ["models", "data"] {
+        if let Some(node) = fields.get(key)
+            && !node.items().is_empty()
+        {
+            node.wrong(Wrong::new(format!(
+                "`{key}` says what a config of ms-swift may name, and this recipe runs a command"
+            )));
+        }
+    }
     run.finish();
     command
 }
@@ -160,11 +184,9 @@ fn unsupported(fields: &Fields<'_>) {
     {
         node.wrong(Wrong::not_yet("`lfs = true`"));
     }
-    for key in ["submodules", "models", "data"] {
-        if let Some(node) = fields.get(key)
-            && !node.items().is_empty()
-        {
-            node.wrong(Wrong::not_yet(format!("`{key}`")));
-        }
+    if let Some(node) = fields.get("submodules")
+        && !node.items().is_empty()
+    {
+        node.wrong(Wrong::not_yet("`submodules`"));
     }
 }

@@ -7,9 +7,11 @@ use std::time::Duration;
 use swifthook_core::{
     Admission, Admit, Always, Fleet, Hook, Job, Recipe, Source, Timestamp, TrainingLauncher, Wait,
 };
-use swifthook_runner::{Catalog, Terms};
+use swifthook_msswift::Trust;
+use swifthook_runner::{Catalog, Compose, Terms};
 
 use super::environment;
+use super::swift::{SwiftComposer, Versions};
 use crate::config;
 
 /// The recipes of one configuration, and how old a push may be by its hooks.
@@ -33,11 +35,18 @@ impl Recipes {
 pub(super) struct ServerCatalog {
     recipes: RwLock<Arc<Recipes>>,
     launchers: HashMap<Arc<str>, Arc<dyn TrainingLauncher>>,
+    versions: Arc<Versions>,
 }
 
 impl ServerCatalog {
     pub(super) fn new(recipes: Recipes, launchers: HashMap<Arc<str>, Arc<dyn TrainingLauncher>>) -> Self {
-        Self { recipes: RwLock::new(Arc::new(recipes)), launchers }
+        Self { recipes: RwLock::new(Arc::new(recipes)), launchers, versions: Arc::default() }
+    }
+
+    fn compose(&self, run: &config::Run) -> Option<Arc<dyn Compose>> {
+        let swift = run.swift.clone()?;
+        let set_by_recipe = run.env.keys().cloned().collect();
+        Some(Arc::new(SwiftComposer { swift, set_by_recipe, versions: self.versions.clone() }))
     }
 
     pub(super) fn replace(&self, recipes: Recipes) {
@@ -68,8 +77,8 @@ impl Catalog for ServerCatalog {
             timeout: from.run.timeout,
             grace: GRACE,
             max_age: recipes.max_age(&job.source),
-            checkout: true,
-            compose: None,
+            checkout: from.run.swift.as_ref().is_none_or(|swift| swift.trust == Trust::Code),
+            compose: self.compose(&from.run),
         })
     }
 

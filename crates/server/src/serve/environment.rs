@@ -62,6 +62,8 @@ mod tests {
     fn run() -> Run {
         Run {
             command: Vec::new(),
+            file: None,
+            swift: None,
             venv: None,
             env: BTreeMap::new(),
             pass_env: Vec::new(),

@@ -21,6 +21,7 @@ mod server;
 mod shelf;
 mod snapshot;
 mod store;
+mod swift;
 mod systemd;
 mod throttle;
 mod token;

@@ -11,6 +11,7 @@ pub(super) fn recipe(from: &config::Recipe) -> Result<Recipe, InvalidPattern> {
         each: from.trigger.each.as_ref().map(|each| files(each, &from.trigger.paths)).transpose()?,
         merge_queue: from.trigger.merge_queue,
         command: from.run.command.clone(),
+        file: from.run.file.clone(),
         group: queueing.group,
         launcher: from.run.launcher.clone(),
         labels: queueing.labels,
