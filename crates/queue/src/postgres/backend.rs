@@ -11,7 +11,7 @@ use swifthook_core::{
     Worker,
 };
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
 use uuid::Uuid;
 
@@ -37,6 +37,7 @@ pub struct PostgresQueue {
     listener: AbortHandle,
     later: Arc<Later>,
     writer: AbortHandle,
+    teller: AbortHandle,
     keeper: Keeper,
 }
 
@@ -65,15 +66,18 @@ impl PostgresQueue {
             ids: Ids::after(last.map_or(0, |id| split(id.into_bytes()).0)),
             names: Mutex::new(HashMap::new()),
             news,
+            has_news: Notify::new(),
             ahead: AtomicI64::new(0),
         });
         let later = Arc::new(Later::new(core.clone()));
         let writer = tokio::spawn(later.clone().serve());
+        let teller = tokio::spawn(core.clone().tell_others());
         Ok(Self {
             core,
             listener: listener.abort_handle(),
             later,
             writer: writer.abort_handle(),
+            teller: teller.abort_handle(),
             keeper: Keeper::new(),
         })
     }
@@ -136,6 +140,7 @@ impl Drop for PostgresQueue {
     fn drop(&mut self) {
         self.listener.abort();
         self.writer.abort();
+        self.teller.abort();
         let left = self.later.ignored.close();
         if !left.is_empty() {
             self.later.ignored.lose(&left, "the store was dropped and not closed");

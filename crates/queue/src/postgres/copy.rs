@@ -36,6 +36,7 @@ pub(crate) fn alone(
         met: HashMap::new(),
         chains: Chains::default(),
         has_passed_by: false,
+        later: Vec::new(),
     };
     let run = |transaction: &Transaction<'_>, sql| {
         runtime
@@ -50,6 +51,7 @@ pub(crate) fn alone(
     run(&transaction, LOCK)?;
     // Without a commit nothing of it is kept, however this ends: the connection ends with it.
     let done = what(&mut transaction)?;
+    transaction.flush().map_err(QueueError::from)?;
     run(&transaction, "COMMIT")?;
     Ok(done)
 }

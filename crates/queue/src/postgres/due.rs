@@ -55,12 +55,13 @@ pub(super) fn rivals(
     pushed_at: Option<i64>,
     is_chained: bool,
 ) -> Result<Vec<Rival>, RowError> {
-    let mut found = Vec::new();
+    let with: &[&(dyn ToSql + Sync)] = &[&group, &pushed_at];
     let chained: &[&str] = if is_chained { &[CHAINED, CHAINED_THAT_RAN] } else { &[] };
-    for sql in [OLDER, NEWER, NEWER_THAT_RAN].iter().chain(chained) {
-        for row in transaction.query(sql, &[&group, &pushed_at])? {
-            found.extend(readable(rows::rival(&row))?);
-        }
+    let asked: Vec<_> =
+        [OLDER, NEWER, NEWER_THAT_RAN].iter().chain(chained).map(|sql| (*sql, with)).collect();
+    let mut found = Vec::new();
+    for row in transaction.pipeline(&asked)?.iter().flatten() {
+        found.extend(readable(rows::rival(row))?);
     }
     Ok(found)
 }

@@ -1,5 +1,7 @@
 use std::collections::HashMap;
+use std::future::{Future, poll_fn};
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_postgres::types::ToSql;
@@ -21,6 +23,20 @@ pub(super) struct Session {
 }
 
 pub(super) type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
+
+/// A statement that is run later, with what it is given.
+pub(super) struct Write {
+    pub(super) sql: &'static str,
+    pub(super) with: Vec<Box<dyn ToSql + Sync + Send>>,
+}
+
+/// What a [`Write`] is given.
+macro_rules! given {
+    ($($value:expr),* $(,)?) => {
+        vec![$(Box::new($value) as Box<dyn tokio_postgres::types::ToSql + Sync + Send>),*]
+    };
+}
+pub(super) use given;
 
 impl Pool {
     pub(super) fn new(target: Target, connections: usize) -> Self {
@@ -55,15 +71,47 @@ impl Pool {
 
 impl Session {
     pub(super) async fn query(&mut self, sql: &'static str, with: Parameters<'_>) -> Result<Vec<Row>, Error> {
-        let statement = match self.statements.get(sql) {
-            Some(statement) => statement.clone(),
-            None => {
-                let statement = self.client.prepare(sql).await?;
-                self.statements.insert(sql, statement.clone());
-                statement
-            }
-        };
+        let statement = self.prepared(sql).await?;
         self.client.query(&statement, with).await
+    }
+
+    /// Several statements, in their order and in one round trip. The first that fails is told, with its position; those
+    /// behind it have been tried too, and in a transaction fail for its sake.
+    pub(super) async fn pipeline(
+        &mut self,
+        asked: &[(&'static str, Parameters<'_>)],
+    ) -> Result<Vec<Vec<Row>>, (usize, Error)> {
+        let mut statements = Vec::with_capacity(asked.len());
+        for (position, (sql, _)) in asked.iter().enumerate() {
+            statements.push(self.prepared(sql).await.map_err(|error| (position, error))?);
+        }
+        let client = &self.client;
+        // A statement is sent when it is first polled, so these are sent one after the other.
+        let mut running: Vec<_> = statements
+            .iter()
+            .zip(asked)
+            .map(|(statement, (_, with))| (Box::pin(client.query(statement, with)), None))
+            .collect();
+        poll_fn(|context| {
+            for (query, answer) in running.iter_mut().filter(|(_, answer)| answer.is_none()) {
+                if let Poll::Ready(ready) = query.as_mut().poll(context) {
+                    *answer = Some(ready);
+                }
+            }
+            if running.iter().all(|(_, answer)| answer.is_some()) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        let answers = running.into_iter().filter_map(|(_, answer)| answer).enumerate();
+        answers.map(|(position, answer)| answer.map_err(|error| (position, error))).collect()
+    }
+
+    async fn prepared(&mut self, sql: &'static str) -> Result<Statement, Error> {
+        if let Some(statement) = self.statements.get(sql) {
+            return Ok(statement.clone());
+        }
+        let statement = self.client.prepare(sql).await?;
+        self.statements.insert(sql, statement.clone());
+        Ok(statement)
     }
 
     /// Runs a statement that has no parameters and no answer.

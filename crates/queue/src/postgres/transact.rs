@@ -5,15 +5,16 @@ use std::time::{Duration, Instant, SystemTime};
 
 use swifthook_core::{JobId, QueueError, Timestamp};
 use tokio::runtime::Handle;
-use tokio::sync::watch;
-use tokio_postgres::Error;
+use tokio::sync::{Notify, watch};
 use tokio_postgres::error::SqlState;
+use tokio_postgres::{Error, Row};
 
-use super::pool::{Pool, Session};
+use super::pool::{Pool, Session, Write, given};
 use super::rows::{self, RowError};
-use super::transaction::{Transaction, plain, uuid};
+use super::transaction::{Transaction, plain, run, uuid};
 use crate::chain::{Chains, Place};
 use crate::clock::Clock;
+use crate::codec;
 use crate::ids::Ids;
 use crate::rules::Rules;
 
@@ -25,6 +26,8 @@ pub(super) struct Core {
     pub(super) ids: Ids,
     pub(super) names: Mutex<HashMap<String, i64>>,
     pub(super) news: watch::Sender<u64>,
+    /// There is news that other processes have not been told.
+    pub(super) has_news: Notify,
     /// How far the database's clock was ahead of this machine's when it was last asked.
     pub(super) ahead: AtomicI64,
 }
@@ -130,13 +133,14 @@ impl Core {
             met: HashMap::new(),
             chains: Chains::default(),
             has_passed_by: false,
+            later: Vec::new(),
         };
         let done = begin(&mut store, needs, self.clock.as_ref()).map_err(QueueError::from).map(|now| {
             self.ahead.store(now.0 - this_machines().0, Ordering::Relaxed);
             let mut rules = Rules::new(&mut store, &self.ids, now);
             (what(&mut rules), rules.has_news)
         });
-        let met = store.met;
+        let (met, later) = (store.met, store.later);
         let (said, has_news) = match done {
             Ok((Err(error @ QueueError::Store { .. }), _)) | Err(error) => {
                 if self.runtime.block_on(session.run("ROLLBACK")).is_ok() {
@@ -146,26 +150,41 @@ impl Core {
             }
             Ok(done) => done,
         };
-        let session = self.commit(session)?;
+        let session = self.commit(session, &later)?;
+        self.pool.give_back(session);
         self.names.lock().expect("nothing panics under this lock").extend(met);
         if has_news {
             self.news.send_modify(|count| *count += 1);
-            // After the commit: within it, all that have news would have to commit one after the other.
-            if let Err(error) = self.runtime.block_on(session.run(NOTIFY)) {
+            self.has_news.notify_one();
+        }
+        said.map_err(Failed::Final)
+    }
+
+    /// Tells other processes of news, for ever: all that there was since the last time at once. Not within the
+    /// transactions that make them, which would have to commit one after the other.
+    pub(super) async fn tell_others(self: Arc<Self>) {
+        loop {
+            self.has_news.notified().await;
+            let told = match self.pool.session().await {
+                Ok(session) => session.run(NOTIFY).await.map(|()| self.pool.give_back(session)),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = told {
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     "cannot tell other processes of news"
                 );
-                return said.map_err(Failed::Final);
             }
+            tokio::time::sleep(BETWEEN_NEWS).await;
         }
-        self.pool.give_back(session);
-        said.map_err(Failed::Final)
     }
 
-    /// If the connection is lost in the middle nobody knows what was kept, so it is not tried again.
-    fn commit(&self, session: Session) -> Result<Session, Failed> {
-        self.runtime.block_on(session.run("COMMIT")).map_err(|error| {
+    /// Writes what is left, and commits. If the connection is lost in the middle nobody knows what was kept, so it is
+    /// not tried again.
+    fn commit(&self, mut session: Session, left: &[Write]) -> Result<Session, Failed> {
+        let committed = self.runtime.block_on(run(&mut session, left, &[(COMMIT, &[])]));
+        committed.map_err(|(_, error)| {
+            // With a code the database itself has said no, to a write or to the commit, and kept nothing.
             let is_refused = error.code().is_some_and(is_conflict);
             let error = RowError::from(error).into();
             if is_refused { Failed::Again(error) } else { Failed::Final(error) }
@@ -196,7 +215,7 @@ impl Core {
 
 /// Begins a transaction, takes its locks, and answers the time.
 fn begin(store: &mut Transaction<'_>, needs: &Needs, clock: Option<&Clock>) -> Result<Timestamp, RowError> {
-    store.runtime.block_on(store.session.run("BEGIN ISOLATION LEVEL READ COMMITTED"))?;
+    store.later.push(Write { sql: BEGIN, with: Vec::new() });
     let mut locks = needs.locks.clone();
     let mut place = needs.chain.clone();
     if let Some(job) = needs.job
@@ -208,18 +227,24 @@ fn begin(store: &mut Transaction<'_>, needs: &Needs, clock: Option<&Clock>) -> R
     let place = place.map(|place| (plain(&format!("{} {}", place.0, place.1)), place));
     locks.extend(place.iter().map(|(name, _)| format!("place {name}")));
     if !locks.is_empty() {
-        store.query(LOCK, &[&locks])?;
+        store.later.push(Write { sql: LOCK, with: given![locks] });
     }
-    if let Some((name, place)) = place {
-        let moves = store.query(MOVES, &[&name])?;
-        for row in moves.iter().rev() {
-            let (Ok(before), Ok(Some(head))) = (rows::commit(row, 0), rows::commit(row, 1)) else { continue };
-            store.chains.record(&place, before.as_ref(), &head);
-        }
+    // Each statement sees what was committed before it began, so these see all that was done under the locks before.
+    let Some((name, place)) = place else { return now(clock, &store.query(NOW, &[])?) };
+    let answers = store.pipeline(&[(NOW, &[]), (MOVES, &[&name])])?;
+    let [first, moves] = &answers[..] else { return Err(codec::Corrupt::new("answer").into()) };
+    for row in moves.iter().rev() {
+        let (Ok(before), Ok(Some(head))) = (rows::commit(row, 0), rows::commit(row, 1)) else { continue };
+        store.chains.record(&place, before.as_ref(), &head);
     }
+    now(clock, first)
+}
+
+/// The time of whoever's clock counts.
+fn now(clock: Option<&Clock>, told: &[Row]) -> Result<Timestamp, RowError> {
     match clock {
         Some(clock) => Ok(clock()),
-        None => Ok(Timestamp(store.query(NOW, &[])?.first().map_or(Ok(0), |row| row.try_get(0))?)),
+        None => Ok(Timestamp(told.first().map_or(Ok(0), |row| row.try_get(0))?)),
     }
 }
 
@@ -253,6 +278,8 @@ fn is_conflict(code: &SqlState) -> bool {
     passing.contains(code)
 }
 
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+const COMMIT: &str = "COMMIT";
 const PLACE_AND_GROUP: &str = "SELECT place.name, groups.name FROM jobs j JOIN names place ON place.id = j.place \
     JOIN names groups ON groups.id = j.group_id WHERE j.id = $1";
 /// In the order of the keys, which is the same for all.
@@ -260,8 +287,11 @@ const LOCK: &str = "SELECT pg_advisory_xact_lock(key)::text FROM (SELECT DISTINC
     hashtextextended(current_schema() || ' ' || name, 0) AS key FROM unnest($1::text[]) name ORDER BY key OFFSET 0) k";
 /// The last moves of a ref: as many as a chain is followed.
 const MOVES: &str = "SELECT before, head FROM deliveries WHERE head IS NOT NULL AND place = \
-    (SELECT id FROM names WHERE digest = sha256(convert_to($1, 'UTF8'))) ORDER BY id DESC LIMIT 256";
+    (SELECT id FROM names WHERE digest = sha256(convert_to($1::text, 'UTF8'))) ORDER BY id DESC LIMIT 256";
 const NOW: &str = "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+/// How soon others are told again: what is to run waits that much longer at most, and a busy receiver has a commit of
+/// its own for this only so often.
+const BETWEEN_NEWS: Duration = Duration::from_millis(10);
 /// Carries the schema, since all schemas of a database hear it.
 const NOTIFY: &str = "SELECT pg_notify('swifthook', current_schema()::text)";
 /// How often a reader that lost its connection tries again: more than there are idle ones to be lost.

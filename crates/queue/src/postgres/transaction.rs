@@ -5,10 +5,11 @@ use swifthook_core::{
     Change, Delivery, DeliveryId, Job, JobId, Progress, QueueError, Stage, State, TimelineEntry, Timestamp,
 };
 use tokio::runtime::Handle;
-use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
-use super::pool::{Parameters, Session};
+use super::pool::{Parameters, Session, Write, given};
 use super::rows::{self, RowError, entries};
 use super::{due, old};
 use crate::chain::Chains;
@@ -26,11 +27,34 @@ pub(super) struct Transaction<'a> {
     pub(super) chains: Chains,
     /// Whether a job was passed by that another transaction works on.
     pub(super) has_passed_by: bool,
+    /// What is written before the next thing is read, or with the commit: in one round trip.
+    pub(super) later: Vec<Write>,
 }
 
 impl Transaction<'_> {
     pub(super) fn query(&mut self, sql: &'static str, with: Parameters<'_>) -> Result<Vec<Row>, RowError> {
-        Ok(self.runtime.block_on(self.session.query(sql, with))?)
+        Ok(self.pipeline(&[(sql, with)])?.pop().unwrap_or_default())
+    }
+
+    /// Several statements in one round trip, behind what is to be written before.
+    pub(super) fn pipeline(
+        &mut self,
+        asked: &[(&'static str, Parameters<'_>)],
+    ) -> Result<Vec<Vec<Row>>, RowError> {
+        let before = std::mem::take(&mut self.later);
+        let mut answers =
+            self.runtime.block_on(run(self.session, &before, asked)).map_err(|(_, error)| error)?;
+        Ok(answers.split_off(before.len()))
+    }
+
+    /// Writes what is to be written.
+    pub(super) fn flush(&mut self) -> Result<(), RowError> {
+        self.pipeline(&[]).map(drop)
+    }
+
+    fn later(&mut self, sql: &'static str, with: Vec<Box<dyn ToSql + Sync + Send>>) -> Result<(), RowError> {
+        self.later.push(Write { sql, with });
+        if self.later.len() < MOST_AT_ONCE { Ok(()) } else { self.flush() }
     }
 
     pub(super) fn execute(&mut self, sql: &'static str, with: Parameters<'_>) -> Result<(), RowError> {
@@ -77,21 +101,21 @@ impl Transaction<'_> {
         let removed = latest.removed.as_ref();
         let source = removed.map(|removed| codec::source_parts(&removed.source));
         let hook = self.hook(source.and_then(|(_, hook, _)| hook))?;
-        self.execute(
+        self.later(
             sql,
-            &[
-                &place,
-                &codec::commit_bytes(&change.head),
-                &recipe,
-                &plain(&change.config),
-                &uuid(latest.job),
-                &i64::from(latest.run),
-                &i64::from(latest.redeliveries),
-                &removed.map(|removed| codec::stage_code(removed.stage)),
-                &source.map(|(kind, ..)| kind),
-                &hook,
-                &source.and_then(|(.., guid)| guid).map(plain),
-                &removed.map(|_| plain(&change.config)),
+            given![
+                place,
+                codec::commit_bytes(&change.head),
+                recipe,
+                plain(&change.config),
+                uuid(latest.job),
+                i64::from(latest.run),
+                i64::from(latest.redeliveries),
+                removed.map(|removed| codec::stage_code(removed.stage)),
+                source.map(|(kind, ..)| kind),
+                hook,
+                source.and_then(|(.., guid)| guid).map(plain),
+                removed.map(|_| plain(&change.config)),
             ],
         )
     }
@@ -109,38 +133,38 @@ impl Transaction<'_> {
                    sender, labels, host, rerun_of, superseded_by, spec, state, turn, repository) VALUES ($1, $2, $3, \
                    $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, \
                    $23, $24, $25, $26, $27, $28, $29)";
-        self.execute(
+        self.later(
             sql,
-            &[
-                &uuid(job.id),
-                &codec::FORMAT,
-                &codec::stage_code(state.stage),
-                &ran(job),
-                &state.needs_diff(),
-                &spec.priority,
-                &group,
-                &place,
-                &recipe,
-                &spec.config.as_deref().map(plain),
-                &i64::from(job.change.run),
-                &codec::commit_bytes(&job.change.head),
-                &job.before.as_ref().map(codec::commit_bytes),
-                &millis(job.pushed_at),
-                &millis(state.not_before),
-                &millis(state.debounce_since),
-                &job.created_at.0,
-                &source,
-                &hook,
-                &guid.map(plain),
-                &job.sender.as_deref().map(plain),
-                &labels,
-                &host(state),
-                &job.rerun_of.map(uuid),
-                &job.superseded_by.map(uuid),
-                &codec::spec_blob(spec),
-                &codec::state_blob(state),
-                &job.turn(),
-                &repository,
+            given![
+                uuid(job.id),
+                codec::FORMAT,
+                codec::stage_code(state.stage),
+                ran(job),
+                state.needs_diff(),
+                spec.priority,
+                group,
+                place,
+                recipe,
+                spec.config.as_deref().map(plain),
+                i64::from(job.change.run),
+                codec::commit_bytes(&job.change.head),
+                job.before.as_ref().map(codec::commit_bytes),
+                millis(job.pushed_at),
+                millis(state.not_before),
+                millis(state.debounce_since),
+                job.created_at.0,
+                source,
+                hook,
+                guid.map(plain),
+                job.sender.as_deref().map(plain),
+                labels,
+                host(state),
+                job.rerun_of.map(uuid),
+                job.superseded_by.map(uuid),
+                codec::spec_blob(spec),
+                codec::state_blob(state),
+                job.turn(),
+                repository,
             ],
         )
     }
@@ -149,30 +173,30 @@ impl Transaction<'_> {
         let state = &job.state;
         let sql = "UPDATE jobs SET stage = $2, ran = $3, needs_diff = $4, not_before = $5, debounce_since = $6, \
                    host = $7, superseded_by = $8, state = $9 WHERE id = $1";
-        self.execute(
+        self.later(
             sql,
-            &[
-                &uuid(job.id),
-                &codec::stage_code(state.stage),
-                &ran(job),
-                &state.needs_diff(),
-                &millis(state.not_before),
-                &millis(state.debounce_since),
-                &host(state),
-                &job.superseded_by.map(uuid),
-                &codec::state_blob(state),
+            given![
+                uuid(job.id),
+                codec::stage_code(state.stage),
+                ran(job),
+                state.needs_diff(),
+                millis(state.not_before),
+                millis(state.debounce_since),
+                host(state),
+                job.superseded_by.map(uuid),
+                codec::state_blob(state),
             ],
         )
     }
 
     fn put_owner(&mut self, id: JobId, owner: Option<&Owner>) -> Result<(), RowError> {
         let Some(owner) = owner else {
-            return self.execute("DELETE FROM leases WHERE job = $1", &[&uuid(id)]);
+            return self.later("DELETE FROM leases WHERE job = $1", given![uuid(id)]);
         };
         let lasts = i64::try_from(owner.lasts.as_millis()).unwrap_or(i64::MAX);
         let sql = "INSERT INTO leases VALUES ($1, $2, $3, $4, $5) ON CONFLICT (job) DO UPDATE SET \
                    worker = excluded.worker, until = excluded.until, lasts = excluded.lasts, overdue = excluded.overdue";
-        self.execute(sql, &[&uuid(id), &plain(&owner.worker), &owner.until.0, &lasts, &owner.is_overdue])
+        self.later(sql, given![uuid(id), plain(&owner.worker), owner.until.0, lasts, owner.is_overdue])
     }
 
     fn put_line(&mut self, id: JobId, line: &TimelineEntry) -> Result<(), RowError> {
@@ -180,7 +204,7 @@ impl Transaction<'_> {
                    FROM timeline WHERE job = $1";
         let stage = codec::stage_code(line.stage);
         let why = line.why.as_deref().map(plain);
-        self.execute(sql, &[&uuid(id), &line.at.0, &plain(&line.who), &plain(&line.what), &stage, &why])
+        self.later(sql, given![uuid(id), line.at.0, plain(&line.who), plain(&line.what), stage, why])
     }
 
     fn put_delivery(&mut self, delivery: &Delivery, jobs: &[JobId]) -> Result<(), RowError> {
@@ -191,33 +215,33 @@ impl Transaction<'_> {
         let jobs: Vec<u8> = jobs.iter().flat_map(|id| id.0).collect();
         let sql = "INSERT INTO deliveries VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, \
                    $16, $17)";
-        self.execute(
+        self.later(
             sql,
-            &[
-                &Uuid::from_bytes(delivery.id.0),
-                &codec::FORMAT,
-                &delivery.received_at.0,
-                &place,
-                &delivery.before.as_ref().map(codec::commit_bytes),
-                &delivery.head.as_ref().map(codec::commit_bytes),
-                &source,
-                &hook,
-                &guid.map(plain),
-                &delivery.sender.as_deref().map(plain),
-                &config,
-                &(!jobs.is_empty()).then_some(jobs),
-                &codec::json(&delivery.verdicts),
-                &i64::try_from(delivery.path_count).unwrap_or(i64::MAX),
-                &codec::paths_blob(&delivery.paths),
-                &delivery.facts.and_then(|facts| millis(facts.pushed_at)),
-                &delivery.facts.as_ref().map(codec::facts_code),
+            given![
+                Uuid::from_bytes(delivery.id.0),
+                codec::FORMAT,
+                delivery.received_at.0,
+                place,
+                delivery.before.as_ref().map(codec::commit_bytes),
+                delivery.head.as_ref().map(codec::commit_bytes),
+                source,
+                hook,
+                guid.map(plain),
+                delivery.sender.as_deref().map(plain),
+                config,
+                (!jobs.is_empty()).then_some(jobs),
+                codec::json(&delivery.verdicts),
+                i64::try_from(delivery.path_count).unwrap_or(i64::MAX),
+                codec::paths_blob(&delivery.paths),
+                delivery.facts.and_then(|facts| millis(facts.pushed_at)),
+                delivery.facts.as_ref().map(codec::facts_code),
             ],
         )
     }
 
     /// Keeps others from a job first and looks at it then, so that what is read is what they have left.
     pub(super) fn find_entry(&mut self, id: JobId) -> Result<Option<Entry>, RowError> {
-        self.execute("SELECT FROM jobs WHERE id = $1 FOR UPDATE", &[&uuid(id)])?;
+        self.later("SELECT FROM jobs WHERE id = $1 FOR UPDATE", given![uuid(id)])?;
         let found = self.query(entries!("WHERE j.id = $1"), &[&uuid(id)])?;
         found.first().map(rows::entry).transpose()
     }
@@ -246,7 +270,7 @@ impl Store for Transaction<'_> {
 
     fn set_progress(&mut self, id: JobId, progress: Progress) -> Result<(), QueueError> {
         let sql = "UPDATE jobs SET progress = $2 WHERE id = $1";
-        Ok(self.execute(sql, &[&uuid(id), &codec::json(&progress)])?)
+        Ok(self.later(sql, given![uuid(id), codec::json(&progress)])?)
     }
 
     fn set_owner(&mut self, id: JobId, owner: Option<&Owner>) -> Result<(), QueueError> {
@@ -328,6 +352,21 @@ impl Store for Transaction<'_> {
     }
 }
 
+/// Runs writes and then other statements, in one round trip.
+pub(super) async fn run(
+    session: &mut Session,
+    writes: &[Write],
+    asked: &[(&'static str, Parameters<'_>)],
+) -> Result<Vec<Vec<Row>>, (usize, Error)> {
+    let with: Vec<Vec<&(dyn ToSql + Sync)>> = writes
+        .iter()
+        .map(|write| write.with.iter().map(|value| &**value as &(dyn ToSql + Sync)).collect())
+        .collect();
+    let writes = writes.iter().zip(&with).map(|(write, with)| (write.sql, with.as_slice()));
+    let all: Vec<_> = writes.chain(asked.iter().copied()).collect();
+    session.pipeline(&all).await
+}
+
 pub(super) fn uuid(id: JobId) -> Uuid {
     Uuid::from_bytes(id.0)
 }
@@ -349,6 +388,8 @@ fn millis(at: Option<Timestamp>) -> Option<i64> {
     at.map(|at| at.0)
 }
 
+/// How much is written at once, so that it does not fill the memory.
+const MOST_AT_ONCE: usize = 64;
 /// Of several that name something at once one gives the number, and the others wait for it.
 const NAME: &str = "WITH known AS (SELECT id FROM names WHERE digest = sha256(convert_to($1, 'UTF8'))), \
     made AS (INSERT INTO names (digest, name) SELECT sha256(convert_to($1, 'UTF8')), $1 \
