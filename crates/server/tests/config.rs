@@ -52,6 +52,13 @@ fn the_configuration_in_the_readme_is_a_good_one() {
 }
 
 #[test]
+fn the_recipes_among_the_examples_are_good_ones() {
+    let shown = include_str!("../../../examples/recipes/swifthook.toml");
+    let config = parse(shown).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    assert_eq!(config.recipes.len(), 5);
+}
+
+#[test]
 fn a_small_configuration_has_every_default() {
     let config = parse(GOOD).unwrap();
     assert_eq!(config.server.listen.to_string(), "127.0.0.1:8080");
