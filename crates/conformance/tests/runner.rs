@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use support::{Asks, Between, Play, recipe};
 use swifthook_conformance::world::{self, Course, Ending, SubmitFault};
 use swifthook_core::*;
-use swifthook_runner::{Compose, Composed, Draft, Moment};
+use swifthook_runner::{Compose, Composed, Draft, Moment, Uncomposed};
 use tokio::time::sleep;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -198,10 +198,14 @@ impl Compose for Completing {
         100
     }
 
-    async fn compose(&self, job: &Job, draft: Draft) -> Result<Composed, Reason> {
+    async fn compose(&self, job: &Job, draft: Draft) -> Result<Composed, Uncomposed> {
         let Draft { file, mut argv, mut env, output_dir } = draft;
         assert!(output_dir.ends_with("/output") && job.spec.file.as_deref() == Some("sft.yaml"));
-        argv.push(String::from_utf8(file).map_err(|_| Reason::new("config", "line 1: not UTF-8"))?);
+        if file == b"later" {
+            return Err(Uncomposed::NotNow("the disk is asleep".into()));
+        }
+        let unfit = |_| Uncomposed::Unfit(Reason::new("config", "line 1: not UTF-8"));
+        argv.push(String::from_utf8(file).map_err(unfit)?);
         env.insert("MORE".into(), "1".into());
         Ok(Composed { argv, env })
     }
@@ -225,6 +229,7 @@ fn completing() -> Play {
 async fn a_command_is_completed_from_a_file_of_the_commit() {
     let play = completing();
     play.workspace.answer_file("sft.yaml", Err(WorkspaceError::passing("no route to host")));
+    play.workspace.answer_file("sft.yaml", Ok(b"later".to_vec()));
     play.workspace.answer_file("sft.yaml", Ok(b"a: 1".to_vec()));
     let _worker = play.start("a");
     let id = play.push("main").await;

@@ -15,8 +15,17 @@ pub trait Compose: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Why there is none: the job fails with this reason, and nothing is started.
-    async fn compose(&self, job: &Job, draft: Draft) -> Result<Composed, Reason>;
+    /// Why there is none.
+    async fn compose(&self, job: &Job, draft: Draft) -> Result<Composed, Uncomposed>;
+}
+
+/// Why a run has no command. Nothing is started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Uncomposed {
+    /// It cannot be run as it stands: the job fails with this reason.
+    Unfit(Reason),
+    /// Something around it does not answer: the job waits, and it is tried again.
+    NotNow(String),
 }
 
 /// What a run is made of so far.

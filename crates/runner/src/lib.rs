@@ -34,7 +34,7 @@ mod timer;
 
 pub use catalog::{Catalog, Terms};
 pub use clock::Clock;
-pub use compose::{Compose, Composed, Draft};
+pub use compose::{Compose, Composed, Draft, Uncomposed};
 pub use observer::{Moment, Observer};
 pub use options::Options;
 pub use runner::{Handle, Runner, Status};

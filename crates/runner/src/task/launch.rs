@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{End, Task};
 use crate::catalog::Terms;
-use crate::compose::{Compose, Composed};
+use crate::compose::{Compose, Composed, Uncomposed};
 use crate::guard::guarded;
 use crate::observer::Moment;
 use crate::orders::until;
@@ -80,7 +80,8 @@ impl Task {
         let made = guarded::<_, LaunchError>(async { Ok(compose.compose(&self.job, draft).await) });
         match made.await {
             Ok(Ok(composed)) => Ok(composed),
-            Ok(Err(why)) => Err(Refusal::unfit(why)),
+            Ok(Err(Uncomposed::Unfit(why))) => Err(Refusal::unfit(why)),
+            Ok(Err(Uncomposed::NotNow(why))) => Err(Refusal::new(&LaunchError::passing(why))),
             Err(panicked) => Err(Refusal::new(&panicked)),
         }
     }

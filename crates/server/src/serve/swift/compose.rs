@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use swifthook_core::{Job, Reason};
 use swifthook_msswift::{Config, Flags, Launch, Mistake, Processes, Rules, Table, Trust, Verb, check};
-use swifthook_runner::{Compose, Composed, Draft};
+use swifthook_runner::{Compose, Composed, Draft, Uncomposed};
 
 use super::installed::{Installed, Versions};
 use crate::config::Swift;
@@ -24,12 +24,12 @@ impl Compose for SwiftComposer {
         Config::MOST_BYTES
     }
 
-    async fn compose(&self, job: &Job, draft: Draft) -> Result<Composed, Reason> {
+    async fn compose(&self, job: &Job, draft: Draft) -> Result<Composed, Uncomposed> {
         let Draft { file, argv, env, output_dir } = draft;
         let verb =
             verb_of(&argv).ok_or_else(|| refusal("the job's command is none of ms-swift".to_owned()))?;
         let path = env.get("PATH").map(String::as_str);
-        let installed = self.versions.installed(verb.program(), path).await.map_err(refusal)?;
+        let installed = self.versions.installed(verb.program(), path).await?;
         let table = table_of(&installed).map_err(refusal)?;
         let name = job.spec.file.as_deref().unwrap_or_default();
         let mistaken = |mistakes: &[Mistake]| refusal(listed(name, mistakes));
@@ -127,8 +127,8 @@ fn listed(name: &str, mistakes: &[Mistake]) -> String {
     format!("{name}: {}{more}", lines.join("; "))
 }
 
-fn refusal(why: String) -> Reason {
-    Reason::new("config", why)
+fn refusal(why: String) -> Uncomposed {
+    Uncomposed::Unfit(Reason::new("config", why))
 }
 
 const MOST_TOLD: usize = 20;

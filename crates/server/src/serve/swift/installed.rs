@@ -1,11 +1,14 @@
 use std::collections::HashMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::Access;
-use swifthook_msswift::Version;
+use swifthook_core::Reason;
+use swifthook_msswift::{InvalidVersion, Version};
+use swifthook_runner::Uncomposed;
 use tokio::process::Command;
 
 /// The versions of the ms-swift installations that runs use. One is asked once: its program is written anew with each
@@ -24,18 +27,19 @@ pub(super) struct Installed {
 
 impl Versions {
     /// The ms-swift that a run with this `PATH` finds, or why there is none.
-    pub(super) async fn installed(&self, program: &str, path: Option<&str>) -> Result<Installed, String> {
+    pub(super) async fn installed(&self, program: &str, path: Option<&str>) -> Result<Installed, Uncomposed> {
         let path = path.unwrap_or_default();
         let program = std::env::split_paths(path)
             .map(|folder| folder.join(program))
             .find(|file| file.is_absolute() && file.is_file() && is_executable(file))
             .ok_or_else(|| {
-                format!(
+                unfit(format!(
                     "no program `{program}` in `{path}`; `environment = {{ venv = \"…\" }}` says where it is"
-                )
+                ))
             })?;
         let changed = program.metadata().and_then(|file| file.modified());
-        let key = (program.clone(), changed.map_err(|error| format!("`{}`: {error}", program.display()))?);
+        let unread = |error| Uncomposed::NotNow(format!("`{}`: {error}", program.display()));
+        let key = (program.clone(), changed.map_err(unread)?);
         let known = self.known.lock().expect("nothing panics under this lock").get(&key).copied();
         let version = match known {
             Some(version) => version,
@@ -55,7 +59,7 @@ fn is_executable(file: &Path) -> bool {
 
 /// Asks the package's metadata, by the interpreter beside the program: that imports nothing of ms-swift, which takes a
 /// minute and has no `--version`.
-async fn ask(program: &Path) -> Result<Version, String> {
+async fn ask(program: &Path) -> Result<Version, Uncomposed> {
     let python = program.with_file_name("python");
     let failed = |why: String| format!("`{}` does not tell the version of ms-swift: {why}", python.display());
     let asked = Command::new(&python)
@@ -66,15 +70,94 @@ async fn ask(program: &Path) -> Result<Version, String> {
         .kill_on_drop(true)
         .output();
     let answer = match tokio::time::timeout(PATIENCE, asked).await {
-        Ok(answer) => answer.map_err(|error| failed(error.to_string()))?,
-        Err(_) => return Err(failed(format!("no answer within {} s", PATIENCE.as_secs()))),
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(unfit(failed(error.to_string())));
+        }
+        Ok(Err(error)) => return Err(Uncomposed::NotNow(failed(error.to_string()))),
+        Err(_) => {
+            return Err(Uncomposed::NotNow(failed(format!("no answer within {} s", PATIENCE.as_secs()))));
+        }
     };
     if !answer.status.success() {
         let last = String::from_utf8_lossy(&answer.stderr).lines().last().unwrap_or_default().to_owned();
-        return Err(failed(last));
+        return Err(unfit(failed(last)));
     }
-    String::from_utf8_lossy(&answer.stdout).trim().parse().map_err(|error| failed(format!("{error}")))
+    let told = String::from_utf8_lossy(&answer.stdout);
+    told.trim().parse().map_err(|error: InvalidVersion| unfit(failed(error.to_string())))
+}
+
+/// The word is that of all that is wrong with a config, which the environment is a part of.
+fn unfit(why: String) -> Uncomposed {
+    Uncomposed::Unfit(Reason::new("config", why))
 }
 
 /// Python starts in a blink, and from a network drive in a few seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    /// An environment whose Python tells this.
+    fn install(folder: &Path, told: &str, installed_at: SystemTime) {
+        for (name, text) in [("swift", "#!/bin/sh\n"), ("python", &*format!("#!/bin/sh\n{told}\n"))] {
+            let file = folder.join(name);
+            // A new file each time: one that is just being run cannot be written.
+            let _ = fs::remove_file(&file);
+            fs::write(&file, text).unwrap();
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        fs::File::options()
+            .write(true)
+            .open(folder.join("swift"))
+            .unwrap()
+            .set_modified(installed_at)
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn an_installation_is_asked_once_and_again_when_it_is_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let (asked, path) = (folder.path().join("asked"), folder.path().to_str().unwrap().to_owned());
+        let tells = |version: &str| format!("echo x >>'{}'; echo {version}", asked.display());
+        let versions = Versions::default();
+        let begin = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        install(folder.path(), &tells("4.6.0"), begin);
+        for _ in 0..3 {
+            let found =
+                versions.installed("swift", Some(&path)).await.unwrap_or_else(|why| panic!("{why:?}"));
+            assert_eq!(
+                (found.version.to_string().as_str(), found.program),
+                ("4.6.0", folder.path().join("swift"))
+            );
+        }
+        assert_eq!(fs::read_to_string(&asked).unwrap(), "x\n");
+        install(folder.path(), &tells("3.12.6"), begin + Duration::from_secs(1));
+        let found = versions.installed("swift", Some(&path)).await.unwrap_or_else(|why| panic!("{why:?}"));
+        assert_eq!(found.version.to_string(), "3.12.6");
+    }
+
+    #[tokio::test]
+    async fn what_is_not_there_or_tells_nothing_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().to_str().unwrap().to_owned();
+        let told = async |path: Option<&str>| match Versions::default().installed("swift", path).await {
+            Err(Uncomposed::Unfit(why)) => why.to_string(),
+            Err(Uncomposed::NotNow(why)) => panic!("{why}"),
+            Ok(found) => panic!("{}", found.version),
+        };
+        assert!(told(None).await.contains("no program `swift`"));
+        assert!(told(Some(&path)).await.contains("no program `swift`"));
+        assert!(told(Some("relative:.")).await.contains("no program `swift`"));
+        install(folder.path(), "echo 'PackageNotFoundError: ms-swift' >&2; exit 1", SystemTime::now());
+        assert!(told(Some(&path)).await.contains("PackageNotFoundError"));
+        install(folder.path(), "echo 4.7.0.dev0", SystemTime::now());
+        assert!(told(Some(&path)).await.contains("no released version"));
+        fs::remove_file(folder.path().join("python")).unwrap();
+        assert!(told(Some(&path)).await.contains("python` does not tell"));
+    }
+}
