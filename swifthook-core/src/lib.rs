@@ -86,9 +86,6 @@
 //! # Features
 //!
 //! `schedule`: windows of a time zone as an [`Admission`], with the zones built in.
-//!
-//! `sonic`: payloads are read with sonic-rs, which makes a sixth of the whole way from bytes to verdict go away. Not by
-//! default: it has much `unsafe` code, and what it reads is signed by GitHub, but written by whoever may push.
 
 mod admission;
 pub mod condition;

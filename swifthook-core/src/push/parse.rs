@@ -5,7 +5,6 @@
 
 mod commits;
 mod fields;
-mod json;
 mod text;
 
 use std::borrow::Cow;

@@ -3,11 +3,12 @@
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde_json::error::Category;
 
+use super::Unread;
 use super::commits::{Commits, Listed};
 use super::text::{Moment, Text};
-use super::{Unread, json};
 
 /// What stands in a payload. The outer `Option` of each is whether its key is there, the inner whether its value is
 /// not null.
@@ -75,7 +76,14 @@ enum Key {
 
 impl<'de> Fields<'de> {
     pub(super) fn read(text: &'de str) -> Result<Self, Unread> {
-        json::read(text, Payload::of(text))
+        let mut deserializer = serde_json::Deserializer::from_str(text);
+        let payload = Payload { start: text.as_ptr().addr() };
+        let read =
+            deserializer.deserialize_map(payload).and_then(|fields| deserializer.end().map(|()| fields));
+        read.map_err(|error| match error.classify() {
+            Category::Data => Unread::NotAPush { why: error.to_string(), is_ping: false },
+            _ => Unread::NotJson(error.to_string()),
+        })
     }
 
     /// Whether it looks like a ping.
@@ -125,14 +133,8 @@ fn skip<'de, A: MapAccess<'de>>(map: &mut A, seen: &mut bool) -> Result<(), A::E
 }
 
 /// Reads the object that a payload is; `start` is the address at which it begins.
-pub(super) struct Payload {
+struct Payload {
     start: usize,
-}
-
-impl Payload {
-    pub(super) fn of(text: &str) -> Self {
-        Self { start: text.as_ptr().addr() }
-    }
 }
 
 impl<'de> Visitor<'de> for Payload {
