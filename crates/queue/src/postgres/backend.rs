@@ -12,10 +12,11 @@ use swifthook_core::{
 };
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use uuid::Uuid;
 
 use super::config::{OpenError, Options};
+use super::crowd::{self, Crowd};
 use super::later::{Later, NOT_YET};
 use super::pool::{Pool, Session};
 use super::rows::RowError;
@@ -34,10 +35,10 @@ use crate::rules::{Rules, Submission};
 /// threads.
 pub struct PostgresQueue {
     core: Arc<Core>,
-    listener: AbortHandle,
     later: Arc<Later>,
-    writer: AbortHandle,
-    teller: AbortHandle,
+    crowd: Arc<Crowd>,
+    /// What goes on beside its callers.
+    tasks: Vec<AbortHandle>,
     keeper: Keeper,
 }
 
@@ -70,14 +71,15 @@ impl PostgresQueue {
             ahead: AtomicI64::new(0),
         });
         let later = Arc::new(Later::new(core.clone()));
-        let writer = tokio::spawn(later.clone().serve());
-        let teller = tokio::spawn(core.clone().tell_others());
+        let crowd = Arc::new(Crowd::new(core.clone()));
+        let mut tasks =
+            vec![listener, tokio::spawn(later.clone().serve()), tokio::spawn(core.clone().tell_others())];
+        tasks.extend((0..crowd::AT_ONCE).map(|_| tokio::spawn(crowd.clone().serve())));
         Ok(Self {
             core,
-            listener: listener.abort_handle(),
             later,
-            writer: writer.abort_handle(),
-            teller: teller.abort_handle(),
+            tasks: tasks.iter().map(JoinHandle::abort_handle).collect(),
+            crowd,
             keeper: Keeper::new(),
         })
     }
@@ -138,9 +140,7 @@ impl PostgresQueue {
 
 impl Drop for PostgresQueue {
     fn drop(&mut self) {
-        self.listener.abort();
-        self.writer.abort();
-        self.teller.abort();
+        self.tasks.iter().for_each(AbortHandle::abort);
         let left = self.later.ignored.close();
         if !left.is_empty() {
             self.later.ignored.lose(&left, "the store was dropped and not closed");
@@ -151,22 +151,13 @@ impl Drop for PostgresQueue {
 #[async_trait]
 impl Intake for PostgresQueue {
     async fn accept(&self, decided: &Decided) -> Result<Receipt, IntakeError> {
-        let push = &decided.push;
-        let needs = if decided.makes_jobs() {
-            let place = (push.repository.clone(), push.ref_name.clone());
+        if decided.makes_jobs() {
+            let place = (decided.push.repository.clone(), decided.push.ref_name.clone());
             self.later.write_those_of(&place).await;
-            let specs = decided.verdicts.iter().flat_map(|verdict| &verdict.jobs);
-            Needs::of_place(place, specs.map(|spec| &*spec.group))
         } else if let Some(receipt) = self.later.take(decided).await? {
             return Ok(receipt);
-        } else {
-            Needs::default()
-        };
-        let mut submission = Submission::new(decided, NOT_YET)?;
-        let stored = self.transact(needs, move |rules| {
-            submission.delivery.id = rules.ids.delivery(rules.now);
-            rules.accept(&submission)
-        });
+        }
+        let stored = self.crowd.accept(Submission::new(decided, NOT_YET)?);
         stored.await.map_err(|error| {
             IntakeError::passing("the push could not be stored").because(error).after(TRY_AGAIN)
         })
@@ -178,7 +169,10 @@ impl MessageStore for PostgresQueue {
     async fn store(&self, message: &Message) -> Result<Stored, QueueError> {
         let submission = message.submission()?;
         self.later.write_those_of(&message.place()).await;
-        self.transact(needs(&submission), move |rules| rules.accept_once(&submission)).await
+        self.transact(Needs::of_submissions(std::slice::from_ref(&submission)), move |rules| {
+            rules.accept_once(&submission)
+        })
+        .await
     }
 }
 
@@ -305,15 +299,6 @@ impl History for PostgresQueue {
     async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, QueueError> {
         self.read(move |runtime, session| runtime.block_on(reader::delivery(session, id))).await
     }
-}
-
-fn needs(submission: &Submission) -> Needs {
-    if submission.offers.is_empty() {
-        return Needs::default();
-    }
-    let delivery = &submission.delivery;
-    let groups = submission.offers.iter().map(|(spec, _)| &*spec.group);
-    Needs::of_place((delivery.repository.clone(), delivery.ref_name.clone()), groups)
 }
 
 /// When whoever could not be served is to try again.

@@ -11,6 +11,7 @@
 mod backend;
 mod config;
 mod copy;
+mod crowd;
 mod due;
 mod later;
 mod listener;

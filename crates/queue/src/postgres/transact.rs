@@ -7,16 +7,17 @@ use swifthook_core::{JobId, QueueError, Timestamp};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio_postgres::error::SqlState;
+use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row};
 
-use super::pool::{Pool, Session, Write, given};
+use super::pool::{Parameters, Pool, Session, Write, given};
 use super::rows::{self, RowError};
 use super::transaction::{Transaction, plain, run, uuid};
 use crate::chain::{Chains, Place};
 use crate::clock::Clock;
 use crate::codec;
 use crate::ids::Ids;
-use crate::rules::Rules;
+use crate::rules::{Rules, Submission};
 
 /// What all transactions of a queue share.
 pub(super) struct Core {
@@ -37,24 +38,30 @@ pub(super) struct Core {
 pub(super) struct Needs {
     /// Names of locks.
     pub(super) locks: Vec<String>,
-    /// The ref whose moves are looked at.
-    pub(super) chain: Option<Place>,
+    /// The refs whose moves are looked at.
+    pub(super) chains: Vec<Place>,
     /// A job, whose ref and group come to what is above.
     pub(super) job: Option<JobId>,
 }
 
 impl Needs {
-    /// All that decides about a ref and jobs of these groups.
-    pub(super) fn of_place<'a>(place: Place, groups: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut needs = Self { chain: Some(place), ..Self::default() };
-        needs.locks.extend(groups.into_iter().map(|group| format!("group {}", plain(group))));
+    /// All that decides about these pushes and their jobs.
+    pub(super) fn of_submissions(all: &[Submission]) -> Self {
+        let mut needs = Self::default();
+        for Submission { delivery, offers, .. } in all {
+            let place = (delivery.repository.clone(), delivery.ref_name.clone());
+            if !offers.is_empty() && !needs.chains.contains(&place) {
+                needs.chains.push(place);
+            }
+            needs.locks.extend(offers.iter().map(|(spec, _)| format!("group {}", plain(&spec.group))));
+        }
         needs
     }
 
     /// All that decides about a job, and about jobs of these groups that come of it.
     pub(super) fn of_job<'a>(job: JobId, groups: impl IntoIterator<Item = &'a str>) -> Self {
         let locks = groups.into_iter().map(|group| format!("group {}", plain(group))).collect();
-        Self { locks, chain: None, job: Some(job) }
+        Self { locks, chains: Vec::new(), job: Some(job) }
     }
 
     /// Claims come one after the other.
@@ -217,25 +224,31 @@ impl Core {
 fn begin(store: &mut Transaction<'_>, needs: &Needs, clock: Option<&Clock>) -> Result<Timestamp, RowError> {
     store.later.push(Write { sql: BEGIN, with: Vec::new() });
     let mut locks = needs.locks.clone();
-    let mut place = needs.chain.clone();
+    let mut places = needs.chains.clone();
     if let Some(job) = needs.job
         && let Some(row) = store.query(PLACE_AND_GROUP, &[&uuid(job)])?.first()
     {
-        place = rows::place(row, 0).ok();
+        places.extend(rows::place(row, 0).ok());
         locks.push(format!("group {}", row.try_get::<_, &str>(1)?));
     }
-    let place = place.map(|place| (plain(&format!("{} {}", place.0, place.1)), place));
-    locks.extend(place.iter().map(|(name, _)| format!("place {name}")));
+    let names: Vec<_> = places.iter().map(|place| plain(&format!("{} {}", place.0, place.1))).collect();
+    locks.extend(names.iter().map(|name| format!("place {name}")));
     if !locks.is_empty() {
         store.later.push(Write { sql: LOCK, with: given![locks] });
     }
     // Each statement sees what was committed before it began, so these see all that was done under the locks before.
-    let Some((name, place)) = place else { return now(clock, &store.query(NOW, &[])?) };
-    let answers = store.pipeline(&[(NOW, &[]), (MOVES, &[&name])])?;
-    let [first, moves] = &answers[..] else { return Err(codec::Corrupt::new("answer").into()) };
-    for row in moves.iter().rev() {
-        let (Ok(before), Ok(Some(head))) = (rows::commit(row, 0), rows::commit(row, 1)) else { continue };
-        store.chains.record(&place, before.as_ref(), &head);
+    let with: Vec<[&(dyn ToSql + Sync); 1]> = names.iter().map(|name| [name as _]).collect();
+    let mut asked: Vec<(&'static str, Parameters<'_>)> = vec![(NOW, &[])];
+    asked.extend(with.iter().map(|with| (MOVES, &with[..])));
+    let answers = store.pipeline(&asked)?;
+    let Some((first, moves)) = answers.split_first() else {
+        return Err(codec::Corrupt::new("answer").into());
+    };
+    for (place, moves) in places.iter().zip(moves) {
+        for row in moves.iter().rev() {
+            let (Ok(before), Ok(Some(head))) = (rows::commit(row, 0), rows::commit(row, 1)) else { continue };
+            store.chains.record(place, before.as_ref(), &head);
+        }
     }
     now(clock, first)
 }
