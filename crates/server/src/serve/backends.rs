@@ -31,8 +31,7 @@ impl Backends {
         let state_dir = |source| StartError::StateDir { directory: directory.clone(), source };
         // Logs of runs and the admin token are in it.
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(state_dir)?;
-        let host = if config.store.url.is_shared() { host::shared(directory) } else { host::name() };
-        let host = host.map_err(state_dir)?;
+        let host = host::of(directory).map_err(state_dir)?;
         let local = LocalLauncher::new(directory.join("runs")).map_err(state_dir)?.host(&host);
         let local = points::around(Arc::new(local));
         Ok(Self {

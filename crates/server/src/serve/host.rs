@@ -6,15 +6,12 @@ use std::path::Path;
 
 use super::token::random;
 
-/// The name of this machine.
-pub(super) fn name() -> io::Result<String> {
-    Ok(fs::read_to_string("/proc/sys/kernel/hostname")?.trim().to_owned())
-}
-
-/// The same where several machines share a store, with what tells those of one name apart, and those that have other
-/// runs on one machine: a mark that is made once and kept in `state_dir`, beside the runs.
-pub(super) fn shared(state_dir: &Path) -> io::Result<String> {
-    Ok(format!("{}-{}", name()?, mark(state_dir)?))
+/// The name of this machine, with what tells those of one name apart, and those that have other runs on one machine: a
+/// mark that is made once and kept in `state_dir`, beside the runs. So it is the same when their store moves to a
+/// database that other machines share.
+pub(super) fn of(state_dir: &Path) -> io::Result<String> {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname")?;
+    Ok(format!("{}-{}", name.trim(), mark(state_dir)?))
 }
 
 fn mark(state_dir: &Path) -> io::Result<String> {
@@ -43,11 +40,10 @@ mod tests {
     #[test]
     fn a_state_directory_keeps_its_host_and_another_is_another() {
         let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let host = shared(one.path()).unwrap();
-        assert!(host.starts_with(&name().unwrap()));
-        assert_eq!(shared(one.path()).unwrap(), host);
-        assert_ne!(shared(other.path()).unwrap(), host);
+        let host = of(one.path()).unwrap();
+        assert_eq!(of(one.path()).unwrap(), host);
+        assert_ne!(of(other.path()).unwrap(), host);
         fs::write(one.path().join("host"), "").unwrap();
-        assert!(shared(one.path()).is_err(), "a mark that was lost is no new one: runs may be under way");
+        assert!(of(one.path()).is_err(), "a mark that was lost is no new one: runs may be under way");
     }
 }

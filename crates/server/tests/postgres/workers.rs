@@ -76,6 +76,26 @@ fn the_log_of_a_run_on_another_machine_is_shown_while_it_runs_and_afterwards() {
 }
 
 #[test]
+fn a_run_goes_on_while_its_store_moves_from_sqlite_to_postgresql() {
+    let cluster = Cluster::shared();
+    let url = cluster.database("moves");
+    let site = Site::new(&url, &marks_and_ends_with(0));
+    let embedded = site.world.serve();
+    let id = job_of(&embedded.deliver(&site.push().1));
+    assert!(until(|| (site.runs() == 1).then_some(())).is_some());
+    embedded.wait_for(&id, &["running"]);
+    embedded.signal("TERM");
+    assert!(embedded.ended().success());
+    let copied = site.world.program(&["store", "copy", "--to", &url]).output().unwrap();
+    assert!(copied.status.success(), "{copied:?}");
+    let server = site.serve("slots = 1");
+    site.lets_go();
+    let job = server.wait_for(&id, &["succeeded", "failed"]);
+    assert_eq!((&job["state"], &job["attempt"]), (&Value::from("succeeded"), &Value::from(1)), "{job:#}");
+    assert_eq!(site.runs(), 1);
+}
+
+#[test]
 fn a_worker_whose_store_is_its_servers_alone_says_so() {
     let world = World::new("run = { command = [\"true\"] }");
     let refused = world.program(&["worker"]).output().unwrap();
