@@ -5,6 +5,8 @@
 
 mod common;
 mod copying;
+#[path = "common/push.rs"]
+mod push;
 #[path = "common/schema.rs"]
 mod schema;
 
@@ -13,12 +15,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::TestClock;
+use push::push;
 use schema::{RUNTIME, Schema};
 use swifthook_conformance::queue::{DurableBench, Queue, QueueBench};
 use swifthook_core::{
-    Admitted, ChangeSet, CommitSha, ConfigDigest, Decided, History, Intake, JobFilter, JobQueue, JobSpec,
-    Paths, Push, Receipt, RecipeVerdict, RefName, RepoName, Retry, Source, StoredJob, Superseding, Timestamp,
-    Verdict, Worker,
+    Admitted, Decided, History, Intake, JobFilter, JobQueue, Receipt, StoredJob, Timestamp, Worker,
 };
 use swifthook_queue::postgres::{OpenError, Options, PostgresQueue};
 use swifthook_queue::{CopyError, Location, copy};
@@ -87,6 +88,33 @@ fn two_receivers_of_one_database_make_one_job_of_four_hundred_deliveries() {
         (receivers[0].jobs(&all).await.unwrap(), receivers[1].deliveries(None, 1_000).await.unwrap())
     });
     assert_eq!((kept.len(), receipts.len()), (2, 600));
+}
+
+#[test]
+fn a_push_that_the_database_refuses_takes_none_with_it_that_came_at_the_same_time() {
+    let schema = Schema::new();
+    let queue = Arc::new(schema.open(None).unwrap());
+    schema.sql("ALTER TABLE jobs ADD CONSTRAINT no_mallory CHECK (sender <> 'mallory')");
+    let pushes = (1..=60).map(|head| {
+        let (queue, mut push) = (queue.clone(), push(head, "guid"));
+        if head % 20 == 0 {
+            push.push.sender = Some("mallory".into());
+        }
+        RUNTIME.spawn(async move { (head, queue.accept(&push).await.is_ok()) })
+    });
+    let pushes: Vec<_> = pushes.collect();
+    let refused: Vec<_> = RUNTIME.block_on(async {
+        let mut refused = Vec::new();
+        for push in pushes {
+            let (head, is_stored) = push.await.unwrap();
+            refused.extend((!is_stored).then_some(head));
+        }
+        refused
+    });
+    assert_eq!(refused, [20, 40, 60]);
+    let all = JobFilter { limit: 1_000, ..JobFilter::default() };
+    assert_eq!(RUNTIME.block_on(queue.jobs(&all)).unwrap().len(), 57);
+    assert_eq!(RUNTIME.block_on(queue.deliveries(None, 1_000)).unwrap().len(), 57);
 }
 
 #[test]
@@ -279,42 +307,6 @@ async fn accept(queue: &PostgresQueue, decided: &Decided) -> StoredJob {
     match queue.accept(decided).await.unwrap() {
         Receipt::Stored { mut jobs, .. } => jobs.remove(0),
         Receipt::Accepted { .. } => panic!("a store stores"),
-    }
-}
-
-/// A push of commit number `head` that one recipe launches, in a group of its own.
-fn push(head: u32, guid: &str) -> Decided {
-    let recipe: Arc<str> = "sft".into();
-    let spec = JobSpec {
-        recipe: recipe.clone(),
-        config: None,
-        group: format!("group {head}").into(),
-        priority: 0,
-        launcher: "local".into(),
-        labels: Vec::new(),
-        command: Default::default(),
-        file: None,
-        superseded: Superseding::CancelQueued,
-        debounce: None,
-        retry: Retry::default(),
-    };
-    Decided {
-        version: Decided::VERSION,
-        push: Push {
-            repository: RepoName::new("acme/models").unwrap(),
-            ref_name: RefName::Branch("main".into()),
-            before: None,
-            head: CommitSha::parse(&format!("{head:08x}").repeat(5)).unwrap(),
-            skip_marker: false,
-            sender: Some("ada".into()),
-            pushed_at: None,
-            changes: ChangeSet::Complete(Paths::empty()),
-            source: Source::Hook { hook: "github".into(), guid: guid.into() },
-        },
-        verdicts: vec![RecipeVerdict { recipe, verdict: Verdict::launch(), jobs: vec![spec] }],
-        config: ConfigDigest([7; 32]),
-        received_at: Timestamp(1_795_514_400_000),
-        is_redeliverable: true,
     }
 }
 

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed expectation ends the test")]
 
+#[path = "common/push.rs"]
+mod push;
+
 use std::error::Error;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -10,9 +13,8 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use swifthook_core::{
-    Admitted, ChangeSet, CommitSha, ConfigDigest, Decided, Event, History, Intake, JobFilter, JobQueue,
-    JobSpec, Paths, Problem, Push, Reason, Receipt, RecipeVerdict, RefName, RepoName, Retry, Source, Stage,
-    StoredJob, Superseding, Timestamp, Verdict, Worker,
+    Admitted, ChangeSet, Decided, Event, History, Intake, JobFilter, JobQueue, Problem, Push, Reason,
+    Receipt, RecipeVerdict, Stage, StoredJob, Timestamp, Verdict, Worker,
 };
 use swifthook_queue::{OpenError, Options, SqliteQueue};
 use tempfile::TempDir;
@@ -378,40 +380,8 @@ async fn new(store: &SqliteQueue, head: u32) -> StoredJob {
     }
 }
 
-/// A push of commit number `head` that one recipe launches, in a group of its own.
 fn push(head: u32) -> Decided {
-    let recipe: Arc<str> = "sft".into();
-    let spec = JobSpec {
-        recipe: recipe.clone(),
-        config: None,
-        group: format!("group {head}").into(),
-        priority: 0,
-        launcher: "local".into(),
-        labels: Vec::new(),
-        command: Default::default(),
-        file: None,
-        superseded: Superseding::CancelQueued,
-        debounce: None,
-        retry: Retry::default(),
-    };
-    Decided {
-        version: Decided::VERSION,
-        push: Push {
-            repository: RepoName::new("acme/models").expect("a name"),
-            ref_name: RefName::Branch("main".into()),
-            before: None,
-            head: CommitSha::parse(&format!("{head:08x}").repeat(5)).expect("40 digits"),
-            skip_marker: false,
-            sender: Some("ada".into()),
-            pushed_at: None,
-            changes: ChangeSet::Complete(Paths::empty()),
-            source: Source::Hook { hook: "github".into(), guid: format!("guid {head}").into() },
-        },
-        verdicts: vec![RecipeVerdict { recipe, verdict: Verdict::launch(), jobs: vec![spec] }],
-        config: ConfigDigest([7; 32]),
-        received_at: Timestamp(1_795_514_400_000),
-        is_redeliverable: true,
-    }
+    push::push(head, &format!("guid {head}"))
 }
 
 /// The same push, for which nothing is to run.
