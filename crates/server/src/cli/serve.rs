@@ -1,9 +1,11 @@
 //! `swifthook serve`.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
 use super::CommonArguments;
@@ -28,6 +30,25 @@ pub(super) fn run(common: &CommonArguments, arguments: &ServeArguments) -> ExitC
         Ok(config) => config,
         Err(mistakes) => return mistaken(&mistakes),
     };
+    until_it_ends(arguments, serve(config))
+}
+
+async fn serve(config: Config) -> Result<(), StartError> {
+    let signals = Signals::new()?;
+    warn_if_runs_would_be_killed().await;
+    let server = Server::open(config).await?;
+    tell(&server);
+    let reloading = tokio::spawn(reload(server.handle(), signals.hangup));
+    server.run(signals.end).await;
+    reloading.abort();
+    Ok(())
+}
+
+/// Sets up the log and the runtime of a process that goes on until it is asked to end.
+pub(super) fn until_it_ends(
+    arguments: &ServeArguments,
+    work: impl Future<Output = Result<(), StartError>>,
+) -> ExitCode {
     if let Err(error) = init_logging(&arguments.log) {
         return misused(&*error);
     }
@@ -35,30 +56,33 @@ pub(super) fn run(common: &CommonArguments, arguments: &ServeArguments) -> ExitC
         Ok(runtime) => runtime,
         Err(error) => return failed(&error),
     };
-    match runtime.block_on(serve(config)) {
+    match runtime.block_on(work) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error @ StartError::NotShared) => misused(&error),
         Err(error) => failed(&error),
     }
 }
 
-async fn serve(config: Config) -> Result<(), StartError> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Runtime)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Runtime)?;
-    let hangup = signal(SignalKind::hangup()).map_err(StartError::Runtime)?;
-    warn_if_runs_would_be_killed().await;
-    let server = Server::open(config).await?;
-    tell(&server);
-    let reloading = tokio::spawn(reload(server.handle(), hangup));
-    server
-        .run(async move {
+/// What such a process is told from outside, from now on.
+pub(super) struct Signals {
+    /// It is asked to end.
+    pub(super) end: Pin<Box<dyn Future<Output = ()>>>,
+    /// It is asked to read its configuration again.
+    pub(super) hangup: Signal,
+}
+
+impl Signals {
+    pub(super) fn new() -> Result<Self, StartError> {
+        let of = |kind| signal(kind).map_err(StartError::Runtime);
+        let (mut terminate, mut interrupt) = (of(SignalKind::terminate())?, of(SignalKind::interrupt())?);
+        let end = Box::pin(async move {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}
             }
-        })
-        .await;
-    reloading.abort();
-    Ok(())
+        });
+        Ok(Self { end, hangup: of(SignalKind::hangup())? })
+    }
 }
 
 /// Says where it listens: for people, and for whoever started it on any free port.
@@ -77,7 +101,7 @@ fn tell(server: &Server) {
 }
 
 /// Takes a new configuration on SIGHUP, new secrets whenever their files change, and GitHub's new addresses.
-pub(super) async fn reload(server: ServerHandle, mut hangup: tokio::signal::unix::Signal) {
+pub(super) async fn reload(server: ServerHandle, mut hangup: Signal) {
     let mut look = tokio::time::interval(LOOK_AT_SECRETS);
     let mut ask = tokio::time::interval_at(tokio::time::Instant::now() + ASK_FOR_RANGES, ASK_FOR_RANGES);
     let mut seen = server.secret_files();
