@@ -11,6 +11,12 @@ use crate::time::Timestamp;
 pub trait Admission: Send + Sync {
     /// What becomes of `job`, given the machines in `fleet`.
     fn admit(&self, job: &Job, now: Timestamp, fleet: &Fleet) -> Admit;
+
+    /// Whether `job`, which runs, is to make way now, and why: it saves, and goes on later. By itself whatever has begun
+    /// stays.
+    fn makes_way(&self, _job: &Job, _now: Timestamp) -> Option<String> {
+        None
+    }
 }
 
 /// The answer of an [`Admission`].
@@ -53,6 +59,10 @@ pub enum Wait {
     Backoff,
     /// The time that its policy named.
     Time,
+    /// Room on the disk.
+    Disk,
+    /// The host that has the checkpoint from which it goes on.
+    Checkpoint,
 }
 
 impl Wait {
@@ -66,6 +76,8 @@ impl Wait {
             Self::Debounce => "debounce",
             Self::Backoff => "backoff",
             Self::Time => "time",
+            Self::Disk => "disk",
+            Self::Checkpoint => "checkpoint",
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::job::{Exit, Job};
 use crate::policy::Reason;
 use crate::problem::opaque_problem;
 use crate::time::Timestamp;
+use crate::workspace::Checkout;
 
 /// Starts runs, and answers for them.
 ///
@@ -80,6 +81,44 @@ pub trait TrainingLauncher: Send + Sync {
     async fn progress(&self, _run: &RunHandle) -> Result<Progress, LaunchError> {
         Ok(Progress::default())
     }
+
+    /// When the run last wrote anything. The default says nothing.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot tell.
+    async fn pulse(&self, _run: &RunHandle) -> Result<Pulse, LaunchError> {
+        Ok(Pulse::default())
+    }
+
+    /// Takes down what can be seen of a run that seems stuck (its processes, their stacks, the end of its log), and
+    /// answers where that is; `None` from a launcher that sees nothing. The run is left as it is.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot look.
+    async fn examine(&self, _run: &RunHandle, _why: &Reason) -> Result<Option<PathBuf>, LaunchError> {
+        Ok(None)
+    }
+
+    /// The last whole checkpoint of a run that has ended, from which another attempt can go on. One that is only half
+    /// there, since its writer was killed, is none. The default has none, and then every attempt begins anew.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot tell.
+    async fn checkpoint(&self, _run: &RunHandle) -> Result<Option<Checkpoint>, LaunchError> {
+        Ok(None)
+    }
+
+    /// Whether a run that begins here can go on from `checkpoint`; `false` if it is gone for good.
+    ///
+    /// # Errors
+    ///
+    /// When it is elsewhere, or it cannot tell: then the job waits, since to begin anew would throw work away.
+    async fn holds(&self, _checkpoint: &Checkpoint) -> Result<bool, LaunchError> {
+        Ok(false)
+    }
 }
 
 /// What a launcher can do: the honest differences between them.
@@ -97,6 +136,15 @@ pub struct Capabilities {
     pub multi_node: bool,
     /// It takes GPUs by lease.
     pub gpu_leases: bool,
+    /// Its runs have the files of a container image, and nothing of this machine's.
+    #[serde(default)]
+    pub images: bool,
+    /// It makes the working tree of a run itself, where the run is: nobody else checks its commit out.
+    #[serde(default)]
+    pub checks_out: bool,
+    /// What a run writes into its directory is there when it has ended.
+    #[serde(default)]
+    pub keeps_output: bool,
 }
 
 /// The identity of a run.
@@ -129,12 +177,21 @@ pub struct RunSpec {
     pub run_dir: PathBuf,
     /// Where the command starts: a working tree that is there, or else an empty directory that the launcher makes.
     pub working_dir: PathBuf,
+    /// What the working tree is to have, for a launcher that makes it ([`Capabilities::checks_out`]) of the commit of the
+    /// job; `None` where it is there already, or the run has none.
+    pub checkout: Option<Checkout>,
     /// Where it writes its result. The launcher makes it.
     pub output_dir: PathBuf,
     /// How long it may take.
     pub timeout: Option<Duration>,
     /// How long it may take to end once it is asked to.
     pub grace: Duration,
+    /// What it may use.
+    pub limits: RunLimits,
+    /// What it is started within.
+    pub enclosure: Enclosure,
+    /// What it has of a cluster.
+    pub shape: RunShape,
 }
 
 /// Without the values of the environment.
@@ -146,9 +203,13 @@ impl fmt::Debug for RunSpec {
             .field("env", &self.env.keys().collect::<Vec<_>>())
             .field("run_dir", &self.run_dir)
             .field("working_dir", &self.working_dir)
+            .field("checkout", &self.checkout)
             .field("output_dir", &self.output_dir)
             .field("timeout", &self.timeout)
             .field("grace", &self.grace)
+            .field("limits", &self.limits)
+            .field("enclosure", &self.enclosure)
+            .field("shape", &self.shape)
             .finish()
     }
 }
@@ -185,7 +246,7 @@ pub enum RunStatus {
     },
 }
 
-/// How far a run is, as far as it tells.
+/// How far a run is, as far as it tells. All numbers are finite.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     /// Steps done.
@@ -196,6 +257,59 @@ pub struct Progress {
     pub loss: Option<f64>,
     /// Seconds to go.
     pub eta_s: Option<u64>,
+    /// Whether the training loss is no number any more, so that `loss` is empty.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub loss_is_nan: bool,
+    /// The loss on the validation data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eval_loss: Option<f64>,
+    /// The learning rate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learning_rate: Option<f64>,
+    /// The norm of the gradient.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grad_norm: Option<f64>,
+    /// Memory of the accelerator in use, in GiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_gib: Option<f64>,
+    /// How long a step takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds_per_step: Option<f64>,
+    /// The step of the last checkpoint that is whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<u64>,
+}
+
+/// When a run last gave a sign of itself, as far as its launcher can tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pulse {
+    /// When it last wrote anything.
+    pub written_at: Option<Timestamp>,
+    /// When it last told how far it is.
+    pub told_at: Option<Timestamp>,
+}
+
+/// What a run saved, so that another attempt can go on from there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Checkpoint {
+    /// Where it is.
+    pub path: Arc<str>,
+    /// Its step, where that is known.
+    pub step: Option<u64>,
+    /// The attempt that left it.
+    pub attempt: u32,
+    /// The host that has it, where not any host has.
+    pub host: Option<Arc<str>>,
+}
+
+/// For people: `the checkpoint of step 30 (attempt 1)`.
+impl fmt::Display for Checkpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.step {
+            Some(step) => write!(f, "the checkpoint of step {step} (attempt {})", self.attempt),
+            None => write!(f, "a checkpoint of attempt {}", self.attempt),
+        }
+    }
 }
 
 impl Progress {
@@ -248,5 +362,9 @@ where
     LaunchFn { name: name.into(), start, runs: Default::default() }
 }
 
+mod bounds;
 mod callback;
+mod shape;
+pub use bounds::{Enclosure, RunLimits};
 pub use callback::LaunchFn;
+pub use shape::RunShape;

@@ -80,7 +80,10 @@
 //! | [`State`], [`Event`], [`Stage`] | where a job is; [`State::apply`] is the only way on, for every queue |
 //! | [`JobQueue`], [`Lease`], [`History`] | jobs that workers share, fenced by epochs |
 //! | [`Upkeep`], [`Retention`] | how much a store has, and for how long it keeps it |
+//! | [`Gpus`], [`GpuRequest`], [`GpuBook`] | how the GPUs of a machine are, what a run asks for, and which it gets |
+//! | [`Workload`], [`MemoryEstimate`] | how much memory runs needed on their GPUs, and whether the next may need more than it gets |
 //! | [`TrainingLauncher`], [`RunKey`], [`launch_fn`] | what starts a run once, however often it is asked, and tells how it is |
+//! | [`Traces`] | what a training writes of itself, and when a checkpoint of it is whole |
 //! | [`Workspace`] | where a run finds the pushed commit, and what git says has changed |
 //!
 //! # Features
@@ -89,7 +92,9 @@
 
 mod admission;
 pub mod condition;
+mod fingerprint;
 mod git;
+mod gpu;
 mod headers;
 mod heartbeat;
 mod id;
@@ -111,22 +116,28 @@ mod signature;
 #[cfg(test)]
 mod testing;
 mod time;
+mod traces;
 mod upkeep;
 mod workspace;
 
 pub use admission::{Admission, Admit, Always, Fleet, Wait};
 pub use condition::{Condition, InvalidPattern, PathFilter, Rule, Truth};
+pub use fingerprint::{Fingerprint, NotAFingerprint, PastFailure};
 pub use git::{CommitSha, NotACommit, NotARef, RefName};
+pub use gpu::{
+    Gpu, GpuBook, GpuGrant, GpuLease, GpuRequest, GpuWaiter, Gpus, Growth, MemoryEstimate, NoGpus, RanOut,
+    Shortage, Standing, Untold, Workload,
+};
 pub use heartbeat::{Duty, Heartbeat, KnownWorker};
 pub use id::{DeliveryId, InvalidRepoName, JobId, NotAnId, RepoName};
 pub use intake::{Admitted, ConfigDigest, Decided, Intake, IntakeError, Receipt, RecipeVerdict, StoredJob};
 pub use job::{
-    Change, Command, Debounce, Diffed, Event, Evidence, Exit, Illegal, Job, JobSpec, Retry, Stage, State,
-    StopKind, Superseding,
+    Change, Command, Debounce, Diffed, Event, Evidence, Exit, Illegal, Job, JobSpec, Prepared, Retry, Stage,
+    State, StopKind, Superseding,
 };
 pub use launcher::{
-    Capabilities, LaunchError, LaunchFn, Progress, RunHandle, RunKey, RunSpec, RunStatus, Stop,
-    TrainingLauncher, launch_fn,
+    Capabilities, Checkpoint, Enclosure, LaunchError, LaunchFn, Progress, Pulse, RunHandle, RunKey,
+    RunLimits, RunShape, RunSpec, RunStatus, Stop, TrainingLauncher, launch_fn,
 };
 pub use policy::{HoldReason, Reason, TriggerPolicy, Verdict};
 pub use problem::Problem;
@@ -145,5 +156,6 @@ pub use run_log::RunLog;
 pub use secret::{InvalidSecret, Secret, SecretSet};
 pub use signature::{SignatureProblem, hmac_sha256};
 pub use time::{NotATimestamp, Timestamp};
+pub use traces::{Folder, TraceReader, Traces};
 pub use upkeep::{PruneFrom, Pruned, Retention, Stats, Upkeep};
-pub use workspace::{Workspace, WorkspaceError};
+pub use workspace::{Checkout, Workspace, WorkspaceError};

@@ -4,6 +4,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::condition::{Condition, Truth};
+use crate::fingerprint::PastFailure;
 use crate::push::{Gap, Push};
 use crate::time::Timestamp;
 
@@ -134,8 +135,8 @@ pub enum HoldReason {
     TooManyJobs(usize),
     /// The recipe is no longer in the configuration.
     RecipeGone,
-    /// The same configuration failed before.
-    KnownFailure,
+    /// What would run has failed so before, each time by itself.
+    KnownFailure(Vec<PastFailure>),
     /// The push is older than the hook's `max_age`, or does not say how old it is.
     Stale,
 }
@@ -151,7 +152,7 @@ impl HoldReason {
             Self::Rate => "rate",
             Self::TooManyJobs(_) => "too_many",
             Self::RecipeGone => "recipe_gone",
-            Self::KnownFailure => "known_failure",
+            Self::KnownFailure(_) => "known_failure",
             Self::Stale => "stale",
         }
     }
@@ -161,12 +162,12 @@ impl HoldReason {
     pub fn reason(&self) -> Reason {
         let detail = match self {
             Self::NeedsDiff(gap) => return Reason::new(self.word(), format!("{gap}; git will be asked")),
+            Self::KnownFailure(failures) => return Reason::new(self.word(), PastFailure::told(failures)),
             Self::TooManyJobs(count) => return Reason::new(self.word(), format!("{count} jobs at once")),
             Self::Approval => "a person has to approve it",
             Self::Budget => "the budget is spent",
             Self::Rate => "too many pushes in a short time",
             Self::RecipeGone => "the recipe is no longer in the configuration",
-            Self::KnownFailure => "the same configuration failed before",
             Self::Stale => "the push is older than the hook's max_age, or does not say how old it is",
         };
         Reason::new(self.word(), detail)

@@ -6,7 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+use crate::fingerprint::{Fingerprint, PastFailure};
 use crate::git::RefName;
+use crate::gpu::{GpuBook, GpuLease, MemoryEstimate, Workload};
 use crate::heartbeat::{Heartbeat, KnownWorker};
 use crate::id::{DeliveryId, JobId, RepoName};
 use crate::intake::{ConfigDigest, Intake, RecipeVerdict};
@@ -25,7 +27,7 @@ use crate::time::Timestamp;
 pub trait JobQueue: Intake {
     /// The next job for `worker`, under a lease of its own: an orphaned run first, then work whose time has come,
     /// in the order of [`Job::turn`] (priority, and the age that makes up for it), of a group in which nothing is
-    /// active or claimed.
+    /// active or claimed. What goes on from a checkpoint that one host has waits for a worker there.
     ///
     /// Answers [`Claimed`] for jobs with a run to adopt (their lease ran out, or their worker released them), for
     /// queued ones (the runner asks its [`Admission`](crate::Admission) and applies `Start`, `NotBefore`, `Hold`
@@ -39,10 +41,16 @@ pub trait JobQueue: Intake {
 
     /// Makes a worker's `event` happen: the only way in which a worker changes a job.
     ///
+    /// The GPUs of a [`Start`](Event::Start) are leased to the attempt in the same transaction, each to one attempt at
+    /// a time. They are given back in the transaction in which the attempt is known to have ended or never to have run,
+    /// and by nothing else: no time, no lost worker. Those of a run that was given up stay
+    /// ([`stranded`](Self::stranded)).
+    ///
     /// # Errors
     ///
     /// [`QueueError::StaleLease`] when another worker has the job by now: this one must let go of it and touch
-    /// nothing more. [`QueueError::Illegal`] when the event does not fit.
+    /// nothing more. [`QueueError::Illegal`] when the event does not fit. [`QueueError::GpuTaken`] when another attempt
+    /// has one of the GPUs: nothing has happened.
     async fn apply(&self, lease: &Lease, event: Event) -> Result<Job, QueueError>;
 
     /// Makes a person's command happen: the only way in which a person changes a job. `Retry` of a job at its end
@@ -60,12 +68,66 @@ pub trait JobQueue: Intake {
     /// When the store cannot answer; the leases run on until their time is up.
     async fn renew(&self, leases: &[(Lease, Option<Progress>)]) -> Result<Vec<Renewal>, QueueError>;
 
+    /// What is known of jobs that would run the same: the last of them that failed by themselves since one of them
+    /// succeeded, the newest first, at most [`PastFailure::ENOUGH`]. By itself it knows of none, and nothing is held for
+    /// it.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot answer.
+    async fn known_failures(&self, _of: Fingerprint) -> Result<Vec<PastFailure>, QueueError> {
+        Ok(Vec::new())
+    }
+
+    /// How much memory the last runs like one needed on their GPUs ([`MemoryEstimate::among`]). By itself it knows of
+    /// none, and nobody is warned.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot answer.
+    async fn memory_estimate(&self, _of: &Workload) -> Result<Option<MemoryEstimate>, QueueError> {
+        Ok(None)
+    }
+
     /// Does what time alone brings about. Safe to call from anywhere, at any time.
     ///
     /// # Errors
     ///
     /// When the store cannot answer.
     async fn sweep(&self) -> Result<Swept, QueueError>;
+
+    /// What is known of the GPUs of a machine: who has which, and which jobs wait for some that `worker` may have, by its
+    /// labels and its host, and whose group is free.
+    ///
+    /// By itself it keeps no leases, and says so: then nothing that asks for GPUs starts.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot answer.
+    async fn gpus(&self, _machine: &str, _worker: &Worker) -> Result<GpuBook, QueueError> {
+        Err(QueueError::Store { source: "this queue keeps no leases of GPUs".into(), is_permanent: true })
+    }
+
+    /// Jobs that a person has given up while their runs could not be reached, and of which `host` can tell how the runs
+    /// are: they may go on, and have GPUs. Whoever is there looks for the runs, ends them, and says so by
+    /// [giving the GPUs back](Self::give_back), of which there may be none.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot answer.
+    async fn stranded(&self, _host: &str) -> Result<Vec<Job>, QueueError> {
+        Ok(Vec::new())
+    }
+
+    /// Nothing is left of the run of a job that has come to its end: its GPUs are given back, and it is
+    /// [stranded](Self::stranded) no more. Of a job that goes on it changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot answer.
+    async fn give_back(&self, _job: JobId, _who: &Actor) -> Result<(), QueueError> {
+        Ok(())
+    }
 
     /// Keeps what a worker tells of itself, for [`History::workers`]. By itself it keeps nothing: no promise of a queue
     /// hangs on it.
@@ -160,6 +222,15 @@ pub trait History: Send + Sync {
         Ok(Vec::new())
     }
 
+    /// Who has which GPUs, by machine and GPU.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot answer.
+    async fn gpu_leases(&self) -> Result<Vec<GpuLease>, QueueError> {
+        Ok(Vec::new())
+    }
+
     /// The end of a run's log, if somebody told it.
     ///
     /// # Errors
@@ -175,12 +246,16 @@ pub trait History: Send + Sync {
 pub struct Worker {
     /// Its name, unique among those that share the queue.
     pub name: Arc<str>,
-    /// Its host: orphans whose run only that host can answer for are handed to workers there.
+    /// Its host: orphans whose run only that host can answer for are handed to workers there, and so are jobs that go on
+    /// from a checkpoint that only that host has.
     pub host: Arc<str>,
     /// Its labels.
     pub labels: Vec<Arc<str>>,
     /// Runs that it has room for. At 0 only orphans and diffs are handed out.
     pub slots_free: usize,
+    /// Whether its machine has GPUs. If not, jobs that wait for some are handed to it only when no other has taken them
+    /// for half a minute: so those that have some see them first, and a recipe that asks for none any more goes on.
+    pub has_gpus: bool,
     /// How long a lease lasts unless it is renewed.
     pub lease: Duration,
 }
@@ -327,6 +402,12 @@ pub enum QueueError {
     /// No such job.
     #[error("there is no job {0}")]
     NotFound(JobId),
+    /// Another attempt has this GPU by now.
+    #[error("another attempt has GPU {uuid} by now")]
+    GpuTaken {
+        /// The GPU.
+        uuid: Arc<str>,
+    },
     /// The event does not fit the job's stage.
     #[error(transparent)]
     Illegal(#[from] Illegal),

@@ -1,6 +1,7 @@
 //! The workspace: where a run finds the pushed commit.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
@@ -18,12 +19,14 @@ pub trait Workspace: Send + Sync {
     ///
     /// # Errors
     ///
-    /// Permanent where the commit cannot be had (the repository is not configured, the commit is gone).
+    /// Permanent where the commit cannot be had (the repository is not configured, the commit is gone), and where what
+    /// `with` asks for is not allowed or cannot be done here.
     async fn checkout(
         &self,
         repository: &RepoName,
         ref_name: &RefName,
         commit: &CommitSha,
+        with: &Checkout,
         directory: &Path,
     ) -> Result<PathBuf, WorkspaceError>;
 
@@ -66,6 +69,15 @@ pub trait Workspace: Send + Sync {
     ///
     /// When it could not be removed.
     async fn discard(&self, repository: &RepoName, directory: &Path) -> Result<(), WorkspaceError>;
+}
+
+/// What a working tree has beside the files that stand in the commit itself. By default nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checkout {
+    /// The content of files of Git LFS, of which the commit has pointers.
+    pub lfs: bool,
+    /// Submodules, from these hosts (`github.com`, `git.example.org:8443`) and no other. None: no submodules.
+    pub submodules: Arc<[String]>,
 }
 
 opaque_problem! {

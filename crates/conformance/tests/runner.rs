@@ -1,5 +1,6 @@
 //! What a runner does with a job, over the memory queue and a scripted launcher.
 
+mod gpus;
 mod support;
 
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use async_trait::async_trait;
 use support::{Asks, Between, Play, recipe};
 use swifthook_conformance::world::{self, Course, Ending, SubmitFault};
 use swifthook_core::*;
-use swifthook_runner::{Compose, Composed, Draft, Moment, Uncomposed};
+use swifthook_runner::{Compose, Composed, Draft, Moment, Then, Uncomposed, Watch};
 use tokio::time::sleep;
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -37,6 +38,7 @@ async fn a_push_trains_on_its_commit_and_the_end_is_recorded() {
     assert_eq!(
         env,
         [
+            "CUDA_VISIBLE_DEVICES=".to_owned(),
             format!("SWIFTHOOK_COMMIT={}", job.change.head),
             format!("SWIFTHOOK_JOB={id}"),
             format!("SWIFTHOOK_OUTPUT_DIR={run_dir}/output"),
@@ -70,6 +72,25 @@ async fn a_run_that_is_not_to_have_a_working_tree_gets_an_empty_place() {
     play.ends_as(id, Stage::Succeeded, "").await;
     assert_eq!(play.workspace.checkouts(), 0);
     assert!(play.launcher.runs()[0].spec.working_dir.ends_with("tree"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_launcher_that_makes_the_working_tree_itself_is_told_what_it_is_to_have() {
+    for is_wanted in [true, false] {
+        let play = Play::new();
+        play.launcher.checks_out();
+        play.book.change(move |entry| entry.checkout = is_wanted);
+        let _worker = play.start("a");
+        let id = play.push("main").await;
+        play.ends_as(id, Stage::Succeeded, "").await;
+        assert_eq!(play.workspace.checkouts(), 0, "the worker makes none");
+        assert_eq!(play.launcher.runs()[0].spec.checkout.is_some(), is_wanted);
+    }
+    let play = Play::new();
+    let _worker = play.start("a");
+    let id = play.push("main").await;
+    play.ends_as(id, Stage::Succeeded, "").await;
+    assert_eq!((play.workspace.checkouts(), &play.launcher.runs()[0].spec.checkout), (1, &None));
 }
 
 #[tokio::test(start_paused = true)]
@@ -194,20 +215,24 @@ struct Completing;
 
 #[async_trait]
 impl Compose for Completing {
-    fn most_bytes(&self) -> usize {
-        100
+    fn most_bytes(&self) -> Option<usize> {
+        Some(100)
     }
 
     async fn compose(&self, job: &Job, draft: Draft) -> Result<Composed, Uncomposed> {
-        let Draft { file, mut argv, mut env, output_dir } = draft;
+        let Draft { file, mut argv, mut env, output_dir, .. } = draft;
         assert!(output_dir.ends_with("/output") && job.spec.file.as_deref() == Some("sft.yaml"));
         if file == b"later" {
             return Err(Uncomposed::NotNow("the disk is asleep".into()));
         }
+        if file == b"large" {
+            return Err(Uncomposed::Waits(Wait::Disk, "1 MiB free".into()));
+        }
         let unfit = |_| Uncomposed::Unfit(Reason::new("config", "line 1: not UTF-8"));
+        let fingerprint = Some(Fingerprint::of([&file]));
         argv.push(String::from_utf8(file).map_err(unfit)?);
         env.insert("MORE".into(), "1".into());
-        Ok(Composed { argv, env })
+        Ok(Composed { argv, env, fingerprint, environment: Some("uv:1234".into()), ..Composed::default() })
     }
 }
 
@@ -248,9 +273,84 @@ async fn a_job_whose_file_cannot_be_run_fails_with_its_reason_and_nothing_is_sta
     for why in ["line 1: not UTF-8", "`sft.yaml` is not in the commit"] {
         let id = play.push("main").await;
         play.ends_as(id, Stage::Failed, "config").await;
-        assert_eq!(play.job(id).await.state.reason.unwrap().detail, why);
+        let state = play.job(id).await.state;
+        assert_eq!((&*state.reason.unwrap().detail, state.attempt), (why, 0), "no attempt began");
     }
     assert_eq!(play.launcher.submissions(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_wrong_for_good_is_told_before_the_hours_of_the_job_come() {
+    let play = completing();
+    let opens = (play.clock)().after(Duration::from_secs(36_000));
+    play.book.change(|entry| {
+        entry.admission = Arc::new(Asks(move |_: &Job, now, _: &Fleet| match now < opens {
+            true => Admit::NotBefore(opens, Wait::Window, "opens at night".into()),
+            false => Admit::Now,
+        }));
+    });
+    play.workspace.answer_file("sft.yaml", Ok(vec![0xff]));
+    play.workspace.answer_file("sft.yaml", Ok(b"a: 1".to_vec()));
+    play.workspace.answer_file("sft.yaml", Ok(b"a: 1".to_vec()));
+    let _worker = play.start("a");
+    let wrong = play.push("main").await;
+    play.ends_as(wrong, Stage::Failed, "config").await;
+    assert!((play.clock)() < opens);
+    let right = play.push("main").await;
+    play.ends_as(right, Stage::Succeeded, "").await;
+    assert!((play.clock)() >= opens);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_failed_by_itself_twice_is_held_and_runs_once_a_person_approves_it() {
+    let play = completing();
+    let _worker = play.start("a");
+    let reads = |text: &str| play.workspace.answer_file("sft.yaml", Ok(text.as_bytes().to_vec()));
+    let push = async |text: &str| {
+        reads(text);
+        play.push("main").await
+    };
+    let mut failed = Vec::new();
+    play.launcher.plan(|_| Course { ending: Ending::Exits(1), ..Course::default() });
+    for _ in 0..2 {
+        let id = push("a: 1").await;
+        play.ends_as(id, Stage::Failed, "training").await;
+        failed.push(id);
+    }
+    play.launcher.plan(|_| Course::default());
+    let other = push("a: 2").await;
+    play.ends_as(other, Stage::Succeeded, "").await;
+
+    let third = push("a: 1").await;
+    let held = play.until(third, |job| job.state.stage == Stage::Held).await;
+    let reason = held.state.reason.unwrap();
+    assert_eq!((&*reason.word, held.state.attempt), ("known_failure", 0));
+    for id in failed {
+        assert!(reason.detail.contains(&format!("(job {id}, exit code 1)")), "{}", reason.detail);
+    }
+    assert_eq!(held.state.environment.as_deref(), Some("uv:1234"));
+    reads("a: 1");
+    play.queue.command(third, Command::Approve, &Actor("ada".into())).await.unwrap();
+    play.ends_as(third, Stage::Succeeded, "").await;
+
+    let fourth = push("a: 1").await;
+    play.ends_as(fourth, Stage::Succeeded, "").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_waits_for_what_has_to_come_first_and_says_for_what() {
+    let play = completing();
+    play.workspace.answer_file("sft.yaml", Ok(b"large".to_vec()));
+    play.workspace.answer_file("sft.yaml", Ok(b"a: 1".to_vec()));
+    let _worker = play.start("a");
+    let id = play.push("main").await;
+    while play.job(id).await.state.waits_for.is_none() {
+        sleep(Duration::from_secs(1)).await;
+    }
+    let state = play.job(id).await.state;
+    assert_eq!((state.waits_for, state.attempt, state.refusals), (Some(Wait::Disk), 0, 0));
+    assert_eq!(state.reason.unwrap().to_string(), "disk: 1 MiB free");
+    play.ends_as(id, Stage::Succeeded, "").await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -361,6 +461,79 @@ async fn a_shutdown_leaves_the_run_and_the_next_worker_adopts_it_without_countin
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_runner_that_drains_lets_its_runs_save_and_the_next_goes_on_from_there() {
+    let play = Play::new();
+    play.launcher.plan(|_| Course { lasts: HOUR, saves: 10, ..Course::default() });
+    let draining = |options: &mut swifthook_runner::Options| {
+        (options.slots, options.drain) = (2, swifthook_runner::Drain::Yield);
+    };
+    let first = play.start_with("a", play.queue.clone(), draining);
+    let ids = [play.push("main").await, play.push("other").await];
+    for id in ids {
+        play.run(id).await;
+    }
+    let waiting = play.push("third").await;
+    sleep(30 * MINUTE).await;
+    first.shut_down().await;
+    for id in ids {
+        let state = play.job(id).await.state;
+        assert_eq!((state.stage, state.attempt, state.retries, state.crashes), (Stage::Queued, 1, 0, 0));
+        assert_eq!(state.reason.map(|reason| reason.word), Some("yielded".into()));
+        assert!(state.checkpoint.is_some());
+    }
+    assert_eq!(play.job(waiting).await.state.attempt, 0, "nothing new begins");
+    assert!(play.launcher.runs().iter().all(|run| run.stops == [Stop::Yield] && run.ends <= (play.clock)()));
+    assert_eq!(play.queue.workers().await.unwrap(), []);
+    let _next = play.start_with("b", play.queue.clone(), |options| options.slots = 3);
+    for id in ids {
+        play.ends_as(id, Stage::Succeeded, "").await;
+        assert_eq!(play.attempts(id), [1, 2]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_runner_that_drains_leaves_what_cannot_save_or_be_reached_and_waits_for_nothing_else() {
+    for cannot_save in [true, false] {
+        let play = Play::new();
+        play.launcher.plan(|_| Course { lasts: 5 * HOUR, ..Course::default() });
+        let draining =
+            |options: &mut swifthook_runner::Options| options.drain = swifthook_runner::Drain::Yield;
+        let first = play.start_with("a", play.queue.clone(), draining);
+        let id = play.push("main").await;
+        play.run(id).await;
+        match cannot_save {
+            true => play.launcher.cannot_yield(),
+            false => play.launcher.lose_sight_for(HOUR),
+        }
+        sleep(MINUTE).await;
+        let began = (play.clock)();
+        first.shut_down().await;
+        assert!((play.clock)().since(began) < MINUTE);
+        let state = play.job(id).await.state;
+        assert_eq!((state.stage, state.is_released), (Stage::Running, true));
+        let _next = play.start("b");
+        play.ends_as(id, Stage::Succeeded, "").await;
+        assert_eq!((play.attempts(id), &play.launcher.runs()[0].stops[..]), (vec![1], &[][..]));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_runner_that_drains_during_a_checkout_gives_the_job_back() {
+    let play = Play::new();
+    play.workspace.take(HOUR);
+    let draining = |options: &mut swifthook_runner::Options| options.drain = swifthook_runner::Drain::Yield;
+    let worker = play.start_with("a", play.queue.clone(), draining);
+    let id = play.push("main").await;
+    play.until(id, |job| job.state.stage == Stage::Running).await;
+    let began = (play.clock)();
+    worker.shut_down().await;
+    assert!((play.clock)().since(began) < MINUTE);
+    let state = play.job(id).await.state;
+    assert_eq!((state.stage, state.attempt, state.crashes), (Stage::Queued, 0, 0));
+    assert_eq!(play.launcher.submissions(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_shutdown_before_the_launch_gives_the_job_back() {
     let play = Play::new();
     play.workspace.take(HOUR);
@@ -413,7 +586,8 @@ async fn a_job_that_costs_three_workers_is_stopped_and_put_away() {
 #[tokio::test(start_paused = true)]
 async fn a_run_that_is_out_of_reach_for_an_hour_is_waited_for_and_not_replaced() {
     let play = Play::new();
-    let _worker = play.start("a");
+    let between = Between::new(play.queue.clone());
+    let _worker = play.start_with("a", between.clone(), |_| {});
     let id = play.push("main").await;
     play.run(id).await;
     play.launcher.lose_sight_for(HOUR);
@@ -425,6 +599,27 @@ async fn a_run_that_is_out_of_reach_for_an_hour_is_waited_for_and_not_replaced()
     assert_eq!((play.attempts(id), play.launcher.submissions()), (vec![1], 1));
     let told = play.words(id).await.iter().filter(|word| word.contains("unreachable")).count();
     assert_eq!(told, 1, "{:?}", play.words(id).await);
+    assert_eq!(between.events("be out of reach"), 1, "it is not written at each poll");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_was_given_up_is_ended_when_it_can_be_reached_again() {
+    let play = Play::new();
+    play.launcher.plan(|_| Course { lasts: 100 * HOUR, ..Course::default() });
+    let _worker = play.start("a");
+    let id = play.push("main").await;
+    play.run(id).await;
+    play.launcher.lose_sight_for(HOUR);
+    play.until(id, |job| job.state.unreachable_since.is_some()).await;
+    play.queue.command(id, Command::Abandon, &Actor("mona".into())).await.unwrap();
+    play.ends_as(id, Stage::Failed, "abandoned").await;
+    sleep(30 * MINUTE).await;
+    assert_eq!(play.launcher.runs()[0].stops, [], "nobody can reach it");
+    play.until(id, |job| !job.state.is_given_up).await;
+    let run = play.launcher.runs().remove(0);
+    assert!(matches!(run.stops[..], [Stop::Grace(_), ..]), "{:?}", run.stops);
+    assert!(run.ends <= (play.clock)());
+    assert_eq!(play.words(id).await.last().map(String::as_str), Some("run_ended"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -581,6 +776,175 @@ async fn a_run_that_vanished_is_a_failure_of_the_machine_and_the_next_may_succee
     let id = play.push("main").await;
     play.ends_as(id, Stage::Succeeded, "").await;
     assert_eq!(play.attempts(id), [1, 2]);
+}
+
+/// Open for the first twenty minutes of each hour.
+fn twenty_minutes_an_hour(play: &Play) {
+    let clock = play.clock.clone();
+    let began = clock();
+    play.book.change(|entry| entry.admission = Arc::new(Hours { began }));
+}
+
+struct Hours {
+    began: Timestamp,
+}
+
+impl Hours {
+    fn is_open(&self, now: Timestamp) -> bool {
+        now.since(self.began).as_secs() % 3_600 < 1_200
+    }
+}
+
+impl Admission for Hours {
+    fn admit(&self, _job: &Job, now: Timestamp, _fleet: &Fleet) -> Admit {
+        if self.is_open(now) {
+            return Admit::Now;
+        }
+        let hours = now.since(self.began).as_secs() / 3_600 + 1;
+        let opening = self.began.after(Duration::from_secs(3_600 * hours));
+        Admit::NotBefore(opening, Wait::Window, "closed".into())
+    }
+
+    fn makes_way(&self, _job: &Job, now: Timestamp) -> Option<String> {
+        (!self.is_open(now)).then(|| "closed".into())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_makes_way_when_its_hours_are_over_and_goes_on_until_all_steps_are_done() {
+    let play = Play::new();
+    twenty_minutes_an_hour(&play);
+    play.launcher.plan(|_| Course { lasts: 55 * MINUTE, saves: 10, ..Course::default() });
+    let _worker = play.start("a");
+    let id = play.push("main").await;
+    let waiting = play.until(id, |job| job.state.waits_for == Some(Wait::Window)).await;
+    assert_eq!((waiting.state.attempt, waiting.state.retries), (1, 0));
+    play.ends_as(id, Stage::Succeeded, "").await;
+
+    let state = play.job(id).await.state;
+    assert_eq!((play.attempts(id), state.retries), (vec![1, 2, 3], 0), "to make way is no failure");
+    let runs = play.launcher.runs();
+    let from: Vec<_> = runs.iter().map(|run| run.spec.env.get("SWIFTHOOK_RESUME_FROM").cloned()).collect();
+    let steps: Vec<_> =
+        runs.iter().map(|run| run.spec.job.state.resumed_from.as_ref().and_then(|from| from.step)).collect();
+    assert_eq!((&from[0], steps[0]), (&None, None));
+    for (attempt, (place, step)) in (1..).zip(from[1..].iter().zip(&steps[1..])) {
+        let (place, step) = (place.as_ref().unwrap(), step.unwrap());
+        assert_eq!(*place, format!("/runs/{id}-{attempt}/checkpoint-{step}"));
+        assert!((34 * attempt..38 * attempt).contains(&step), "{step} after attempt {attempt}");
+    }
+    assert_eq!(runs[0].stops, [Stop::Yield]);
+    let why = play.queue.timeline(id).await.unwrap().into_iter().filter_map(|line| line.why);
+    let why: Vec<_> = why.filter(|why| why.starts_with("attempt")).collect();
+    assert!(why[1].contains("from the checkpoint of step 3") && why[1].ends_with("(attempt 1)"), "{why:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_cannot_make_way_goes_on_and_it_is_told() {
+    let play = Play::new();
+    twenty_minutes_an_hour(&play);
+    play.launcher.cannot_yield();
+    play.launcher.plan(|_| Course { lasts: 55 * MINUTE, ..Course::default() });
+    let _worker = play.start("a");
+    let id = play.push("main").await;
+    let job = play.until(id, |job| job.state.reason.is_some()).await;
+    let reason = job.state.reason.unwrap();
+    assert_eq!((job.state.stage, &*reason.word), (Stage::Running, "cannot_yield"));
+    assert!(reason.detail.starts_with("closed, and a run of the launcher `scripted`"), "{}", reason.detail);
+    play.ends_as(id, Stage::Succeeded, "").await;
+    assert_eq!((play.attempts(id), &play.launcher.runs()[0].stops[..]), (vec![1], &[][..]));
+    let alarms = play.words(id).await.into_iter().filter(|word| word == "alarm").count();
+    assert_eq!(alarms, 1, "it is told once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_is_cancelled_with_leave_to_save_saves_and_ends() {
+    let play = Play::new();
+    play.launcher.plan(|_| Course { lasts: HOUR, saves: 10, ..Course::default() });
+    let _worker = play.start("a");
+    let id = play.push("main").await;
+    play.run(id).await;
+    sleep(20 * MINUTE).await;
+    play.queue.command(id, Command::CancelSaving, &Actor("mona".into())).await.unwrap();
+    play.ends_as(id, Stage::Cancelled, "cancelled").await;
+    let state = play.job(id).await.state;
+    assert_eq!(play.launcher.runs()[0].stops, [Stop::Yield]);
+    let saved = state.checkpoint.unwrap();
+    assert_eq!(state.reason.unwrap().detail, format!("a person cancelled it; it left {saved}"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_after_the_machines_failure_goes_on_from_the_last_checkpoint() {
+    let play = Play::new();
+    let half = |key: &RunKey| match key.attempt {
+        // The cut comes in the middle, whatever it would have become.
+        1 => Course { ending: Ending::Vanishes, saves: 10, steps: 57, ..Course::default() },
+        _ => Course { saves: 10, ..Course::default() },
+    };
+    play.launcher.plan(half);
+    let _worker = play.start("a");
+    let id = play.push("main").await;
+    play.ends_as(id, Stage::Succeeded, "").await;
+    let state = play.job(id).await.state;
+    assert_eq!((state.retries, state.resumed_from.unwrap().step), (1, Some(50)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_checkpoint_that_is_gone_is_said_to_be_and_the_run_begins_anew() {
+    let play = Play::new();
+    play.launcher.plan(|_| Course { saves: 10, ..Course::default() });
+    let _worker = play.start("a");
+    let id = play.push("main").await;
+    play.run(id).await;
+    sleep(5 * MINUTE).await;
+    play.book.change(|entry| {
+        entry.admission = Arc::new(Asks(|_: &Job, now: Timestamp, _: &Fleet| {
+            Admit::NotBefore(now.after(MINUTE), Wait::Window, "closed".into())
+        }))
+    });
+    play.queue.command(id, Command::Yield, &Actor("mona".into())).await.unwrap();
+    let waiting = play.until(id, |job| job.state.waits_for == Some(Wait::Window)).await;
+    play.launcher.lose(&waiting.state.checkpoint.unwrap().path);
+    play.book.change(|entry| entry.admission = Arc::new(Always));
+    play.ends_as(id, Stage::Succeeded, "").await;
+    assert!(play.words(id).await.contains(&"checkpoint_lost".to_owned()));
+    assert_eq!(play.job(id).await.state.resumed_from, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_does_not_get_on_is_told_of_stopped_or_tried_again_as_the_recipe_says() {
+    // A step takes a day, so that nothing is heard of it.
+    let stuck = |play: &Play, then| {
+        play.book.change(|entry| entry.watch = Some(Watch { then, ..Watch::default() }));
+        play.launcher.plan(|key: &RunKey| match key.attempt {
+            1 => Course { lasts: 48 * HOUR, steps: 2, ..Course::default() },
+            _ => Course::default(),
+        });
+    };
+    let play = Play::new();
+    stuck(&play, Then::Tell);
+    let _worker = play.start("a");
+    let id = play.push("main").await;
+    let told = play.until(id, |job| job.state.reason.is_some()).await;
+    let why = told.state.reason.unwrap().to_string();
+    assert!(why.starts_with("silent: nothing was heard of it for"), "{why}");
+    assert_eq!(told.state.stage, Stage::Running, "it goes on");
+    assert!(play.moments.lock().unwrap().iter().any(|moment| matches!(moment, Moment::Alarmed(_))));
+    play.cancel(id).await;
+
+    let play = Play::new();
+    stuck(&play, Then::Stop);
+    let _worker = play.start("a");
+    let id = play.push("main").await;
+    play.ends_as(id, Stage::Failed, "watchdog").await;
+    assert_eq!(play.launcher.runs()[0].stops, [Stop::Kill]);
+
+    let play = Play::new();
+    stuck(&play, Then::Resume);
+    let _worker = play.start("a");
+    let id = play.push("main").await;
+    play.ends_as(id, Stage::Succeeded, "").await;
+    assert_eq!((play.attempts(id), play.job(id).await.state.retries), (vec![1, 2], 1));
 }
 
 #[tokio::test(start_paused = true)]

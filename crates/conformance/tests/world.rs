@@ -1,23 +1,46 @@
 //! Thousands of worlds in which everything goes wrong, and what must hold in each.
 //!
-//! `SEEDS=10000 cargo test -p swifthook-conformance --test world` lives through more of them, `SEED=42` through one.
+//! `SEEDS=10000 cargo test -p swifthook-conformance --test world` lives through more of them, `SEEDS=10000..20000`
+//! through others, `SEED=42` through one.
+//! `cargo test … out_of_reach` lives through those alone in which nobody reaches the launcher for a day.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use swifthook_conformance::world::{Employee, Life, Seat, Summary, live};
-use swifthook_core::{Admission, Job, Recipe, TrainingLauncher};
+use swifthook_conformance::world::{Employee, Life, Seat, Summary, live, live_out_of_reach};
+use swifthook_core::{Admission, Checkout, GpuRequest, Job, Recipe, TrainingLauncher};
 use swifthook_queue::MemoryQueue;
 use swifthook_runner::{Catalog, Clock, Options, Runner, Terms};
 
 #[test]
 fn whatever_goes_wrong_every_change_trains_once_and_every_job_ends() {
+    let whole = all_go_well(seeds(300), live_through);
+    if seeds(300).count() >= 300 {
+        were_seen(&EVERYTHING, &whole);
+    }
+}
+
+#[test]
+fn a_launcher_that_is_out_of_reach_for_a_day_costs_no_run_and_begins_none_twice() {
+    let whole = all_go_well(seeds(8), |seed| runtime().block_on(live_out_of_reach(seed, queue, employ)));
+    if seeds(8).count() >= 8 {
+        were_seen(
+            &["push", "crash", "shutdown", "sleep", "store fails", "run", "succeeded", "superseded"],
+            &whole,
+        );
+    }
+}
+
+/// What came about in all of them.
+#[expect(clippy::print_stdout, reason = "how much came about is worth knowing")]
+fn all_go_well(seeds: Range<u64>, live: impl Fn(u64) -> Result<Life, String> + Sync) -> Summary {
     let (mut whole, mut failures) = (Summary::new(), Vec::new());
-    for life in lives() {
+    for life in lives(seeds, live) {
         match life {
-            Ok(life) => {
-                life.summary.into_iter().for_each(|(kind, times)| *whole.entry(kind).or_default() += times);
+            Ok(summary) => {
+                summary.into_iter().for_each(|(kind, times)| *whole.entry(kind).or_default() += times);
             }
             Err(story) => failures.push(story),
         }
@@ -29,9 +52,7 @@ fn whatever_goes_wrong_every_change_trains_once_and_every_job_ends() {
         failures.len(),
         failures[0]
     );
-    if seeds().count() >= 300 {
-        everything_was_seen(&whole);
-    }
+    whole
 }
 
 #[test]
@@ -42,42 +63,22 @@ fn one_seed_tells_one_story() {
 }
 
 /// Worlds in which nothing happens prove nothing.
-fn everything_was_seen(whole: &BTreeMap<&'static str, usize>) {
-    let all = [
-        "push",
-        "redelivery",
-        "cancel",
-        "retry",
-        "approval",
-        "crash",
-        "shutdown",
-        "sleep",
-        "unreachable",
-        "reboot",
-        "checkout fails",
-        "store fails",
-        "submission not done",
-        "submission not answered",
-        "submission refused",
-        "submission panics",
-        "run",
-        "succeeded",
-        "failed",
-        "cancelled",
-        "superseded",
-        "quarantined",
-    ];
+fn were_seen(all: &[&str], whole: &BTreeMap<&'static str, usize>) {
     for kind in all {
         assert!(whole.contains_key(kind), "no world had a `{kind}`: {whole:?}");
     }
 }
 
 /// Each world has a thread of its own, and they are many.
-fn lives() -> Vec<Result<Life, String>> {
-    let next = Mutex::new(seeds());
+fn lives(
+    seeds: Range<u64>,
+    live: impl Fn(u64) -> Result<Life, String> + Sync,
+) -> Vec<Result<Summary, String>> {
+    let next = Mutex::new(seeds);
     let live_on = || {
         let take = || next.lock().expect("nothing panics under this lock").next();
-        std::iter::from_fn(take).map(live_through).collect::<Vec<_>>()
+        // Their stories would fill the memory.
+        std::iter::from_fn(take).map(|seed| Ok(live(seed)?.summary)).collect::<Vec<_>>()
     };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
@@ -87,30 +88,65 @@ fn lives() -> Vec<Result<Life, String>> {
 }
 
 fn live_through(seed: u64) -> Result<Life, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.expect("a runtime").block_on(live(seed, MemoryQueue::with_clock, employ))
+    runtime().block_on(live(seed, queue, employ))
 }
 
-fn seeds() -> std::ops::Range<u64> {
-    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
-    match number("SEED") {
-        Some(seed) => seed..seed + 1,
-        None => 0..number("SEEDS").unwrap_or(300),
+fn queue(clock: swifthook_conformance::world::Clock) -> MemoryQueue {
+    MemoryQueue::with_clock(clock)
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.expect("a runtime")
+}
+
+fn seeds(few: u64) -> Range<u64> {
+    let number = |text: &str| text.parse::<u64>().expect("a number");
+    let variable = |name: &str| std::env::var(name).ok();
+    match (variable("SEED").as_deref(), variable("SEEDS").as_deref()) {
+        (Some(seed), _) => number(seed)..number(seed) + 1,
+        (None, Some(seeds)) => match seeds.split_once("..") {
+            Some((first, end)) => number(first)..number(end),
+            None => 0..number(seeds),
+        },
+        (None, None) => 0..few,
     }
 }
 
 /// Puts a runner on a seat of the simulated world.
 fn employ(seat: Seat) -> Employee {
-    let Seat { name, slots, queue, workspace, launcher, recipes, admission, clock, shutdown } = seat;
+    let Seat {
+        name,
+        slots,
+        queue,
+        workspace,
+        launcher,
+        recipes,
+        timeout,
+        lease,
+        gpu_requests,
+        gpus,
+        admission,
+        clock,
+        shutdown,
+    } = seat;
     let options = Options {
         slots,
-        idle: Duration::from_secs(5),
+        lease,
+        idle: lease / 6,
+        sweep: lease * 2,
         poll_first: Duration::from_secs(1),
-        poll_most: Duration::from_secs(10),
+        poll_most: lease / 3,
+        gpus,
         clock: Clock::new(move || clock()),
         ..Options::new(&name, &name, "/nowhere")
     };
-    let runner = Runner::new(queue, workspace, Arc::new(Shelf { recipes, launcher, admission }), options);
+    let runner = Runner::new(
+        queue,
+        workspace,
+        Arc::new(Shelf { recipes, gpu_requests, launcher, admission, timeout }),
+        options,
+    );
     let handle = runner.handle();
     Employee { work: Box::pin(runner.run(shutdown)), runs: Box::new(move || handle.status().runs) }
 }
@@ -118,8 +154,10 @@ fn employ(seat: Seat) -> Employee {
 /// A catalog that never changes.
 struct Shelf {
     recipes: Arc<[Arc<Recipe>]>,
+    gpu_requests: fn(&str) -> Option<GpuRequest>,
     launcher: Arc<dyn TrainingLauncher>,
     admission: Arc<dyn Admission>,
+    timeout: Option<Duration>,
 }
 
 impl Catalog for Shelf {
@@ -127,11 +165,15 @@ impl Catalog for Shelf {
         Some(Terms {
             recipe: self.recipes.iter().find(|recipe| recipe.name == job.spec.recipe)?.clone(),
             admission: self.admission.clone(),
+            gpus: (self.gpu_requests)(&job.spec.recipe),
             env: BTreeMap::new(),
-            timeout: Some(Duration::from_secs(300)),
+            timeout: self.timeout,
             grace: Duration::from_secs(10),
+            watch: None,
+            shape: swifthook_core::RunShape::default(),
+            limits: swifthook_core::RunLimits::default(),
             max_age: None,
-            checkout: true,
+            checkout: Some(Checkout::default()),
             compose: None,
         })
     }
@@ -140,3 +182,29 @@ impl Catalog for Shelf {
         Some(self.launcher.clone())
     }
 }
+
+const EVERYTHING: [&str; 23] = [
+    "push",
+    "redelivery",
+    "cancel",
+    "retry",
+    "approval",
+    "crash",
+    "shutdown",
+    "sleep",
+    "unreachable",
+    "reboot",
+    "by hand",
+    "checkout fails",
+    "store fails",
+    "submission not done",
+    "submission not answered",
+    "submission refused",
+    "submission panics",
+    "run",
+    "succeeded",
+    "failed",
+    "cancelled",
+    "superseded",
+    "quarantined",
+];

@@ -10,7 +10,7 @@ use crate::done::Done;
 use crate::load::Load;
 use crate::member::{Found, Member};
 use crate::points::{Armed, Fate};
-use crate::processes::{Process, of_runs};
+use crate::processes::{Process, supervisors};
 use crate::schedule::{After, Step, What};
 use crate::services::Services;
 use crate::site::Site;
@@ -195,8 +195,7 @@ impl<'a> Driver<'a> {
     }
 
     fn supervisor(&self, who: u64) -> Result<Option<Process>, Failure> {
-        let mut supervisors = of_runs(self.site.path())?;
-        supervisors.retain(Process::is_supervisor);
+        let mut supervisors = supervisors(self.site.path())?;
         let place = usize::try_from(who).unwrap_or(0) % supervisors.len().max(1);
         Ok((!supervisors.is_empty()).then(|| supervisors.swap_remove(place)))
     }

@@ -11,18 +11,25 @@ pub(crate) struct Process {
     pid: Pid,
     /// Its job and attempt, `<job>-<attempt>`.
     pub(crate) run: String,
-    is_supervisor: bool,
+    parent: i32,
+    is_called_supervisor: bool,
 }
 
 impl Process {
-    pub(crate) fn is_supervisor(&self) -> bool {
-        self.is_supervisor
-    }
-
     /// Whether it was there to get it.
     pub(crate) fn signal(&self, signal: Signal) -> bool {
         kill_process(self.pid, signal).is_ok()
     }
+}
+
+/// The supervisors of all runs below `folder`. What one of them is just starting is called like it until it executes its
+/// program, and is none.
+pub(crate) fn supervisors(folder: &Path) -> Result<Vec<Process>, Failure> {
+    let mut called = of_runs(folder)?;
+    called.retain(|process| process.is_called_supervisor);
+    let pids: Vec<i32> = called.iter().map(|process| process.pid.as_raw_nonzero().get()).collect();
+    called.retain(|process| !pids.contains(&process.parent));
+    Ok(called)
 }
 
 /// The processes of all runs below `folder`: supervisors, and whatever has inherited their environment.
@@ -46,8 +53,16 @@ pub(crate) fn of_runs(folder: &Path) -> Result<Vec<Process>, Failure> {
         found.push(Process {
             pid,
             run: variable("SWIFTHOOK_RUN=").unwrap_or_default().to_owned(),
-            is_supervisor: arguments.starts_with(b"swifthook-supervise\0"),
+            parent: parent(&path).unwrap_or_default(),
+            is_called_supervisor: arguments.starts_with(b"swifthook-supervise\0"),
         });
     }
     Ok(found)
+}
+
+/// The parent of a process: the second field behind its name, which may have anything in it
+/// (<https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html>).
+fn parent(process: &Path) -> Option<i32> {
+    let stat = fs::read_to_string(process.join("stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }

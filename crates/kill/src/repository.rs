@@ -33,8 +33,7 @@ fn history() -> String {
     let mut text = String::new();
     for number in 0..BRANCHES * LENGTH {
         let (branch, mark, now) = (number / LENGTH, number + 1, 1_795_000_000 + number);
-        // Some run for so long that whoever would begin another attempt too early finds them alive.
-        let pause = if number % 6 == 5 { "4".to_owned() } else { format!("0.{:02}", number * 37 % 70) };
+        let pause = if number % 12 == 5 { LONG.to_owned() } else { format!("0.{:02}", number * 37 % 70) };
         let own = number.to_string();
         text += &format!("commit refs/heads/train/{branch}\nmark :{mark}\n");
         text += &format!("committer a <a@example.org> {now} +0000\ndata 4\ntune\n");
@@ -52,6 +51,10 @@ fn git(command: &mut Command, input: &str) -> Result<(), Failure> {
     if status.success() { Ok(()) } else { Err(format!("git: {status}").into()) }
 }
 
+/// How long some runs take, in seconds: longer than it takes to find that a supervisor was killed, to wait for the next
+/// attempt and to begin it, also where whoever does so is killed once more. So whoever begins one too early finds the
+/// last one alive.
+const LONG: &str = "15";
 pub(crate) const REPOSITORY: &str = "acme/models";
 /// Each is a group. More of them than runs at once, since the run of a killed worker keeps its group for a lease.
 const BRANCHES: usize = 24;

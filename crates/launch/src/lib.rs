@@ -16,15 +16,34 @@
 //! The files of a run directory, who writes them and what each crash leaves behind stand in
 //! `src/local/run_dir.rs`. Linux only.
 //!
+//! # GPUs
+//!
+//! [`GpuProbe`] tells how the GPUs of this machine are, by NVML or `nvidia-smi`, and leaves alone what people use by hand.
+//!
 //! # Working trees
 //!
-//! [`GitWorkspace`] checks out exactly the pushed commit, from a bare mirror for each repository.
+//! [`GitWorkspace`] checks out exactly the pushed commit, from a bare mirror for each repository. A [`Remote`] says where
+//! it is fetched from, with which [`Credentials`], and how much of its past ([`History`]). Who calls
+//! [`GitWorkspace::tidy`] now and then keeps mirrors from growing for ever.
 
 mod git;
+mod gpu;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
 mod local;
 mod process;
+#[cfg(feature = "slurm")]
+mod slurm;
 mod supervisor;
 
-pub use git::{Credentials, GitWorkspace, InvalidRemote, Remote};
-pub use local::LocalLauncher;
-pub use supervisor::supervise_if_asked;
+pub use git::{Credentials, GitWorkspace, History, InvalidHost, InvalidRemote, Remote, Tidied, check_host};
+pub use gpu::{GpuProbe, GpuRules};
+#[cfg(feature = "kubernetes")]
+pub use kubernetes::{
+    KnownRun, KubernetesLauncher, KubernetesSettings, PodCheckout, PodToleration, PodVolume, Tools,
+    VolumeSource,
+};
+pub use local::{LocalLauncher, leave_a_way};
+#[cfg(feature = "slurm")]
+pub use slurm::{SlurmLauncher, SlurmOptions};
+pub use supervisor::{confined, supervise_if_asked};

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io;
+use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 
@@ -11,7 +12,10 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_s
 pub(crate) struct Process {
     pub(crate) pid: i32,
     pub(crate) parent: i32,
+    pub(crate) group: i32,
     pub(crate) session: i32,
+    /// Time on processors so far, and that of children that it has waited for, in clock ticks.
+    ran: (u64, u64),
     /// In clock ticks since the machine started: with the pid it identifies a process.
     pub(crate) started: u64,
     is_dead: bool,
@@ -37,6 +41,23 @@ impl Process {
         !self.is_dead
     }
 
+    /// The processor time that it has used, in hundredths of a second.
+    pub(crate) fn ticks(&self) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        let after_name = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+        after_name
+            .split_ascii_whitespace()
+            .skip(11)
+            .take(2)
+            .filter_map(|field| field.parse::<u64>().ok())
+            .sum()
+    }
+
+    /// Whether the name of its program begins so.
+    pub(crate) fn is_called(&self, begin: &str) -> bool {
+        fs::read_to_string(format!("/proc/{}/comm", self.pid)).is_ok_and(|name| name.starts_with(begin))
+    }
+
     /// Whether its environment holds `entry` (`NAME=value`). That of another user's process cannot be read, and
     /// counts as not holding it.
     pub(crate) fn has_in_environment(&self, entry: &str) -> bool {
@@ -47,15 +68,20 @@ impl Process {
 
     /// Kills it, and never another process that has its pid by now. Whether it was still there is not told.
     pub(crate) fn kill(&self) {
+        self.signal(Signal::KILL);
+    }
+
+    /// Sends it a signal, in the same way.
+    pub(crate) fn signal(&self, signal: Signal) {
         let Some(pid) = Pid::from_raw(self.pid) else { return };
         match pidfd_open(pid, PidfdFlags::empty()) {
             // The descriptor is of whoever had the pid when it was opened; looking again says whether that is the
             // one that is meant.
             Ok(descriptor) if self.is_still_there() => {
-                let _ = pidfd_send_signal(descriptor, Signal::KILL);
+                let _ = pidfd_send_signal(descriptor, signal);
             }
             Err(rustix::io::Errno::NOSYS) if self.is_still_there() => {
-                let _ = kill_process(pid, Signal::KILL);
+                let _ = kill_process(pid, signal);
             }
             _ => {}
         }
@@ -68,15 +94,61 @@ impl Process {
     /// See `proc_pid_stat(5)`. The name of the program stands in parentheses and may hold anything.
     fn parse(pid: i32, stat: &str) -> Option<Self> {
         let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
-        let [state, parent, _group, session] = fields.get(..4)? else { return None };
+        let [state, parent, group, session] = fields.get(..4)? else { return None };
+        let ticks = |field: usize| fields.get(field)?.parse::<u64>().ok();
         Some(Self {
             pid,
             parent: parent.parse().ok()?,
+            group: group.parse().ok()?,
+            ran: (ticks(11)? + ticks(12)?, ticks(13)? + ticks(14)?),
             session: session.parse().ok()?,
             started: fields.get(19)?.parse().ok()?,
             is_dead: matches!(*state, "Z" | "X" | "x"),
         })
     }
+}
+
+/// What processes use together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Usage {
+    /// Memory that is theirs alone, in bytes.
+    pub(crate) memory: u64,
+    /// Time on processors, also that of those who have ended.
+    pub(crate) cpu_time: Duration,
+}
+
+impl Usage {
+    /// Of `processes`, among them their ancestor `root`, which is not counted itself.
+    ///
+    /// Processes that were forked share pages until they write to them. To tell whose a page is takes long, so it is
+    /// asked only where the simple sum is more than `memory`.
+    pub(crate) fn of(processes: &[Process], root: i32, memory: Option<u64>) -> Self {
+        let below = || processes.iter().filter(|one| one.pid != root);
+        let sum = |of: fn(i32) -> Option<u64>| below().filter_map(|one| of(one.pid)).sum::<u64>();
+        let simple = if memory.is_some() { sum(anonymous) } else { 0 };
+        let memory =
+            if memory.is_some_and(|most| simple > most) { sum(proportional).min(simple) } else { simple };
+        let waited_for = processes.iter().find(|one| one.pid == root).map_or(0, |root| root.ran.1);
+        let ticks = waited_for + below().map(|one| one.ran.0 + one.ran.1).sum::<u64>();
+        Self { memory, cpu_time: Duration::from_millis(ticks * 1_000 / TICKS_A_SECOND) }
+    }
+}
+
+/// What a process has in memory that stands in no file, in bytes.
+fn anonymous(pid: i32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    Some(kib(&status, "RssAnon:")? + kib(&status, "RssShmem:").unwrap_or(0))
+}
+
+/// The same, where what several have is divided among them.
+fn proportional(pid: i32) -> Option<u64> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    Some(kib(&rollup, "Pss_Anon:")? + kib(&rollup, "Pss_Shmem:").unwrap_or(0))
+}
+
+fn kib(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1_024)
 }
 
 /// Those of `processes` that `roots` names, and everything under them.
@@ -113,15 +185,19 @@ pub(crate) fn pid_namespace() -> io::Result<String> {
     Ok(fs::read_link("/proc/self/ns/pid")?.to_string_lossy().into_owned())
 }
 
+/// `USER_HZ`, which Linux has had as its interface on every machine since 2.6.
+const TICKS_A_SECOND: u64 = 100;
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_program_may_be_called_anything() {
-        let stat = "42 (a) S 1 (b) R 7 8 9 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 12345 1 2";
+        let stat = "42 (a) S 1 (b) R 7 8 9 0 -1 4194560 1 0 0 0 300 50 7 3 20 0 1 0 12345 1 2";
         let process = Process::parse(42, stat).unwrap();
-        assert_eq!((process.parent, process.session, process.started), (7, 9, 12345));
+        assert_eq!((process.parent, process.group, process.session, process.started), (7, 8, 9, 12345));
+        assert_eq!(process.ran, (350, 10));
         assert!(process.is_alive());
         assert!(!Process::parse(42, &stat.replace("R 7", "Z 7")).unwrap().is_alive());
         assert_eq!(Process::parse(42, "42 (a) S 1"), None);
@@ -129,10 +205,29 @@ mod tests {
 
     #[test]
     fn descendants_are_found_through_any_number_of_generations() {
-        let process = |pid, parent| Process { pid, parent, session: 0, started: 0, is_dead: false };
+        let process = |pid, parent| Process {
+            pid,
+            parent,
+            group: 0,
+            session: 0,
+            ran: (0, 0),
+            started: 0,
+            is_dead: false,
+        };
         let all = [process(5, 4), process(4, 3), process(3, 2), process(9, 1)];
         let found: Vec<i32> = with_descendants(&all, HashSet::from([3])).iter().map(|p| p.pid).collect();
         assert_eq!(found, [5, 4, 3]);
+    }
+
+    #[test]
+    fn what_we_use_is_told() {
+        let us = Process::read(i32::try_from(std::process::id()).unwrap()).unwrap();
+        let all = [us];
+        let used = Usage::of(&all, 0, Some(u64::MAX));
+        assert!(used.memory > 100_000, "{used:?}");
+        let closely = Usage::of(&all, 0, Some(0));
+        assert!(closely.memory > 100_000 && closely.memory <= 2 * used.memory, "{closely:?} {used:?}");
+        assert_eq!(Usage::of(&all, us.pid, None).memory, 0);
     }
 
     #[test]
@@ -140,6 +235,9 @@ mod tests {
         let us = Process::read(i32::try_from(std::process::id()).unwrap()).unwrap();
         assert!(us.is_alive());
         assert!(line_of_ancestors(us.pid).contains(&us.parent));
-        assert!(Process::all_alive().unwrap().contains(&us));
+        // How long it ran goes on.
+        assert!(
+            Process::all_alive().unwrap().iter().any(|one| (one.pid, one.started) == (us.pid, us.started))
+        );
     }
 }

@@ -2,9 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its world has failed")]
 
+mod lines;
+mod supervisor;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use lines::Lines;
 use swifthook_conformance::launcher::{Harness, alive_with};
 use swifthook_core::{RunKey, TrainingLauncher};
 use swifthook_launch::LocalLauncher;
@@ -22,7 +26,8 @@ impl Local {
 impl Harness for Local {
     fn launcher(&self) -> Arc<dyn TrainingLauncher> {
         let launcher = LocalLauncher::new(self.runs.path()).unwrap();
-        Arc::new(launcher.supervised_by(env!("CARGO_BIN_EXE_swifthook-supervise")))
+        let launcher = launcher.supervised_by(supervisor::program());
+        Arc::new(launcher.reading(Arc::new(Lines)))
     }
 
     fn run_dir(&self, key: &RunKey) -> PathBuf {

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its world has failed")]
 
+mod lines;
+mod supervisor;
 mod support;
 
 use std::fs;
@@ -13,7 +15,7 @@ use swifthook_core::{JobId, Problem, RunHandle, RunKey, RunStatus, Stop, StopKin
 use swifthook_launch::LocalLauncher;
 
 fn launcher(runs: &Path) -> LocalLauncher {
-    LocalLauncher::new(runs).unwrap().supervised_by(env!("CARGO_BIN_EXE_swifthook-supervise"))
+    LocalLauncher::new(runs).unwrap().supervised_by(supervisor::program())
 }
 
 /// The first attempt of a job that no other test has, in this process or another: a run is known by its key on the
@@ -186,4 +188,70 @@ async fn a_directory_of_runs_that_is_not_there_says_nothing_of_a_run() {
     let launcher = launcher(&runs.path().join("runs"));
     fs::remove_dir(runs.path().join("runs")).unwrap();
     assert!(!launcher.find(&key(11)).await.unwrap_err().is_permanent());
+}
+
+#[tokio::test]
+async fn of_a_run_that_stands_still_it_is_taken_down_what_its_processes_do() {
+    let runs = tempfile::tempdir().unwrap();
+    let launcher = launcher(runs.path());
+    let run = script(runs.path(), &key(14), "echo one line of output; sleep 600 & wait");
+    let handle = launcher.submit(&key(14), &run).await.unwrap();
+    let why = swifthook_core::Reason::new("silent", "nothing was heard of it for 12 min");
+    support::until("it writes", || {
+        fs::read_to_string(run.run_dir.join("log")).is_ok_and(|log| !log.is_empty())
+    })
+    .await;
+    assert!(launcher.pulse(&handle).await.unwrap().written_at.is_some());
+    assert_eq!(launcher.pulse(&handle).await.unwrap().told_at, None);
+    let evidence = launcher.examine(&handle, &why).await.unwrap().unwrap();
+    let text = fs::read_to_string(&evidence).unwrap();
+    for part in [
+        "silent: nothing was heard of it for 12 min",
+        "sleep 600",
+        "State: S (sleeping)",
+        "one line of output",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    assert_eq!(fs::metadata(&evidence).unwrap().permissions().mode() & 0o077, 0);
+    for _ in 0..9 {
+        assert!(launcher.examine(&handle, &why).await.unwrap().is_some());
+    }
+    assert_eq!(launcher.examine(&handle, &why).await.unwrap(), None, "a disk is not filled with evidence");
+    launcher.stop(&handle, Stop::Kill).await.unwrap();
+    ended(&launcher, &handle).await;
+}
+
+#[tokio::test]
+async fn a_run_goes_on_from_the_checkpoint_that_it_told_of_or_else_from_the_last_whole_one() {
+    let runs = tempfile::tempdir().unwrap();
+    let launcher = launcher(runs.path()).host("gpu-1").reading(std::sync::Arc::new(lines::Lines));
+    let text = "for step in 10 20 30; do mkdir -p \"$RUN_DIR/output/checkpoint-$step\"; done
+        touch \"$RUN_DIR/output/checkpoint-10/whole\" \"$RUN_DIR/output/checkpoint-20/whole\"";
+    let run = script(runs.path(), &key(15), text);
+    let handle = launcher.submit(&key(15), &run).await.unwrap();
+    ended(&launcher, &handle).await;
+    assert_eq!(launcher.progress(&handle).await.unwrap().checkpoint, Some(20));
+    let last = launcher.checkpoint(&handle).await.unwrap().unwrap();
+    assert_eq!((last.step, last.attempt, last.host.as_deref()), (Some(20), 1, Some("gpu-1")));
+    assert_eq!(Path::new(&*last.path), run.output_dir.join("checkpoint-20"));
+    assert!(launcher.holds(&last).await.unwrap());
+
+    let told = run.run_dir.join("progress.jsonl");
+    fs::write(&told, "{\"step\": 15, \"checkpoint\": \"state\"}\n").unwrap();
+    assert_eq!(launcher.checkpoint(&handle).await.unwrap().unwrap().step, Some(20), "it is not there");
+    fs::create_dir(run.output_dir.join("state")).unwrap();
+    let last = launcher.checkpoint(&handle).await.unwrap().unwrap();
+    assert_eq!((Path::new(&*last.path), last.step), (&*run.output_dir.join("state"), Some(15)));
+    assert!(launcher.holds(&last).await.unwrap());
+
+    // What a trainer calls whole is not held to the rules of another one, whatever its name.
+    fs::write(&told, "{\"step\": 30, \"checkpoint\": \"checkpoint-30\"}\n").unwrap();
+    let by_its_word = launcher.checkpoint(&handle).await.unwrap().unwrap();
+    assert_eq!(by_its_word.step, Some(30));
+    assert!(launcher.holds(&by_its_word).await.unwrap());
+    fs::remove_dir(run.output_dir.join("state")).unwrap();
+    assert!(!launcher.holds(&last).await.unwrap());
+    let elsewhere = launcher.clone().host("gpu-2").holds(&last).await.unwrap_err();
+    assert!(!elsewhere.is_permanent() && elsewhere.to_string().contains("on host `gpu-1`"), "{elsewhere}");
 }

@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, HashMap};
 use crate::allowed::{Allowed, data_of};
 use crate::class::Class;
 use crate::config::{Config, Entry, Value};
-use crate::flags::{Flag, Flags};
+use crate::flags::{Flag, Flags, LocalKind};
 use crate::mistake::{Mistake, shown};
 use crate::names::{self, Name};
 use crate::table::{Argument, Kind, Table};
@@ -46,6 +46,14 @@ pub enum Trust {
 ///
 /// Everything that is wrong, in the order of the file.
 pub fn check(config: &Config, rules: Rules<'_>) -> Result<Flags, Vec<Mistake>> {
+    let (flags, mistakes) = look(config, rules);
+    if mistakes.is_empty() { Ok(flags) } else { Err(mistakes) }
+}
+
+/// The same for whoever has more to look at before he tells what is wrong: the flags in which nothing is wrong, and
+/// everything that is, in the order of the file. No run is made of them while there is a mistake.
+#[must_use]
+pub fn look(config: &Config, rules: Rules<'_>) -> (Flags, Vec<Mistake>) {
     let (mut flags, mut mistakes) = (Flags::default(), Vec::new());
     let mut seen: HashMap<&str, usize> = HashMap::new();
     for entry in &config.entries {
@@ -68,7 +76,7 @@ pub fn check(config: &Config, rules: Rules<'_>) -> Result<Flags, Vec<Mistake>> {
             Err(what) => mistakes.push(Mistake::at(entry.line, what)),
         }
     }
-    if mistakes.is_empty() { Ok(flags) } else { Err(mistakes) }
+    (flags, mistakes)
 }
 
 /// Whether the run sets a flag itself, so that neither a config nor a recipe can.
@@ -138,17 +146,30 @@ fn flag(entry: &Entry, rules: Rules<'_>) -> Result<Option<Flag>, String> {
     if let (Trust::Data, Some(class)) = (trust, class) {
         admit(argument, class, &values, &entry.value, rules)?;
     }
-    let paths = match class {
-        Some(Class::Model) => local(&values, Some),
-        Some(Class::Data) => local(&values, data_of),
+    let locals = match class {
+        Some(Class::Model) => local(&values, model_kind(name), Some),
+        Some(Class::Data) => local(&values, LocalKind::Data, data_of),
         _ => Vec::new(),
     };
-    Ok(Some(Flag { name, values, line: (entry.line > 0).then_some(entry.line), paths }))
+    Ok(Some(Flag { name, values, line: (entry.line > 0).then_some(entry.line), locals }))
 }
 
-fn local<'v>(values: &'v [String], of: impl Fn(&'v str) -> Option<&'v str>) -> Vec<String> {
+/// What a key of the class model names.
+fn model_kind(name: &str) -> LocalKind {
+    match name {
+        _ if name.starts_with("mcore") => LocalKind::Megatron,
+        _ if name.ends_with("adapters") => LocalKind::Adapter,
+        _ => LocalKind::Model,
+    }
+}
+
+fn local<'v>(
+    values: &'v [String],
+    kind: LocalKind,
+    of: impl Fn(&'v str) -> Option<&'v str>,
+) -> Vec<(LocalKind, String)> {
     let parts = values.iter().filter_map(|value| of(value));
-    parts.filter(|part| part.starts_with('/')).map(str::to_owned).collect()
+    parts.filter(|part| part.starts_with('/')).map(|part| (kind, part.to_owned())).collect()
 }
 
 /// Whether the values are of the class.

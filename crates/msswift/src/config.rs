@@ -1,4 +1,4 @@
-use granit_parser::{Event, Parser, ScalarStyle};
+use granit_parser::{Event, Options, Parser, ScalarStyle};
 
 use crate::mistake::{Mistake, shown};
 
@@ -52,7 +52,10 @@ impl Config {
             return Err(Mistake::of_the_file(what));
         }
         let text = std::str::from_utf8(bytes).map_err(|_| Mistake::of_the_file("not UTF-8"))?;
-        let mut reader = Reader { events: Parser::new_from_str(text), nodes: 0 };
+        let mut options = Options::default();
+        // Else they come as events as soon as anything else in the build has the parser tell of them.
+        options.set_emit_comments(false);
+        let mut reader = Reader { events: Parser::new_from_str_with_options(text, options), nodes: 0 };
         let entries = reader.document()?;
         Ok(Self { entries })
     }

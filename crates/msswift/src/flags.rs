@@ -16,7 +16,34 @@ pub struct Flag {
     pub(crate) values: Vec<String>,
     pub(crate) line: Option<usize>,
     /// The files and folders of this machine that it names as models or data.
-    pub(crate) paths: Vec<String>,
+    pub(crate) locals: Vec<(LocalKind, String)>,
+}
+
+/// What a file or folder of this machine is to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LocalKind {
+    /// A folder with a model.
+    Model,
+    /// A folder with an adapter of a model.
+    Adapter,
+    /// A folder with a checkpoint of Megatron.
+    Megatron,
+    /// A file or folder with data.
+    Data,
+}
+
+/// A file or folder of this machine that is named as a model or as data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Local<'f> {
+    /// The line of the config, from 1.
+    pub line: Option<usize>,
+    /// The key.
+    pub key: &'f str,
+    /// What it is to be.
+    pub kind: LocalKind,
+    /// Where it is.
+    pub path: &'f Path,
 }
 
 impl Flags {
@@ -25,10 +52,17 @@ impl Flags {
         self.list.iter()
     }
 
-    /// The files and folders of this machine that are named as models or data, with the line: whoever has a disk looks
-    /// whether they are there, before a run is started.
-    pub fn paths(&self) -> impl Iterator<Item = (Option<usize>, &Path)> {
-        self.list.iter().flat_map(|flag| flag.paths.iter().map(|path| (flag.line, Path::new(path))))
+    /// The files and folders of this machine that are named as models or data: whoever has a disk looks whether they are
+    /// there, before a run is started.
+    pub fn locals(&self) -> impl Iterator<Item = Local<'_>> {
+        self.list.iter().flat_map(|flag| {
+            flag.locals.iter().map(|(kind, path)| Local {
+                line: flag.line,
+                key: flag.name,
+                kind: *kind,
+                path: Path::new(path),
+            })
+        })
     }
 
     /// The value of a flag that has one.

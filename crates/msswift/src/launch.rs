@@ -64,10 +64,9 @@ impl Launch<'_> {
         let mut argv = vec![self.verb.program().to_owned(), self.verb.word().to_owned()];
         let ours = self.ours();
         let is_ours = |flag: &&Flag| !ours.iter().any(|(name, _)| *name == flag.name);
-        // It calls home at the start, and again for seven seconds where there is no network.
-        let is_set = [self.config, self.recipe].iter().any(|flags| flags.value("check_model").is_some());
-        if !is_set && self.takes("check_model") {
-            argv.push("--check_model=false".to_owned());
+        let is_set = |name: &str| [self.config, self.recipe].iter().any(|flags| flags.value(name).is_some());
+        for (name, value) in UNLESS_SET.iter().filter(|(name, _)| !is_set(name) && self.takes(name)) {
+            argv.push(format!("--{name}={value}"));
         }
         let is_overridden = |flag: &&Flag| !self.recipe.iter().any(|other| other.name == flag.name);
         for flag in self.config.iter().filter(is_overridden).chain(self.recipe.iter()).filter(is_ours) {
@@ -138,6 +137,13 @@ fn not_a_file(argv: &mut Vec<String>) {
     }
 }
 
+/// What we would have, unless somebody says otherwise.
+const UNLESS_SET: [(&str, &str); 2] = [
+    // It calls home at the start, and again for seven seconds where there is no network.
+    ("check_model", "false"),
+    // Asked to end, a run saves first, so that it can go on from where it was.
+    ("enable_jit_checkpoint", "true"),
+];
 const OFFLINE: [&str; 3] = ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"];
 const DISTRIBUTED: [&str; 6] =
     ["NPROC_PER_NODE", "NNODES", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT", "RAY_SWIFT_ARGS"];

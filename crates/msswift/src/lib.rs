@@ -6,6 +6,7 @@
 //!   that is wrong with it.
 //! - [`Launch`]: verb, flags and surroundings become a command and its environment.
 //! - [`LogReader`]: what a run tells of itself in `logging.jsonl`, read by whatever pieces it comes in.
+//! - [`SwiftTraces`]: the same for a launcher, and when a checkpoint is whole.
 //!
 //! A pushed config is untrusted input. Under [`Trust::Data`] only keys on a list of ours pass, each with values of its
 //! class; what we do not know is refused, so that a new version of ms-swift opens no hole. A value never becomes an
@@ -13,6 +14,7 @@
 
 mod allowed;
 mod check;
+mod checkpoint;
 mod class;
 mod config;
 mod flags;
@@ -21,16 +23,18 @@ mod mistake;
 mod names;
 mod progress;
 mod table;
+mod traces;
 mod verb;
 mod version;
 
 pub use allowed::{Allowed, InvalidPattern};
-pub use check::{Rules, Trust, check, is_ours};
+pub use check::{Rules, Trust, check, is_ours, look};
 pub use config::Config;
-pub use flags::{Flag, Flags};
+pub use flags::{Flag, Flags, Local, LocalKind};
 pub use launch::{Command, Launch, Processes};
 pub use mistake::Mistake;
 pub use progress::{Log, LogReader};
 pub use table::{Argument, Kind, Table};
+pub use traces::SwiftTraces;
 pub use verb::{UnknownVerb, Verb};
 pub use version::{InvalidVersion, Version};

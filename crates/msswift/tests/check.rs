@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed expectation ends the test")]
 
-use swifthook_msswift::{Allowed, Config, Flags, Launch, Processes, Rules, Table, Trust, Verb, check};
+use swifthook_msswift::{
+    Allowed, Config, Flags, Launch, LocalKind, Processes, Rules, Table, Trust, Verb, check, look,
+};
 
 fn table(version: &str) -> &'static Table {
     Table::of(version.parse().unwrap()).unwrap()
@@ -54,6 +56,7 @@ fn a_good_config_becomes_flags_and_ours_come_last() {
             "swift",
             "sft",
             "--check_model=false",
+            "--enable_jit_checkpoint=true",
             "--model=/models/tiny",
             "--dataset",
             "/data/train.jsonl#64",
@@ -71,8 +74,9 @@ fn a_good_config_becomes_flags_and_ours_come_last() {
             "--add_version=false",
         ]
     );
-    let paths: Vec<_> = flags.paths().map(|(line, path)| (line.unwrap(), path.to_str().unwrap())).collect();
-    assert_eq!(paths, [(1, "/models/tiny"), (2, "/data/train.jsonl")]);
+    let locals: Vec<_> =
+        flags.locals().map(|one| (one.line.unwrap(), one.kind, one.path.to_str().unwrap())).collect();
+    assert_eq!(locals, [(1, LocalKind::Model, "/models/tiny"), (2, LocalKind::Data, "/data/train.jsonl")]);
 }
 
 #[test]
@@ -89,6 +93,7 @@ fn the_recipe_wins_over_the_config_and_the_run_over_both() {
         [
             "swift",
             "sft",
+            "--enable_jit_checkpoint=true",
             "--model=m",
             "--learning_rate=2",
             "--dataset",
@@ -147,6 +152,24 @@ fn every_mistake_is_told_at_once_with_its_line() {
         "line 10: `warmup_steps`: one value was expected, and is a mapping",
     ];
     assert_eq!(told.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn what_is_right_beside_a_mistake_is_looked_at_too() {
+    let config = Config::read(b"lerning_rate: 1\nadapters: [/models/a]\nval_dataset: /data/v.csv\n").unwrap();
+    let allowed = Allowed::new(["/models/*", "/data/*"]).unwrap();
+    let rules = Rules {
+        table: table("4.6.0"),
+        verb: Verb::Sft,
+        trust: Trust::Data,
+        models: &allowed,
+        data: &allowed,
+    };
+    let (flags, mistakes) = look(&config, rules);
+    assert_eq!(mistakes.len(), 1);
+    let kinds: Vec<_> = flags.locals().map(|one| (one.key, one.kind)).collect();
+    assert_eq!(kinds, [("adapters", LocalKind::Adapter), ("val_dataset", LocalKind::Data)]);
+    assert!(check(&config, rules).is_err());
 }
 
 #[test]
@@ -210,6 +233,7 @@ fn a_repository_that_may_run_code_may_name_anything_but_what_is_ours() {
     assert_eq!(
         argv("4.6.0", Verb::Sft, &flags, &none)[3..],
         [
+            "--enable_jit_checkpoint=true",
             "--external_plugins=plugin.py",
             "--model=./m",
             "--deepspeed=ds.json",

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use swifthook_core::{Change, Delivery, DeliveryId, Job, JobId, QueueError, RunKey, RunLog, TimelineEntry};
+use swifthook_core::{
+    Change, Delivery, DeliveryId, GpuGrant, GpuLease, Job, JobId, QueueError, RunKey, RunLog, TimelineEntry,
+};
 use tokio::runtime::Handle;
 
 use crate::sqlite;
@@ -30,6 +32,8 @@ pub struct Copied {
     pub lines: u64,
     /// Ends of logs.
     pub logs: u64,
+    /// Leases of GPUs.
+    pub gpus: u64,
     /// Deliveries.
     pub deliveries: u64,
     /// Changes that are known.
@@ -72,7 +76,7 @@ pub enum CopyError {
 }
 
 /// Copies everything of one store into another, which has to be empty and is made if it is not there: jobs with their
-/// timelines and ends of logs, deliveries with their verdicts and paths, and what is known of changes, all by the ids that they have.
+/// timelines, ends of logs and GPUs, deliveries with their verdicts and paths, and what is known of changes, all by the ids that they have.
 /// Nobody may work on either. Of jobs that run only the leases stay behind: they are taken over by whoever works on the
 /// copy, where their runs are.
 ///
@@ -161,6 +165,10 @@ fn transfer(from: &mut dyn Copying, to: &mut dyn Copying) -> Result<Copied, Queu
             lines.iter().try_for_each(|line| to.note(job.id, line.clone()))
         }
         Item::Log(log) => to.keep_log(log),
+        Item::Gpu(GpuLease { machine, uuid, run }) => to.lease_gpus(
+            *run,
+            &GpuGrant { machine: machine.clone(), uuids: vec![uuid.clone()], memory: None },
+        ),
         Item::Delivery(delivery) => to.record(delivery, &delivery.jobs),
         Item::Change(change, latest) => to.set_latest(change, latest),
     })
@@ -173,6 +181,7 @@ fn measure(store: &mut dyn Copying) -> Result<Copied, QueueError> {
 enum Item<'a> {
     Job(&'a Job, &'a [TimelineEntry]),
     Log(&'a RunLog),
+    Gpu(&'a GpuLease),
     Delivery(&'a Delivery),
     Change(&'a Change, &'a Latest),
 }
@@ -208,6 +217,12 @@ fn go_through(
             Some(log) => Some(log.run),
             None => break,
         };
+    }
+    // A machine has a few.
+    for lease in store.gpu_leases(None)? {
+        each(Item::Gpu(&lease))?;
+        seen.gpus += 1;
+        seen.add("gpu", &lease);
     }
     let mut after = None;
     loop {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use swifthook_core::{
-    Change, CommitSha, Delivery, DeliveryId, Job, JobId, Progress, QueueError, Source, Stage, TimelineEntry,
-    Timestamp,
+    Change, CommitSha, Delivery, DeliveryId, GpuGrant, GpuLease, Job, JobId, Progress, QueueError, RunKey,
+    Source, Stage, TimelineEntry, Timestamp,
 };
 
 use crate::chain::{Chains, Place};
@@ -43,13 +43,28 @@ pub(crate) trait Store {
 
     /// The oldest active job without a living lease that a worker on `host` can answer for.
     fn orphan(&mut self, now: Timestamp, host: &str) -> Result<Option<Entry>, QueueError>;
-    /// The first queued job, by its turn, whose time has come, that needs no other label than `labels`,
-    /// and in whose group nothing is active or claimed.
-    fn due(&mut self, now: Timestamp, labels: &[Arc<str>]) -> Result<Option<Entry>, QueueError>;
+    /// The first queued job, by its turn, whose time has come, that needs no other label than those of `seeker` and no
+    /// other host than its own, and in whose group nothing is active or claimed. What waits for GPUs is due [`HEAD_START`] later for those
+    /// without.
+    fn due(&mut self, now: Timestamp, seeker: Seeker<'_>) -> Result<Option<Entry>, QueueError>;
     /// The oldest job that waits for a diff, nobody's and due.
     fn undiffed(&mut self, now: Timestamp) -> Result<Option<Entry>, QueueError>;
     /// Jobs whose lease has run out and that nobody has said so of yet.
     fn overdue(&mut self, now: Timestamp) -> Result<Vec<Entry>, QueueError>;
+
+    /// Leases GPUs to an attempt. Whoever calls has seen that they are free; that two do so at once a store has to
+    /// refuse, as a conflict that is tried again.
+    fn lease_gpus(&mut self, run: RunKey, grant: &GpuGrant) -> Result<(), QueueError>;
+    /// Ends all leases of a job.
+    fn free_gpus(&mut self, job: JobId) -> Result<(), QueueError>;
+    /// Who has which GPUs, of one machine or of all, by machine and GPU.
+    fn gpu_leases(&mut self, machine: Option<&str>) -> Result<Vec<GpuLease>, QueueError>;
+    /// Whether a job has GPUs.
+    fn has_gpus(&mut self, job: JobId) -> Result<bool, QueueError>;
+    /// Queued jobs that wait for GPUs, whether due or not, in whose group nothing is active, by their turns.
+    fn gpu_waiters(&mut self) -> Result<Vec<Job>, QueueError>;
+    /// Jobs at their end that were given up or have GPUs, and of whose run `host` alone can tell, or any.
+    fn stranded(&mut self, host: &str) -> Result<Vec<Job>, QueueError>;
 
     /// The ids of jobs that came to this end and were made before `made_before`, after the job `after`, the oldest
     /// first. What somebody else works on may be left out.
@@ -74,6 +89,17 @@ pub(crate) trait Store {
     /// Whether a job is there, readable or not.
     fn has_job(&mut self, id: JobId) -> Result<bool, QueueError>;
 }
+
+/// Who looks for work.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seeker<'a> {
+    pub(crate) labels: &'a [Arc<str>],
+    pub(crate) host: &'a str,
+    pub(crate) has_gpus: bool,
+}
+
+/// How much sooner those with GPUs may have what waits for GPUs.
+pub(crate) const HEAD_START: Duration = Duration::from_secs(30);
 
 /// Deliveries, each with its jobs where these can be read.
 pub(crate) type OldDeliveries = Vec<(DeliveryId, Option<Vec<JobId>>)>;
@@ -143,6 +169,11 @@ impl From<&Job> for Rival {
             debounce_since: job.state.debounce_since,
         }
     }
+}
+
+/// Whether a queued job is known to wait for GPUs.
+pub(crate) fn waits_for_gpus(job: &Job) -> bool {
+    job.state.stage == Stage::Queued && job.state.gpu_request.is_some()
 }
 
 /// Whether a job is one of those that others of its group are compared with: it has not ended, or it has run to an

@@ -205,6 +205,38 @@ fn what_one_process_enqueues_another_hears_of_after_its_connection_was_cut_too()
 }
 
 #[test]
+fn closing_waits_for_what_is_under_way_also_where_its_caller_has_gone() {
+    let schema = Schema::new();
+    let queue = Arc::new(schema.open(None).unwrap());
+    RUNTIME.block_on(async {
+        accept(&queue, &push(1, "one")).await;
+        let (mut client, connection) =
+            tokio_postgres::connect(&schema.url(), tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        let hold = client.transaction().await.unwrap();
+        hold.execute("LOCK TABLE jobs", &[]).await.unwrap();
+        let (claiming, theirs) = (queue.clone(), worker("one"));
+        let claim = tokio::spawn(async move { claiming.claim(&theirs).await });
+        let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'jobs'::regclass";
+        while hold.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        claim.abort();
+        assert!(claim.await.is_err_and(|ended| ended.is_cancelled()));
+        let closing = queue.clone();
+        let closing = tokio::spawn(async move { closing.close().await });
+        for _ in 0..20 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            assert!(!closing.is_finished(), "it is closed in the middle of a transaction");
+        }
+        hold.commit().await.unwrap();
+        closing.await.unwrap();
+        let another = schema.open(None).unwrap();
+        assert!(another.claim(&worker("two")).await.unwrap().is_none(), "what was under way was kept");
+    });
+}
+
+#[test]
 fn many_that_open_an_empty_database_at_once_make_one_schema() {
     let schema = Schema::new();
     let opened = RUNTIME.block_on(async {
@@ -229,7 +261,7 @@ fn a_database_of_a_newer_version_or_of_something_else_is_refused() {
     drop(schema.open(None).unwrap());
     schema.sql("UPDATE swifthook_schema SET version = 7000");
     let refused = schema.open(None).map(drop);
-    assert!(matches!(refused, Err(OpenError::Newer { found: 7000, known: 6 })), "{refused:?}");
+    assert!(matches!(refused, Err(OpenError::Newer { found: 7000, known: 10 })), "{refused:?}");
     schema.sql("DROP TABLE swifthook_schema");
     assert!(matches!(schema.open(None).map(drop), Err(OpenError::Foreign)));
 }
@@ -316,6 +348,7 @@ fn worker(name: &str) -> Worker {
         host: "h".into(),
         labels: Vec::new(),
         slots_free: 9,
+        has_gpus: true,
         lease: Duration::from_secs(600),
     }
 }

@@ -52,8 +52,8 @@ fn a_store_that_a_newer_version_wrote_is_refused_and_left_alone() {
     drop(place.open().unwrap());
     place.sql("PRAGMA user_version = 7000");
     let refused = place.open().map(drop).unwrap_err();
-    assert!(matches!(refused, OpenError::Newer { found: 7000, known: 4, .. }), "{refused:?}");
-    place.sql("PRAGMA user_version = 4");
+    assert!(matches!(refused, OpenError::Newer { found: 7000, known: 8, .. }), "{refused:?}");
+    place.sql("PRAGMA user_version = 8");
     place.open().expect("nothing of it was changed");
 }
 
@@ -67,11 +67,20 @@ async fn jobs_of_an_older_store_keep_their_turn() {
         store.accept(&push).await.unwrap();
     }
     drop(store);
-    for index in ["jobs_ended", "jobs_ended_recipe", "jobs_ended_repository", "jobs_open"] {
+    for index in [
+        "jobs_ended",
+        "jobs_ended_recipe",
+        "jobs_ended_repository",
+        "jobs_open",
+        "jobs_wait_for_gpus",
+        "jobs_fingerprint",
+        "jobs_given_up",
+        "jobs_workload",
+    ] {
         place.sql(&format!("DROP INDEX {index}"));
     }
     for (table, columns) in [
-        ("jobs", &["turn", "repository"][..]),
+        ("jobs", &["turn", "repository", "waits_for_gpus", "fingerprint", "given_up", "workload"][..]),
         ("changes", &["stage", "source", "hook", "guid"]),
         ("deliveries", &["pushed_at", "facts"]),
     ] {
@@ -79,7 +88,7 @@ async fn jobs_of_an_older_store_keep_their_turn() {
             place.sql(&format!("ALTER TABLE {table} DROP COLUMN {column}"));
         }
     }
-    place.sql("DROP TABLE logs");
+    place.sql("DROP TABLE logs; DROP TABLE gpus");
     place.sql("CREATE INDEX jobs_open ON jobs (stage, priority DESC) WHERE stage < 4");
     place.sql("PRAGMA user_version = 1");
 
@@ -352,7 +361,10 @@ async fn news_are_told_when_there_is_something_to_do() {
     assert!(is_news(), "a new job");
     let claimed = store.claim(&worker()).await.unwrap().unwrap();
     assert!(!is_news(), "what was handed out is nothing for anybody else");
-    store.apply(&claimed.lease, Event::Start { at: claimed.job.created_at, host: None }).await.unwrap();
+    store
+        .apply(&claimed.lease, Event::Start { at: claimed.job.created_at, host: None, gpus: None })
+        .await
+        .unwrap();
     assert!(!is_news());
     store.apply(&claimed.lease, Event::Release).await.unwrap();
     assert!(is_news(), "a job without a worker");
@@ -364,7 +376,7 @@ async fn who_opens_a_store_adopts_what_ran_at_once() {
     let store = place.open().unwrap();
     let job = new(&store, 1).await.id;
     let before = store.claim(&worker()).await.unwrap().unwrap();
-    store.apply(&before.lease, Event::Start { at: Timestamp(1), host: None }).await.unwrap();
+    store.apply(&before.lease, Event::Start { at: Timestamp(1), host: None, gpus: None }).await.unwrap();
     assert!(store.claim(&worker()).await.unwrap().is_none(), "its lease has not run out");
     drop(store);
 
@@ -397,6 +409,7 @@ fn worker() -> Worker {
         host: "h".into(),
         labels: Vec::new(),
         slots_free: 9,
+        has_gpus: true,
         lease: Duration::from_secs(60),
     }
 }

@@ -14,9 +14,11 @@ use tracing::Instrument;
 
 use crate::guard::{caught, caught_now};
 use crate::observer::Moment;
+use crate::options::Drain;
 use crate::orders::Orders;
 use crate::pace::Backoff;
 use crate::runner::Status;
+use crate::stranded;
 use crate::task::{End, Shared, Task};
 use crate::timer::Timer;
 
@@ -32,6 +34,10 @@ pub(crate) struct Dispatcher {
     beat: Timer,
     /// What is told of this runner next.
     duty: Duty,
+    /// Whether it claims nothing more and waits for its runs to make way.
+    is_draining: bool,
+    /// Jobs whose tasks left by themselves: they are still ours, and are released at the end.
+    left: Vec<(Lease, Job)>,
     claim_backoff: Backoff,
 }
 
@@ -67,6 +73,8 @@ impl Dispatcher {
             sweep: Timer::new(Duration::ZERO),
             beat: Timer::new(Duration::ZERO),
             duty: Duty::Begins,
+            is_draining: false,
+            left: Vec::new(),
             claim_backoff: Backoff::of_the_store(),
         }
     }
@@ -86,13 +94,37 @@ impl Dispatcher {
                 () = sleep_until(due) => {}
             }
         }
+        if self.shared.options.drain == Drain::Yield {
+            self.drain().await;
+        }
         self.leave().await;
         self.publish(false);
     }
 
+    /// Lets every run save and make way, and waits for that. What a claim still brings is let go by its task.
+    async fn drain(&mut self) {
+        self.is_draining = true;
+        self.duty = Duty::Drains;
+        self.tell_of_itself();
+        tracing::info!(runs = self.slots_taken(), "runs are to save and make way");
+        for entry in self.jobs.values() {
+            entry.orders.send_modify(|orders| orders.drain = true);
+        }
+        while self.claim.is_under_way || !self.jobs.is_empty() {
+            self.begin_what_is_due();
+            self.publish(true);
+            let due = self.next_due();
+            tokio::select! {
+                biased;
+                Some(done) = self.tasks.join_next() => self.take(done),
+                () = sleep_until(due) => {}
+            }
+        }
+    }
+
     fn begin_what_is_due(&mut self) {
         let now = Instant::now();
-        if self.claim.begin(now) {
+        if !self.is_draining && self.claim.begin(now) {
             let (shared, slots_free) = (self.shared.clone(), self.slots_free());
             self.tasks.spawn(async move {
                 let worker = shared.options.worker(slots_free);
@@ -115,6 +147,8 @@ impl Dispatcher {
                 if let Ok(swept) = in_time(shared.options.sweep, shared.store.sweep()).await {
                     tracing::debug!(?swept);
                 }
+                // As many as there are, and as long as they take: this is no reason to sweep later.
+                let _ = timeout(shared.options.sweep, stranded::clear(&shared)).await;
                 Done::Swept
             });
         }
@@ -133,8 +167,9 @@ impl Dispatcher {
     }
 
     fn next_due(&self) -> Instant {
+        let claim = (!self.is_draining).then_some(&self.claim);
         let renew = (!self.jobs.is_empty()).then_some(&self.renew);
-        [Some(&self.claim), renew, Some(&self.sweep), Some(&self.beat)]
+        [claim, renew, Some(&self.sweep), Some(&self.beat)]
             .into_iter()
             .flatten()
             .filter(|timer| !timer.is_under_way)
@@ -187,7 +222,13 @@ impl Dispatcher {
         let takes_slot = !job.state.needs_diff();
         // The lease began after the question for it was sent.
         let valid_until = self.claim.asked_at + self.shared.options.lease;
-        let (orders, told) = watch::channel(Orders { valid_until, stop: job.state.stop, leave: false });
+        let (orders, told) = watch::channel(Orders {
+            valid_until,
+            stop: job.state.stop,
+            leave: false,
+            drain: self.is_draining,
+            is_over: false,
+        });
         let (reports, progress) = watch::channel(None);
         let task = Task::new(self.shared.clone(), claimed, self.slots_taken(), told, reports);
         let attempt = tracing::field::Empty;
@@ -222,7 +263,7 @@ impl Dispatcher {
                     (orders.valid_until, orders.stop) = (valid_until, Some(kind));
                 }),
                 // Its task knows, or hears so with its next event; what it cleans up is its own.
-                Renewal::Over => {}
+                Renewal::Over => self.order(lease, |orders| orders.is_over = true),
                 Renewal::Lost => self.lose(lease),
             }
         }
@@ -247,9 +288,12 @@ impl Dispatcher {
         if end == End::Lost {
             return self.lose(&lease);
         }
-        self.jobs.remove(&lease);
-        if end == End::Confused {
-            self.release_later(lease);
+        let entry = self.jobs.remove(&lease);
+        match end {
+            End::Confused => self.release_later(lease),
+            // While it drains a task leaves by itself, as when its run cannot make way.
+            End::Left => self.left.extend(entry.map(|entry| (lease, entry.job))),
+            _ => {}
         }
         // There is room now.
         self.claim.hint();
@@ -274,7 +318,7 @@ impl Dispatcher {
         for entry in self.jobs.values() {
             entry.orders.send_modify(|orders| orders.leave = true);
         }
-        let mut held = Vec::new();
+        let mut held = std::mem::take(&mut self.left);
         while self.claim.is_under_way || !self.jobs.is_empty() {
             let Ok(Some(done)) = timeout_at(deadline, self.tasks.join_next()).await else { break };
             match done {

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::Poll;
 
-use swifthook_core::{LaunchError, QueueError, WorkspaceError};
+use swifthook_core::{LaunchError, QueueError, Untold, WorkspaceError};
 
 /// The answer of `call`, or an error that says that it panicked.
 pub(crate) async fn guarded<T, E: From<Panicked>>(call: impl Future<Output = Result<T, E>>) -> Result<T, E> {
@@ -51,6 +51,12 @@ impl From<Panicked> for LaunchError {
 impl From<Panicked> for WorkspaceError {
     fn from(panicked: Panicked) -> Self {
         Self::passing("the workspace failed").because(panicked)
+    }
+}
+
+impl From<Panicked> for Untold {
+    fn from(panicked: Panicked) -> Self {
+        Self::passing("the look at the GPUs failed").because(panicked)
     }
 }
 

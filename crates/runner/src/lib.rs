@@ -9,7 +9,8 @@
 //! - A job that may have a run is looked for before anything is submitted. Only evidence (ended, vanished, or a launcher
 //!   that says there is none) lets another attempt begin; a launcher that cannot be reached is waited for.
 //! - A job whose lease was lost is let go at once: nothing of it is touched any more, and its run goes on.
-//! - A shutdown releases every job and leaves every run running. The next runner adopts them.
+//! - A shutdown releases every job and leaves every run running. The next runner adopts them. One that
+//!   [drains](Drain::Yield) lets them save and make way first.
 //! - A panic of a launcher, workspace, catalog or observer is an error of that call. A panic of the runner's own is the
 //!   loss of that one job.
 //!
@@ -29,12 +30,15 @@ mod pace;
 mod runner;
 mod spec;
 mod store;
+mod stranded;
 mod task;
 mod timer;
+mod watchdog;
 
 pub use catalog::{Catalog, Terms};
 pub use clock::Clock;
 pub use compose::{Compose, Composed, Draft, Uncomposed};
 pub use observer::{Moment, Observer};
-pub use options::Options;
+pub use options::{Drain, Options};
 pub use runner::{Handle, Runner, Status};
+pub use watchdog::{Then, Watch};

@@ -1,4 +1,4 @@
-use swifthook_core::{Job, Progress, StopKind};
+use swifthook_core::{Job, Progress, Reason, StopKind};
 
 /// Watches what the runner does: for a timeline, for metrics.
 ///
@@ -42,6 +42,8 @@ pub enum Moment {
     Refused,
     /// Its run has come further.
     Progressed(Progress),
+    /// Its run is stuck, or its loss went astray.
+    Alarmed(Reason),
     /// Its run cannot be reached.
     Unreachable,
     /// Its run is asked to end; `None` if that is because it lost too many workers.

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use swifthook_core::{Duty, Heartbeat, Worker};
+use swifthook_core::{Duty, Gpus, Heartbeat, NoGpus, Worker};
 
 use crate::clock::Clock;
 use crate::observer::Observer;
@@ -37,12 +37,27 @@ pub struct Options {
     /// How long a shutdown waits for what is under way, such as a submission, and then as long for the store to take
     /// the jobs back.
     pub patience: Duration,
+    /// What becomes of runs at a shutdown.
+    pub drain: Drain,
+    /// The GPUs of this machine.
+    pub gpus: Arc<dyn Gpus>,
     /// Whether working trees stay when their run has ended. Log, output and `exit.json` stay in any case.
     pub keep_trees: bool,
     /// What time it is.
     pub clock: Clock,
     /// Who watches.
     pub observer: Arc<dyn Observer>,
+}
+
+/// What becomes of runs when their runner is shut down.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Drain {
+    /// They go on, and whoever claims their jobs next adopts them: for a restart.
+    #[default]
+    Leave,
+    /// They save and end, and their jobs go on later from what they saved: for a machine that goes down. What cannot save,
+    /// or cannot be reached, is left. The shutdown waits for them: for each at most its grace, and a little.
+    Yield,
 }
 
 impl Options {
@@ -62,6 +77,8 @@ impl Options {
             poll_most: Duration::from_secs(2),
             diffs: 4,
             patience: Duration::from_secs(5),
+            drain: Drain::default(),
+            gpus: Arc::new(NoGpus),
             keep_trees: false,
             clock: Clock::default(),
             observer: Arc::new(()),
@@ -74,6 +91,7 @@ impl Options {
             host: self.host.clone(),
             labels: self.labels.clone(),
             slots_free,
+            has_gpus: self.gpus.are_there(),
             lease: self.lease,
         }
     }

@@ -14,6 +14,17 @@ pub(crate) struct Orders {
     pub(crate) stop: Option<StopKind>,
     /// Whether to let go of the job and leave its run alone.
     pub(crate) leave: bool,
+    /// Whether a run is to save and make way, and nothing new is to begin.
+    pub(crate) drain: bool,
+    /// Whether the queue says that the job has ended, which its task need not know yet.
+    pub(crate) is_over: bool,
+}
+
+impl Orders {
+    /// Whether no attempt is to begin any more.
+    pub(crate) fn begin_nothing(&self) -> bool {
+        self.leave || self.drain
+    }
 }
 
 /// Waits until the orders are so. Without a dispatcher there is nothing but to leave.

@@ -77,7 +77,8 @@ impl Runner {
     }
 
     /// Works until `shutdown` is ready. Then it claims nothing more, waits at most [`Options::patience`] for what is
-    /// under way, releases its jobs, and returns; their runs go on, and whoever claims them next adopts them.
+    /// under way, releases its jobs, and returns; their runs go on, and whoever claims them next adopts them. With
+    /// [`Drain::Yield`](crate::Drain) they save and end first.
     ///
     /// Dropped before, it releases nothing: its leases run out, and its jobs count a lost worker.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {

@@ -3,7 +3,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use swifthook_core::{
-    Claimed, Event, Heartbeat, Job, JobQueue, Lease, Progress, QueueError, Renewal, Swept, Worker,
+    Actor, Claimed, Event, Fingerprint, GpuBook, Heartbeat, Job, JobId, JobQueue, Lease, MemoryEstimate,
+    PastFailure, Progress, QueueError, Renewal, Swept, Worker, Workload,
 };
 
 use crate::guard::guarded;
@@ -32,6 +33,14 @@ impl Store {
         self.watched(async { self.queue.apply(lease, event).await }).await
     }
 
+    pub(crate) async fn known_failures(&self, of: Fingerprint) -> Result<Vec<PastFailure>, QueueError> {
+        self.watched(async { self.queue.known_failures(of).await }).await
+    }
+
+    pub(crate) async fn memory_estimate(&self, of: &Workload) -> Result<Option<MemoryEstimate>, QueueError> {
+        self.watched(async { self.queue.memory_estimate(of).await }).await
+    }
+
     pub(crate) async fn renew(
         &self,
         leases: &[(Lease, Option<Progress>)],
@@ -43,6 +52,18 @@ impl Store {
         self.watched(async { self.queue.sweep().await }).await
     }
 
+    pub(crate) async fn gpus(&self, machine: &str, worker: &Worker) -> Result<GpuBook, QueueError> {
+        self.watched(async { self.queue.gpus(machine, worker).await }).await
+    }
+
+    pub(crate) async fn stranded(&self, host: &str) -> Result<Vec<Job>, QueueError> {
+        self.watched(async { self.queue.stranded(host).await }).await
+    }
+
+    pub(crate) async fn give_back(&self, job: JobId, who: &Actor) -> Result<(), QueueError> {
+        self.watched(async { self.queue.give_back(job, who).await }).await
+    }
+
     pub(crate) async fn heartbeat(&self, beat: &Heartbeat) -> Result<(), QueueError> {
         // Says nothing of the store: a queue may keep none of it.
         guarded(async { self.queue.heartbeat(beat).await }).await
@@ -51,7 +72,7 @@ impl Store {
     async fn watched<T>(&self, call: impl Future<Output = Result<T, QueueError>>) -> Result<T, QueueError> {
         let answer = guarded(call).await;
         match &answer {
-            Err(error @ QueueError::Store { source, .. }) => {
+            Err(error @ QueueError::Store { source, is_permanent: false }) => {
                 if !self.is_down.swap(true, Ordering::Relaxed) {
                     tracing::warn!(cause = %source, "{error}; runs go on, and it is asked again until it does");
                 }

@@ -4,6 +4,7 @@ pub mod api;
 pub mod cli;
 pub mod config;
 pub mod demo;
+mod preflight;
 pub mod send;
 pub mod serve;
 pub mod toy;

@@ -12,6 +12,8 @@ fn parse(text: &str) -> Result<Config, Mistakes> {
         "DATABASE" => Some("postgres://swifthook:hunter2@db/swifthook".to_owned()),
         "STRANGE_DATABASE" => Some("postgres://swifthook:hunter2@db/swifthook?hunter2=hunter2".to_owned()),
         "HF_TOKEN" => Some("hf_abc".to_owned()),
+        "SWIFTHOOK_ADMIN_TOKEN" => Some("correct horse battery staple 2027".to_owned()),
+        "SWIFTHOOK_STORE" => Some("postgres://swifthook:hunter2@db/swifthook".to_owned()),
         _ => None,
     };
     Config::parse(text, Path::new("swifthook.toml"), Path::new("/srv"), &variable)
@@ -116,32 +118,283 @@ run = { command = ["python", "{path}", "{nope}"], foo = 1 }
 fn what_is_reserved_is_refused_and_never_ignored() {
     let text = mistakes(&with(
         r#"
-gpus = { count = 1 }
 nodes = 2
-lfs = true
-submodules = ["github.com"]
 models = ["Qwen/*"]
 data = ["/data/**"]
 approval = { when = "always" }
 budget = { gpu_hours = 10 }
-watchdog = "10m"
-isolation = "namespace"
-environment = { image = "x@sha256:0" }
+watchdog = { then = "panic", factor = 1, at_least = "1s" }
 [[recipe.then]]
 run = { command = ["x"] }
-[[launcher]]
-name = "a100"
-kind = "slurm"
-partition = "gpu"
 [[notify]]
 url = "env:X"
 [registry]
 [[deployment]]
 [[gateway]]
-[limits]
 "#,
     ));
     insta::assert_snapshot!(text);
+}
+
+fn launcher(kind: &str) -> String {
+    with(&format!("launcher = \"a100\"\n[[launcher]]\nname = \"a100\"\nkind = \"{kind}\""))
+}
+
+#[test]
+fn a_recipe_chooses_a_launcher_by_name() {
+    let config = parse(&launcher("local")).unwrap();
+    let names: Vec<_> = config.launchers.iter().map(|launcher| &*launcher.name).collect();
+    assert_eq!((names, &*config.recipes[0].run.launcher), (vec!["local", "a100"], "a100"));
+    let text = mistakes(&launcher("local").replace("\"a100\"\n[[", "\"a10\"\n[["));
+    assert!(text.contains("no launcher is called `a10`\n    did you mean `a100`?"), "{text}");
+    let text = mistakes(&launcher("loca"));
+    assert!(text.contains("no kind of launcher is called `loca`"), "{text}");
+}
+
+#[test]
+fn a_kind_of_launcher_that_is_not_built_in_is_refused_with_its_feature() {
+    let not_built = [("slurm", cfg!(feature = "slurm")), ("kubernetes", cfg!(feature = "kubernetes"))];
+    for (kind, _) in not_built.into_iter().filter(|(_, is_built)| !is_built) {
+        let text = mistakes(&launcher(kind));
+        assert!(text.contains("this build of swifthook has no launcher for"), "{text}");
+        assert!(text.contains(&format!("--features {kind}`")), "{text}");
+    }
+}
+
+/// The configuration of receivers in `contrib/kubernetes`; that workers have the same recipes is another test.
+#[cfg(all(feature = "kubernetes", feature = "postgres"))]
+#[test]
+fn the_configuration_that_is_shipped_for_kubernetes_is_a_good_one() {
+    let manifest = include_str!("../../../contrib/kubernetes/config.yaml");
+    let text = manifest.split_once("  receiver.toml: |\n").unwrap().1.split_once("  worker.toml").unwrap().0;
+    let config = parse(&text.replace("\n    ", "\n")).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    assert_eq!((config.worker.slots, &*config.recipes[0].run.launcher), (0, "cluster"));
+}
+
+#[cfg(feature = "kubernetes")]
+#[test]
+fn a_launcher_on_kubernetes_is_read_and_each_mistake_in_it_told() {
+    use swifthook::config::LauncherKind;
+    let lines =
+        "\ntools = { image = \"swifthook@sha256:0\" }\nclaim = \"runs\"\nresources = { memory = \"64Gi\" }
+        tolerations = [{ key = \"gpu\", effect = \"NoSchedule\" }]\nnode_selector = { pool = \"a100\" }
+        volumes = [{ name = \"models\", claim = \"models\", path = \"/models\", read_only = true }]";
+    let image = format!("environment = {{ image = \"registry.example.org/x@sha256:{}\" }}\n", "a".repeat(64));
+    let of = |lines: &str| {
+        let text = launcher(&format!("kubernetes\"{lines}\nowner = \"one"));
+        text.replace("launcher = \"a100\"\n", &format!("launcher = \"a100\"\n{image}"))
+    };
+    let config = parse(&of(lines)).unwrap_or_else(|mistakes| panic!("{mistakes:?}"));
+    let LauncherKind::Kubernetes(settings) = &config.launchers[1].kind else { panic!("another kind") };
+    assert_eq!(settings.claim.as_deref(), Some("runs"));
+    assert_eq!(settings.resources["memory"], "64Gi");
+    assert!(settings.volumes[0].read_only && settings.capabilities().yields);
+    for (wrong, told) in [
+        ("64Gi", "64 GiB", "not an amount: `64 GiB`"),
+        ("NoSchedule", "Never", "no taint has the effect `Never`"),
+        ("claim = \"models\"", "claims = \"models\"", "a volume has one source"),
+        ("\"/models\"", "\"models\"", "not an absolute path: `models`"),
+        ("name = \"models\"", "name = \"runs\"", "every pod has a volume `runs` already"),
+        ("\"runs\"\n", "\"Runs\"\n", "not the name of an object: `Runs`"),
+        ("node_selector", "node_selectors", "node_selectors"),
+        ("tools", "tool", "`tools"),
+    ]
+    .map(|(from, to, told)| (lines.replace(from, to), told))
+    {
+        let text = mistakes(&of(&wrong));
+        assert!(text.contains(told), "{told} in {text}");
+    }
+}
+
+#[cfg(feature = "kubernetes")]
+#[test]
+fn a_launcher_whose_pods_check_out_themselves_is_told_where_and_what_cannot_be_is_refused() {
+    use swifthook::config::LauncherKind;
+    let digest = format!("registry.example.org/x@sha256:{}", "a".repeat(64));
+    let of = |lines: &str, run: &str, repository: &str| {
+        format!(
+            "[[hook]]\nsecrets = [\"env:GITHUB_WEBHOOK_SECRET\"]
+            [[repository]]\nname = \"acme/models\"\n{repository}
+            [[launcher]]\nname = \"cluster\"\nkind = \"kubernetes\"\ntools = {{ image = \"x\" }}\n{lines}
+            [[recipe]]\nname = \"sft\"\nrepository = \"acme/models\"\nbranches = [\"main\"]\nlauncher = \"cluster\"
+            environment = {{ image = \"{digest}\" }}\n{run}"
+        )
+    };
+    let https = "clone_url = \"https://git.example.org/acme/models.git\"";
+    let ssh = "clone_url = \"git@git.example.org:acme/models.git\"";
+    let private = format!("{https}\ncredentials = {{ key = \"/k\" }}");
+    let command = "trust = \"code\"\nrun = { command = [\"python\", \"train.py\"] }";
+    let with_secret = format!("checkout = {{ image = \"{digest}\", secret = \"git\", memory = \"4Gi\" }}");
+    let config = parse(&of(&with_secret, command, ssh)).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let LauncherKind::Kubernetes(settings) = &config.launchers[1].kind else { panic!("another kind") };
+    let checkout = settings.checkout.as_ref().unwrap();
+    assert_eq!((checkout.image.as_deref(), checkout.secret.as_deref()), (Some(&*digest), Some("git")));
+    assert_eq!(&*checkout.memory, "4Gi");
+    let places: Vec<_> = checkout.repositories.iter().map(|(name, url)| format!("{name} {url}")).collect();
+    assert_eq!(places, ["acme/models git@git.example.org:acme/models.git"]);
+    let can = settings.capabilities();
+    assert!(can.checks_out && !can.keeps_output && !can.yields);
+    // What is given data alone fetches nothing.
+    let swift = "run = { swift = \"sft\", config = \"sft.yaml\" }";
+    let here = "clone_url = \"/srv/models.git\"";
+    let data = parse(&of("claim = \"runs\"\ncheckout = {}", swift, here));
+    assert!(data.is_ok(), "{}", data.err().unwrap());
+    assert!(parse(&of("checkout = {}", command, https)).is_ok(), "a repository that everybody may read");
+    for (lines, run, repository, told) in [
+        ("checkout = {}", command, here, "`/srv/models.git` is a place on this machine"),
+        ("checkout = {}", command, ssh, "has nothing to show to the server of `acme/models`"),
+        ("checkout = {}", command, &private, "has nothing to show to the server of `acme/models`"),
+        ("checkout = { image = \"git\" }", command, https, "not an image with its digest: `git`"),
+        ("checkout = { secret = \"Git\" }", command, https, "not the name of an object: `Git`"),
+        ("checkout = { key = \"x\" }", command, https, "key"),
+        ("checkout = {}", swift, https, "and ms-swift leaves what it trained"),
+        ("", &command.replace("train.py", "{output_dir}/x"), https, "and this names a place of it"),
+        (
+            "volumes = [{ name = \"git\", empty = true, path = \"/x\" }]",
+            command,
+            https,
+            "every pod has a volume `git` already",
+        ),
+    ] {
+        let text = mistakes(&of(lines, run, repository));
+        assert!(text.contains(told), "{told} in {text}");
+    }
+}
+
+#[test]
+#[cfg(feature = "slurm")]
+fn a_launcher_for_slurm_says_what_its_site_has() {
+    let more = |lines: &str| parse(&(launcher("slurm") + "\n" + lines));
+    let config = more(
+        "partition = \"gpu,long\"\naccount = \"nlp\"\nqos = \"high\"\ngres = \"gpu:a100\"\ncpus = 8\n\
+         time = \"12h\"\nlines = [\"--constraint=a100&nvlink\"]\npoll = \"30s\"",
+    );
+    let swifthook::config::LauncherKind::Slurm(options) = &config.unwrap().launchers[1].kind else {
+        panic!("it is of another kind")
+    };
+    assert_eq!((options.partition.as_deref(), options.gres.as_str()), (Some("gpu,long"), "gpu:a100"));
+    assert_eq!(options.lines, ["--constraint=a100&nvlink"]);
+    assert!(
+        parse(&launcher("slurm").replace("launcher = ", "nodes = 4\ngpus = { count = 8 }\nlauncher = "))
+            .is_ok()
+    );
+    for (lines, told) in [
+        ("partition = \"gpu; rm\"", "not a name that Slurm has"),
+        ("gres = \"gpu:a100:8\"", "not a generic resource without its count"),
+        ("cpus = 0", "`cpus` is 0"),
+        ("lines = [\"constraint\"]", "not an option of sbatch"),
+        ("lines = [\"--a\\n#SBATCH --b\"]", "not an option of sbatch"),
+        ("template = \"no-such-file\"", "cannot be read"),
+        ("programs = \"/nowhere\"", "there is no `sbatch` in"),
+        ("partitions = \"gpu\"", "did you mean `partition`?"),
+    ] {
+        let Err(wrong) = more(lines) else { panic!("{lines}") };
+        assert!(wrong.to_string().contains(told), "{told} in {wrong}");
+    }
+    let chosen = launcher("slurm").replace("launcher = ", "gpus = { names = [\"*A100*\"] }\nlauncher = ");
+    assert!(mistakes(&chosen).contains("the launcher `a100` does not choose among GPUs"));
+}
+
+#[test]
+fn what_a_launcher_cannot_do_is_refused() {
+    let image = format!("environment = {{ image = \"registry.example.org/x@sha256:{}\" }}", "a".repeat(64));
+    for (lines, told) in [
+        ("nodes = 2", "a run of the launcher `local` is on one machine"),
+        ("nodes = 0", "`nodes` cannot be 0"),
+        (&*image, "the launcher `local` has no images"),
+        ("environment = { image = \"x@sha256:0\" }", "not an image with its digest: `x@sha256:0`"),
+    ] {
+        let text = mistakes(&with(lines));
+        assert!(text.contains(told), "{told} in {text}");
+    }
+}
+
+#[test]
+fn a_run_has_limits_and_one_kind_of_isolation() {
+    let run =
+        |lines: &str| parse(&with(lines)).unwrap_or_else(|wrong| panic!("{wrong}")).recipes.remove(0).run;
+    let limits =
+        run("limits = { memory = \"64 GiB\", cpu_time = \"10h\", files = 65536, disk = \"200 GiB\" }").limits;
+    assert_eq!((limits.memory, limits.files, limits.disk), (Some(64 << 30), Some(65_536), Some(200 << 30)));
+    assert_eq!(limits.cpu_time, Some(std::time::Duration::from_secs(36_000)));
+    assert_eq!(run("").limits, swifthook_core::RunLimits::default());
+    assert!(run("").isolation.is_none());
+    assert!(run("isolation = { prefix = [\"nice\", \"{job}\"] }").isolation.is_some());
+    for (lines, told) in [
+        ("limits = { memory = \"much\" }", "not a size: `much`"),
+        ("limits = { files = 3 }", "with which no Python starts"),
+        ("limits = { disc = \"1 GiB\" }", "did you mean `disk`?"),
+        ("isolation = {}", "has one of `user`, `bubblewrap` and `prefix`"),
+        ("isolation = { bubblewrap = true, prefix = [\"nice\"] }", "has one of"),
+        ("isolation = { bubblewrap = false }", "is true or is left out"),
+        ("isolation = { user = \"root\" }", "not isolated from anything"),
+        ("isolation = { user = \"-x\" }", "not the name of a user"),
+        ("isolation = { prefix = [] }", "an empty prefix"),
+        ("isolation = { prefix = [\"{path}\"] }", "`{path}` in a recipe without `each`"),
+        ("environment = { uv = \"../uv.lock\" }", "is no lock of uv in the repository"),
+        ("environment = { uv = \"requirements.txt\" }", "is no lock of uv in the repository"),
+        ("environment = { uv = \"uv.lock\", venv = \"/usr\" }", "has one of `venv` and `uv`"),
+        ("nproc = 0", "`nproc` cannot be 0"),
+    ] {
+        let text = mistakes(&with(lines));
+        assert!(text.contains(told), "{told} in {text}");
+    }
+}
+
+#[test]
+fn an_environment_of_the_commit_is_for_those_who_may_run_code() {
+    let uv = |text: &str| parse(text).unwrap_or_else(|wrong| panic!("{wrong}")).recipes.remove(0).run.uv;
+    assert_eq!(uv(&with("environment = { uv = \"train/uv.lock\" }")).as_deref(), Some("train/uv.lock"));
+    let swift = with("environment = { uv = \"uv.lock\" }").replace(
+        "run = { command = [\"python\", \"train.py\"] }",
+        "run = { swift = \"sft\", config = \"a.yaml\" }",
+    );
+    assert_eq!(uv(&swift).as_deref(), Some("uv.lock"));
+    let told = mistakes(&swift.replace("trust = \"code\"\n", ""));
+    assert!(told.contains("which `trust = \"data\"` forbids"), "{told}");
+}
+
+#[test]
+fn a_machine_keeps_some_of_its_disk_for_itself() {
+    let free = |lines: &str| parse(&with(lines)).unwrap().limits.free_disk;
+    assert_eq!((free(""), free("[limits]")), (1 << 30, 1 << 30));
+    assert_eq!(
+        (free("[limits]\nfree_disk = \"10 GiB\""), free("[limits]\nfree_disk = \"off\"")),
+        (10 << 30, 0)
+    );
+    let told = mistakes(&with("[limits]\nfree_disk = \"a lot\"\nfree_disc = \"1 GiB\""));
+    for mistake in ["not a size: `a lot`", "`10 GiB`, or `off`", "did you mean `free_disk`?"] {
+        assert!(told.contains(mistake), "{mistake} in {told}");
+    }
+}
+
+#[test]
+fn gpus_are_asked_for_by_number_memory_name_and_place() {
+    let config = parse(&with(
+        "gpus = { count = 2, min_free_memory = \"20 GiB\", names = [\"*A100*\", \"*H?00*\"], indices = [0, 1, 3] }\n\
+         [worker]\nmachine = \"box-7\"\ngpus = { indices = [1, 3], max_utilization = 5, max_used_memory = \"2 GiB\", settle = \"30s\" }",
+    ))
+    .unwrap();
+    insta::assert_debug_snapshot!((&config.recipes[0].gpus, &config.worker));
+    let plain = parse(&with("gpus = {}")).unwrap();
+    assert_eq!(plain.recipes[0].gpus.as_ref().map(ToString::to_string), Some("1 GPU".to_owned()));
+    assert_eq!(parse(&with("")).unwrap().recipes[0].gpus, None);
+}
+
+#[test]
+fn requests_for_gpus_that_nothing_could_meet_are_refused() {
+    let told = |lines: &str| mistakes(&with(lines));
+    let all = [
+        "gpus = 2",
+        "gpus = { count = 0, min_free_memory = \"20 Gib\", names = [], indices = [], memory = \"1 GiB\" }",
+        "gpus = { count = 65, min_free_memory = \"2000 GiB\", names = [\"A[\", \"!*T4*\", \"\"], indices = [-1, 2, 2] }",
+        "gpus = { count = 3, indices = [0, 1] }",
+        "gpus = { count = 2 }\n[worker]\ngpus = { indices = [5] }",
+        "gpus = { count = 1, indices = [0] }\n[worker]\ngpus = { indices = [1, 2] }",
+        "gpus = { count = 1 }\nenv = { CUDA_VISIBLE_DEVICES = \"0\" }\npass_env = [\"CUDA_DEVICE_ORDER\"]",
+        "[worker]\ngpus = { max_utilization = 101, max_used_memory = \"1\", settle = \"1h\", setle = \"1s\" }",
+    ];
+    insta::assert_snapshot!(all.map(told).join("\n"));
 }
 
 #[test]
@@ -160,6 +413,25 @@ fn what_has_ended_is_kept_for_a_week_at_least_and_as_long_as_a_push_may_come() {
     let told = mistakes(&format!("{patient}\n[retention]\nkeep = \"29d\"\n"));
     assert!(told.contains("`max_age` of hook `github`"), "{told}");
     assert!(parse(&format!("{patient}\n[retention]\nkeep = \"30d\"\n")).is_ok());
+}
+
+#[test]
+fn environments_are_kept_for_a_month_from_their_last_use_unless_it_is_said() {
+    let days = |count: u64| Some(std::time::Duration::from_secs(count * 86_400));
+    let kept = |lines: &str| parse(&with(&format!("[retention]\n{lines}"))).unwrap().environments;
+    assert_eq!((parse(GOOD).unwrap().environments, kept("")), (days(30), days(30)));
+    assert_eq!((kept("environments = \"1d\""), kept("environments = \"forever\"")), (days(1), None));
+    assert!(mistakes(&with("[retention]\nenvironments = \"1h\"")).contains("less than a day"));
+}
+
+#[test]
+fn a_worker_that_is_to_end_leaves_its_runs_or_lets_them_make_way() {
+    use swifthook_runner::Drain;
+    let drain = |line: &str| parse(&with(&format!("[worker]\n{line}"))).unwrap().worker.drain;
+    assert_eq!((parse(GOOD).unwrap().worker.drain, drain("slots = 1")), (Drain::Leave, Drain::Leave));
+    assert_eq!((drain("drain = \"leave\""), drain("drain = \"yield\"")), (Drain::Leave, Drain::Yield));
+    let told = mistakes(&with("[worker]\ndrain = \"yeild\""));
+    assert!(told.contains("`yeild`") && told.contains("`yield`"), "{told}");
 }
 
 #[cfg(feature = "postgres")]
@@ -255,6 +527,31 @@ merge_queue = "yes"
 }
 
 #[test]
+fn a_working_tree_may_have_lfs_and_submodules_of_some_hosts_and_a_mirror_a_part_of_the_past() {
+    let with_both = with("lfs = true\nsubmodules = [\"GitHub.com\", \"git.example.org:8443\"]");
+    let config = parse(&with_both).unwrap();
+    let checkout = &config.recipes[0].run.checkout;
+    assert!(checkout.lfs);
+    assert_eq!(*checkout.submodules, ["github.com", "git.example.org:8443"]);
+    for history in ["full", "blobless", "shallow"] {
+        let kept = format!("models.git\"\nhistory = \"{history}\"");
+        let config = parse(&GOOD.replace("models.git\"", &kept)).unwrap();
+        let told = format!("{:?}", config.repositories[0].remote.history).to_lowercase();
+        assert_eq!(told, history);
+    }
+    let wrong = with("lfs = 1\nsubmodules = [\"https://github.com\", \"*\"]");
+    let wrong = wrong.replace("models.git\"", "models.git\"\nhistory = \"blobles\"");
+    insta::assert_snapshot!(mistakes(&wrong));
+}
+
+#[test]
+fn a_run_that_is_given_data_alone_has_no_working_tree_for_lfs_and_submodules() {
+    let run = "{ swift = \"sft\", config = \"sft.yaml\" }";
+    let text = mistakes(&swift(run, "lfs = true\nsubmodules = [\"github.com\"]"));
+    insta::assert_snapshot!(text);
+}
+
+#[test]
 fn a_configuration_that_is_not_toml_says_where() {
     let text = mistakes("[server\nlisten = \"x\"\n");
     insta::assert_snapshot!(text);
@@ -281,16 +578,29 @@ fn a_secret_in_the_configuration_itself_is_refused_and_not_repeated() {
 }
 
 #[test]
+fn runs_of_ms_swift_are_watched_and_others_where_the_recipe_says_so() {
+    let watch = |lines: &str| parse(&with(lines)).unwrap().recipes[0].watch.map(|watch| format!("{watch:?}"));
+    assert_eq!(watch(""), None);
+    let told = watch("watchdog = { then = \"resume\", factor = 3, at_least = \"2m\" }").unwrap();
+    assert_eq!(told, "Watch { then: Resume, factor: 3, at_least: 120s }");
+    assert_eq!(watch("watchdog = {}").unwrap(), "Watch { then: Tell, factor: 5, at_least: 600s }");
+    assert_eq!(watch("watchdog = { then = \"nothing\" }"), None);
+}
+
+#[test]
 fn a_schedule_has_days_hours_and_a_zone() {
     let good = with(
         "schedule = [{ days = \"mon-fri\", hours = \"22:00-06:00\" }, { hours = \"00:00-24:00\" }]\ntimezone = \"Asia/Shanghai\"\noutside = \"skip\"",
     );
-    assert!(parse(&good).unwrap().recipes[0].queueing.schedule.is_some());
+    for outside in ["hold", "skip", "pause"] {
+        let schedule = parse(&good.replace("skip", outside)).unwrap().recipes[0].queueing.schedule.clone();
+        assert_eq!(format!("{:?}", schedule.unwrap().outside()).to_lowercase(), outside);
+    }
     let text = mistakes(&with(
         r#"
 schedule = [{ days = "mo-fr", hours = "8-20" }, { days = "mon", hours = "25:00-26:00" }, { hour = "1" }, { hours = "08:00-08:00" }]
 timezone = "Shanghai"
-outside = "pause"
+outside = "paws"
 "#,
     ));
     insta::assert_snapshot!(text);

@@ -15,8 +15,8 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use swifthook_core::condition::branches;
 use swifthook_core::{
-    Always, ChangeSet, CommitSha, ConfigDigest, Decided, Exit, Job, Paths, Push, Recipe, RefName, RepoName,
-    Source, Timestamp, TrainingLauncher, Workspace, WorkspaceError, launch_fn,
+    Always, ChangeSet, Checkout, CommitSha, ConfigDigest, Decided, Exit, Job, Paths, Push, Recipe, RefName,
+    RepoName, Source, Timestamp, TrainingLauncher, Workspace, WorkspaceError, launch_fn,
 };
 use swifthook_queue::MemoryQueue;
 use swifthook_runner::{Catalog, Moment, Options, Runner, Terms};
@@ -71,11 +71,15 @@ impl Catalog for Setup {
         Some(Terms {
             recipe: recipe.clone(),
             admission: Arc::new(Always),
+            gpus: None,
             env: BTreeMap::new(),
             timeout: Some(Duration::from_secs(3_600)),
             grace: Duration::from_secs(10),
+            watch: None,
+            shape: swifthook_core::RunShape::default(),
+            limits: swifthook_core::RunLimits::default(),
             max_age: None,
-            checkout: false,
+            checkout: None,
             compose: None,
         })
     }
@@ -99,6 +103,7 @@ impl Workspace for NoGit {
         _: &RepoName,
         _: &RefName,
         commit: &CommitSha,
+        _: &Checkout,
         _: &Path,
     ) -> Result<PathBuf, WorkspaceError> {
         Err(WorkspaceError::permanent(format!("there is no git here to check {commit} out")))

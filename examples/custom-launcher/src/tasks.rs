@@ -88,7 +88,8 @@ async fn train(mut is_stopped: watch::Receiver<bool>, tell: watch::Sender<News>)
             }
         }
         let loss = Some(1.0 / f64::from(step));
-        let progress = Progress { step: Some(step.into()), max_steps: Some(STEPS.into()), loss, eta_s: None };
+        let progress =
+            Progress { step: Some(step.into()), max_steps: Some(STEPS.into()), loss, ..Progress::default() };
         tell.send_modify(|news| news.0 = progress);
     }
     tell.send_modify(|news| news.1 = Some(Exit { code: Some(0), ..Exit::default() }));

@@ -1,10 +1,13 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::{JobSpec, Retry, Stage};
 use crate::admission::Wait;
-use crate::launcher::RunHandle;
+use crate::fingerprint::Fingerprint;
+use crate::gpu::{GpuGrant, GpuRequest, Workload};
+use crate::launcher::{Checkpoint, RunHandle};
 use crate::policy::{HoldReason, Reason, Verdict};
 use crate::time::Timestamp;
 
@@ -18,12 +21,18 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
+    /// What its next attempt is made of is known. Nothing has begun.
+    Prepared(Prepared),
+    /// What may go wrong with it though it may run, in place of what was said before; empty when nothing may.
+    Warned(Vec<Reason>),
     /// Admission says now: the attempt begins. Counts the attempt and a crash that a good poll takes back.
     Start {
         /// When.
         at: Timestamp,
         /// The host that alone can tell whether the attempt has a run, where not any host can.
         host: Option<Arc<str>>,
+        /// The GPUs that it has to itself. A queue leases them in the same transaction, or refuses.
+        gpus: Option<GpuGrant>,
     },
     /// Admission says later.
     NotBefore {
@@ -34,8 +43,22 @@ pub enum Event {
         /// For people.
         why: String,
     },
+    /// There are no GPUs for it now.
+    NoGpus {
+        /// The earliest next try.
+        until: Timestamp,
+        /// What it asks for, so that others know.
+        request: GpuRequest,
+        /// For people.
+        why: String,
+    },
     /// Admission or the configuration of the moment says that an answer is needed first.
     Hold(HoldReason),
+    /// The checkpoint that it was to go on from is gone: it begins anew.
+    CheckpointLost {
+        /// What is known of it.
+        why: String,
+    },
     /// Admission says that it is no longer wanted.
     NoLonger {
         /// Why.
@@ -52,7 +75,7 @@ pub enum Event {
     },
     /// The launcher has it.
     Submitted(RunHandle),
-    /// The launcher refused it.
+    /// The launcher refused it, or what it needs could not be had before its attempt began.
     Refused {
         /// Whether it would refuse again.
         is_permanent: bool,
@@ -63,7 +86,7 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
-    /// What it is to run cannot be run as it stands, so nothing was submitted: it ends, and nobody tries again.
+    /// What it is to run cannot be run as it stands, so no attempt begins: it ends, and nobody tries again.
     Unfit {
         /// Why.
         why: Reason,
@@ -82,6 +105,8 @@ pub enum Event {
     },
     /// Somebody or something wants the run to end.
     StopWanted(StopKind),
+    /// Whoever watches the run says what is wrong with it, or that nothing is any more.
+    Watched(Option<Reason>),
     /// The run has ended, with evidence of how.
     Ended(Exit),
     /// The run is known to be gone, without evidence of how.
@@ -90,12 +115,19 @@ pub enum Event {
     Collected {
         /// Whether every step was done; `None` where the run does not tell.
         steps_done: Option<bool>,
+        /// The last step, where the run counts them.
+        step: Option<u64>,
+        /// Its last whole checkpoint; `None` if it left none, and then one of an earlier attempt stays the last.
+        checkpoint: Option<Checkpoint>,
+        /// The most memory of an accelerator that it told to have had, in bytes for each of its processes.
+        #[serde(default)]
+        peak_memory: Option<u64>,
         /// The earliest next run, if there is one.
         retry_at: Timestamp,
         /// When.
         at: Timestamp,
     },
-    /// Another worker takes over a job whose run it has not seen yet.
+    /// Another worker takes over a job whose run it has not seen yet, or whose worker was lost before the attempt began.
     Takeover {
         /// When.
         at: Timestamp,
@@ -129,9 +161,12 @@ impl Event {
     pub fn words(&self) -> &'static str {
         match self {
             Self::Claim { .. } => "be claimed",
+            Self::Prepared(_) => "be prepared",
+            Self::Warned(_) => "be warned of",
             Self::Start { .. } => "start",
-            Self::NotBefore { .. } => "be put off",
+            Self::NotBefore { .. } | Self::NoGpus { .. } => "be put off",
             Self::Hold(_) => "be held",
+            Self::CheckpointLost { .. } => "lose its checkpoint",
             Self::NoLonger { .. } => "be given up",
             Self::Diffed { .. } => "take a diff",
             Self::Submitted(_) => "be submitted",
@@ -141,6 +176,7 @@ impl Event {
             Self::Seen => "be seen running",
             Self::Unreachable { .. } => "be out of reach",
             Self::StopWanted(_) => "be stopped",
+            Self::Watched(_) => "be watched",
             Self::Ended(_) => "end",
             Self::Vanished => "vanish",
             Self::Collected { .. } => "be collected",
@@ -154,6 +190,18 @@ impl Event {
     }
 }
 
+/// What the next attempt of a job is made of, as far as that is told.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Prepared {
+    /// What would run.
+    pub fingerprint: Option<Fingerprint>,
+    /// What it would run in: `uv:…`, with the digest of what it was made of.
+    pub environment: Option<Arc<str>>,
+    /// What decides how much memory it needs on its GPUs.
+    #[serde(default)]
+    pub workload: Option<Workload>,
+}
+
 /// What a person can ask of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -165,10 +213,17 @@ pub enum Command {
     Reject,
     /// End it; a run is stopped first.
     Cancel,
+    /// End it; a run saves first, as one that makes way.
+    CancelSaving,
+    /// Let its run save and end; it goes on later.
+    Yield,
     /// Train a finished job's change again, as a new job.
     Retry,
     /// Give up on a run that cannot be reached.
     Abandon,
+    /// Let a job that waits for the host of its checkpoint begin anew without it, wherever there is a worker. What was saved
+    /// is not removed, and no attempt goes on from there any more.
+    BeginAnew,
 }
 
 impl Command {
@@ -178,9 +233,11 @@ impl Command {
         match self {
             Self::Approve => "be approved",
             Self::Reject => "be rejected",
-            Self::Cancel => "be cancelled",
+            Self::Cancel | Self::CancelSaving => "be cancelled",
+            Self::Yield => "make way",
             Self::Retry => "be retried",
             Self::Abandon => "be abandoned",
+            Self::BeginAnew => "begin anew",
         }
     }
 }
@@ -212,25 +269,33 @@ pub enum Diffed {
 }
 
 /// Why a run is asked to end. The first that came stays, but what ends the job for good replaces a yield: else it would
-/// go on later though nobody wants it any more.
+/// go on later though nobody wants it any more. Whoever cancels a run that is to save first waits for that no longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StopKind {
     /// A person cancelled it.
     Cancel,
+    /// A person cancelled it, and it is to save first.
+    CancelSaving,
     /// A newer change took its place.
     Supersede,
     /// Its time is up.
     Timeout,
     /// It is to save, let others have the machine, and go on later.
     Yield,
+    /// It is stuck or astray, and its job is to fail.
+    Stuck,
+    /// It is stuck or astray, and another attempt is to go on from its last checkpoint.
+    Restart,
+    /// It used more than it may.
+    Limit,
 }
 
 impl StopKind {
     /// Whether the job is not wanted any more, however its run ends.
     #[must_use]
     pub(super) fn is_for_good(self) -> bool {
-        matches!(self, Self::Cancel | Self::Supersede)
+        matches!(self, Self::Cancel | Self::CancelSaving | Self::Supersede)
     }
 }
 
@@ -247,6 +312,13 @@ pub struct Exit {
     pub message: Option<Arc<str>>,
     /// When it ended, if that is known.
     pub at: Option<Timestamp>,
+    /// How long after its start it ended, if a GPU had no memory left for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub out_of_gpu_memory_after: Option<Duration>,
+    /// Whether it never began since what it needs cannot be had (a commit that is gone, a server that does not let it in),
+    /// and could not be had another time.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub refused: bool,
 }
 
 impl Exit {
@@ -256,11 +328,21 @@ impl Exit {
         self.code == Some(0) && self.signal.is_none()
     }
 
+    /// Whether it found a GPU too full as soon as it wanted one: somebody else had taken what was free before. Later
+    /// it is the training that needs too much.
+    #[must_use]
+    pub fn found_gpu_full(&self) -> bool {
+        !self.is_success() && self.out_of_gpu_memory_after.is_some_and(|after| after <= SOON)
+    }
+
     /// Whether the machine is to blame and not the training: a signal that nobody here sent, the codes by which
     /// shells (137, 143) and ms-swift's parent (247, 241) report that their child was killed or terminated, or a
     /// code that the recipe lists.
     #[must_use]
     pub fn is_machine_failure(&self, retry: &Retry) -> bool {
+        if self.refused {
+            return false;
+        }
         match (self.signal, self.code) {
             (Some(_), _) => true,
             (None, Some(code)) => matches!(code, 137 | 143 | 241 | 247) || retry.exit_codes.contains(&code),
@@ -278,3 +360,6 @@ pub struct Illegal {
     /// What was tried, in words.
     pub event: &'static str,
 }
+
+/// How soon after its start a run has to find a GPU full, so that it is not its own doing.
+const SOON: Duration = Duration::from_secs(60);

@@ -1,12 +1,16 @@
 //! A job: one training of one change, from queued to its end.
 
 mod event;
+mod evidence;
 mod spec;
+mod stage;
 mod state;
 
-pub use event::{Command, Diffed, Event, Exit, Illegal, StopKind};
+pub use event::{Command, Diffed, Event, Exit, Illegal, Prepared, StopKind};
+pub use evidence::Evidence;
 pub use spec::{Change, Debounce, Job, JobSpec, Retry, Superseding};
-pub use state::{Evidence, Stage, State};
+pub use stage::Stage;
+pub use state::State;
 
 #[cfg(test)]
 mod tests;

@@ -109,6 +109,13 @@ impl Schedule {
         self.windows.is_empty() || self.windows.iter().any(|window| window.contains(weekday, minute))
     }
 
+    fn why_closed(&self, opening: Option<Timestamp>) -> String {
+        match opening {
+            Some(time) => format!("outside of its hours until {}", self.when(time)),
+            None => "outside of its hours".to_owned(),
+        }
+    }
+
     fn when(&self, time: Timestamp) -> String {
         let clock = self.zone.to_datetime(instant(time));
         let zone = self.zone.iana_name().unwrap_or("UTC");
@@ -122,16 +129,18 @@ impl Admission for Schedule {
             return Admit::Now;
         }
         let opening = self.opens_at(now);
-        let why = match opening {
-            Some(time) => format!("outside of its hours until {}", self.when(time)),
-            None => "outside of its hours".to_owned(),
-        };
+        let why = self.why_closed(opening);
         match self.outside {
             Outside::Skip => Admit::NoLonger(Reason::new("schedule", why)),
             Outside::Hold | Outside::Pause => {
                 Admit::NotBefore(opening.unwrap_or_else(|| now.after(A_DAY)), Wait::Window, why)
             }
         }
+    }
+
+    fn makes_way(&self, _job: &Job, now: Timestamp) -> Option<String> {
+        let is_to = self.outside == Outside::Pause && !self.is_open(now);
+        is_to.then(|| self.why_closed(self.opens_at(now)))
     }
 }
 

@@ -58,6 +58,7 @@ async fn share(url: &str) -> Result<(Vec<swifthook_core::JobId>, Duration), Box<
                 host: name.into(),
                 labels: Vec::new(),
                 slots_free: 1,
+                has_gpus: true,
                 lease: Duration::from_secs(3_600),
             };
             let mut taken = Vec::new();

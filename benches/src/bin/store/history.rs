@@ -7,6 +7,9 @@ use swifthook_benches::pushes::{decided, new_commit, trains};
 use swifthook_core::{Event, Exit, Intake, JobQueue, RunHandle, Timestamp, Worker};
 use swifthook_queue::{Options, SqliteQueue};
 
+/// A recipe that one job in a thousand is of.
+pub(super) const RARE: &str = "rare";
+
 /// Makes a store with `count` finished jobs: one that was really run, and copies of all its rows.
 pub(super) async fn make(path: &Path, count: u32) -> Result<(), Box<dyn Error>> {
     run_one(path).await?;
@@ -20,6 +23,8 @@ pub(super) async fn make(path: &Path, count: u32) -> Result<(), Box<dyn Error>> 
     let groups = "INSERT INTO names (name) SELECT 'group ' || i FROM temp.n WHERE i <= 1000";
     store.execute(groups, ())?;
     let first: i64 = store.query_row("SELECT id FROM names WHERE name = 'group 1'", (), |row| row.get(0))?;
+    store.execute("INSERT INTO names (name) VALUES (?1)", (RARE,))?;
+    let rare = store.last_insert_rowid();
     let number = format!("t.id - {count} + n.i");
     copy(
         &store,
@@ -27,6 +32,7 @@ pub(super) async fn make(path: &Path, count: u32) -> Result<(), Box<dyn Error>> 
         &[
             ("id", &number),
             ("head", "randomblob(20)"),
+            ("recipe", &format!("iif(n.i % 1000 = 7, {rare}, t.recipe)")),
             ("group_id", &format!("{first} + n.i % 1000")),
             ("pushed_at", &format!("t.pushed_at - {count} + n.i")),
         ],
@@ -68,11 +74,18 @@ async fn run_one(path: &Path) -> Result<(), Box<dyn Error>> {
     let handle = RunHandle { launcher: "local".into(), host: None, version: 1, data: 1.into() };
     let exit = Exit { code: Some(0), ..Exit::default() };
     for event in [
-        Event::Start { at, host: None },
+        Event::Start { at, host: None, gpus: None },
         Event::Submitted(handle),
         Event::Seen,
         Event::Ended(exit),
-        Event::Collected { steps_done: Some(true), retry_at: at, at },
+        Event::Collected {
+            steps_done: Some(true),
+            step: None,
+            checkpoint: None,
+            peak_memory: None,
+            retry_at: at,
+            at,
+        },
     ] {
         queue.apply(&lease, event).await?;
     }
@@ -86,6 +99,7 @@ pub(super) fn worker() -> Worker {
         host: "h".into(),
         labels: Vec::new(),
         slots_free: 9,
+        has_gpus: true,
         lease: Duration::from_secs(600),
     }
 }

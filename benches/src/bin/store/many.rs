@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use swifthook_benches::cpu;
 use swifthook_benches::pushes::{decided, new_commit, trains};
-use swifthook_core::{History, Intake, JobFilter, JobQueue};
+use swifthook_core::{History, Intake, JobFilter, JobQueue, Stage};
 use swifthook_queue::{Options, SqliteQueue};
 
-use super::history::{self, worker};
+use super::history::{self, RARE, worker};
 use crate::{mark, median};
 
 /// What the same work costs beside many finished jobs and in an empty store, in turn.
@@ -24,8 +24,12 @@ pub(super) async fn measure(count: u32) -> Result<bool, Box<dyn Error>> {
     let opened = opened(&full)?;
     println!("opened in {:.0} ms", opened.as_secs_f64() * 1e3);
     let (full, empty) = (open(&full)?, open(&empty)?);
-    let page = first_page(&full).await?;
-    println!("first page of the job list: {:.2} ms", page.as_secs_f64() * 1e3);
+    let mut slowest = Duration::ZERO;
+    for (name, filter) in lists(&full).await? {
+        let page = first_page(&full, &filter).await?;
+        println!("first page of the job list, {name}: {:.2} ms", page.as_secs_f64() * 1e3);
+        slowest = slowest.max(page);
+    }
 
     let (mut enqueue, mut claim) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
     for _ in 0..ROUNDS {
@@ -40,7 +44,7 @@ pub(super) async fn measure(count: u32) -> Result<bool, Box<dyn Error>> {
     let (enqueue, claim) = (enqueue[1] / enqueue[0], claim[1] / claim[0]);
     let mut is_reached = mark(&format!("claim {claim:.2} × an empty store, mark 1.2"), claim <= 1.2);
     is_reached &= mark(&format!("enqueue {enqueue:.2} × its processor time, mark 2"), enqueue <= 2.0);
-    is_reached &= mark("first page within 5 ms", page <= Duration::from_millis(5));
+    is_reached &= mark("each first page within 5 ms", slowest <= Duration::from_millis(5));
     is_reached &= mark("opened within 300 ms", opened <= Duration::from_millis(300));
     Ok(is_reached)
 }
@@ -62,11 +66,28 @@ fn opened(path: &Path) -> Result<Duration, Box<dyn Error>> {
     Ok(times[times.len() / 2])
 }
 
-async fn first_page(store: &SqliteQueue) -> Result<Duration, Box<dyn Error>> {
+/// What people look for: the newest, those of a repository or of a recipe that few jobs are of, and those that are in
+/// some stage.
+async fn lists(store: &SqliteQueue) -> Result<[(&'static str, JobFilter); 5], Box<dyn Error>> {
+    let newest = store.jobs(&JobFilter { limit: 1, ..JobFilter::default() }).await?;
+    let repository = Some(newest[0].change.repository.to_string());
+    let all = JobFilter { limit: 50, ..JobFilter::default() };
+    let rare = JobFilter { recipe: Some(RARE.to_owned()), ..all.clone() };
+    let both = JobFilter { repository: repository.clone(), ..rare.clone() };
+    Ok([
+        ("all", all.clone()),
+        ("of a repository", JobFilter { repository, ..all }),
+        ("of a recipe", rare),
+        ("of a repository and a recipe", both.clone()),
+        ("of both, succeeded", JobFilter { stages: vec![Stage::Succeeded], ..both }),
+    ])
+}
+
+async fn first_page(store: &SqliteQueue, filter: &JobFilter) -> Result<Duration, Box<dyn Error>> {
     let mut times = Vec::new();
     for _ in 0..101 {
         let since = Instant::now();
-        let page = store.jobs(&JobFilter { limit: 50, ..JobFilter::default() }).await?;
+        let page = store.jobs(filter).await?;
         times.push(since.elapsed());
         assert!(!page.is_empty(), "there are jobs");
     }

@@ -2,7 +2,7 @@
 
 use swifthook_core::{Problem, Progress, RunStatus};
 
-use super::harness::{Harness, command, end, ended, lines, new_key, script, until};
+use super::harness::{Harness, PAUSE, command, end, ended, lines, new_key, script, until};
 
 /// Its program, its place, both its outputs.
 pub async fn what_was_submitted_runs_as_it_is_and_its_output_is_kept(harness: &dyn Harness) {
@@ -144,8 +144,21 @@ pub async fn how_far_it_is_is_told_while_it_runs_and_after(harness: &dyn Harness
     let run = script(harness, &key, text);
     let handle = launcher.submit(&key, &run).await.expect("it is started");
     until("the first step is written", || !lines(&run.run_dir.join("progress.jsonl")).is_empty()).await;
-    let first = Progress { step: Some(1), max_steps: Some(2), loss: Some(0.5), eta_s: Some(9) };
-    assert_eq!(launcher.poll(&handle).await.expect("it can tell"), RunStatus::Running(first));
+    let first = Progress {
+        step: Some(1),
+        max_steps: Some(2),
+        loss: Some(0.5),
+        eta_s: Some(9),
+        ..Progress::default()
+    };
+    let told = loop {
+        // What starts a program may tell later that it did.
+        match launcher.poll(&handle).await.expect("it can tell") {
+            RunStatus::Pending(_) => tokio::time::sleep(PAUSE).await,
+            told => break told,
+        }
+    };
+    assert_eq!(told, RunStatus::Running(first));
     std::fs::write(run.run_dir.join("go"), "").expect("a file can be written");
     end(&*launcher, &handle).await;
     let last = launcher.progress(&handle).await.expect("it can tell");

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use swifthook_core::{
-    Change, CommitSha, Exit, Job, JobId, JobSpec, RefName, RepoName, Retry, RunHandle, RunKey, RunSpec,
-    RunStatus, Source, State, Superseding, Timestamp, TrainingLauncher,
+    Change, CommitSha, Enclosure, Exit, Job, JobId, JobSpec, RefName, RepoName, Retry, RunHandle, RunKey,
+    RunLimits, RunShape, RunSpec, RunStatus, Source, State, Superseding, Timestamp, TrainingLauncher,
 };
 
 /// A world in which a launcher works, for one test.
@@ -75,9 +75,13 @@ pub(super) fn command(harness: &dyn Harness, key: &RunKey, argv: &[&str]) -> Run
         env: BTreeMap::from([("PATH".to_owned(), path), ("RUN_DIR".to_owned(), own)]),
         run_dir,
         working_dir,
+        checkout: None,
         output_dir,
         timeout: None,
         grace: Duration::from_secs(20),
+        limits: RunLimits::default(),
+        enclosure: Enclosure::default(),
+        shape: RunShape::default(),
     }
 }
 
@@ -170,4 +174,4 @@ fn job(key: &RunKey) -> Job {
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);
-const PAUSE: Duration = Duration::from_millis(5);
+pub(super) const PAUSE: Duration = Duration::from_millis(5);

@@ -1,17 +1,37 @@
-//! What a launcher promises: one function for each behaviour, over a small [`Harness`].
+//! What a launcher promises: one function for each behaviour.
 //!
-//! [`launcher_tests!`](crate::launcher_tests) makes a test of each. The runs are `sh` scripts, so the launcher must
-//! be able to start those, on this machine.
+//! [`launcher_contract!`](crate::launcher_contract) makes a test of each that every launcher keeps, over a [`Ground`]
+//! that says what runs: also one that runs nothing on this machine, or is simulated.
+//! [`launcher_tests!`](crate::launcher_tests) makes a test of each that is about processes, over a small [`Harness`].
+//! Their runs are `sh` scripts, so the launcher must be able to start those, on this machine.
 
 mod begin;
+mod contract;
 mod end;
 mod harness;
 mod outlive;
 
 pub use begin::*;
+pub use contract::*;
 pub use end::*;
 pub use harness::{Harness, alive_with, block_on};
 pub use outlive::*;
+
+/// A `#[test]` for each promise, on a ground made anew for it: `launcher_contract!(MyGround::new())`.
+#[macro_export]
+macro_rules! launcher_contract {
+    ($ground:expr) => {
+        $crate::launcher_tests! { $ground;
+            a_key_that_is_submitted_again_has_one_run
+            a_run_is_found_by_its_key_alone
+            a_key_that_was_forbidden_has_no_run
+            every_end_is_told_as_it_was
+            a_run_may_be_stopped_at_any_time
+            the_log_of_a_run_stays_when_it_has_ended
+            a_run_out_of_reach_is_not_lost
+        }
+    };
+}
 
 /// A `#[test]` for each behaviour, on a harness made anew for it: `launcher_tests!(MyHarness::new())`.
 #[macro_export]

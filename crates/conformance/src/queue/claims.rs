@@ -2,10 +2,12 @@
 
 use std::collections::HashSet;
 
-use swifthook_core::{Event, Gap, HoldReason, Stage, Worker};
+use swifthook_core::{
+    Checkpoint, Command, Event, Gap, GpuRequest, HoldReason, JobId, Stage, StopKind, Worker,
+};
 
 use super::bench::QueueBench;
-use super::scene::{Delivered, Scene, code, worker};
+use super::scene::{Delivered, Scene, code, is_illegal, is_stale, worker};
 
 pub(super) async fn an_empty_queue_hands_out_nothing(bench: &dyn QueueBench) {
     assert!(Scene::new(bench).claim(&worker("w")).await.is_none());
@@ -52,7 +54,7 @@ pub(super) async fn a_job_of_low_priority_is_not_starved(bench: &dyn QueueBench)
     for half_hour in 1..=100 {
         scene.accept(&alone(1 + half_hour)).await;
         let claimed = scene.claim(&worker("w")).await.expect("one comes for one that goes");
-        scene.apply(&claimed.lease, Event::Start { at: scene.now(), host: None }).await;
+        scene.apply(&claimed.lease, Event::Start { at: scene.now(), host: None, gpus: None }).await;
         scene.end(&claimed.lease, code(0)).await;
         if claimed.job.id == patient.id {
             assert_eq!(half_hour, 11, "the first that came later than five hours after it has to wait");
@@ -89,6 +91,88 @@ pub(super) async fn a_worker_gets_only_what_its_labels_allow(bench: &dyn QueueBe
     assert!(scene.claim(&has(&["big", "h100"])).await.is_none());
     scene.claim_of(&has(&["a100", "h100"]), one.id).await;
     scene.claim_of(&has(&["big", "h100", "a100"]), both.id).await;
+}
+
+pub(super) async fn what_goes_on_from_a_checkpoint_that_a_host_has_waits_for_a_worker_there(
+    bench: &dyn QueueBench,
+) {
+    let scene = Scene::new(bench);
+    let here = yields(&scene, "w", 1, Some("host of w")).await;
+    assert!(scene.claim(&worker("v")).await.is_none(), "its checkpoint is elsewhere");
+    let anywhere = yields(&scene, "v", 2, None).await;
+    scene.claim_of(&worker("v"), anywhere).await;
+    let there = Worker { name: "w2".into(), ..worker("w") };
+    let lease = scene.claim_of(&there, here).await.lease;
+    // While it waits for GPUs, nobody elsewhere makes room for it.
+    let no_gpus = Event::NoGpus { until: scene.now(), request: GpuRequest::of(2), why: "1 is free".into() };
+    scene.apply(&lease, no_gpus).await;
+    for (seeker, waiting) in [(&worker("v"), 0), (&there, 1)] {
+        let book = scene.queue.gpus("box", seeker).await.expect("the queue answers");
+        assert_eq!(book.waiting.len(), waiting, "{}", seeker.name);
+    }
+    let lease = scene.claim_of(&there, here).await.lease;
+    // Once it is gone, any host is as good.
+    scene.apply(&lease, Event::CheckpointLost { why: "somebody removed it".into() }).await;
+    scene.apply(&lease, Event::Release).await;
+    scene.claim_of(&worker("v"), here).await;
+}
+
+/// A job whose run made way, with a checkpoint that this host alone has, or any.
+async fn yields(scene: &Scene<'_>, on: &str, head: u32, host: Option<&str>) -> JobId {
+    let id = scene.accept(&alone(head)).await.id;
+    let lease = scene.submit(&worker(on), id).await.lease;
+    scene.apply(&lease, Event::StopWanted(StopKind::Yield)).await;
+    scene.apply(&lease, Event::Ended(code(0))).await;
+    let checkpoint = Some(Checkpoint {
+        path: "/runs/checkpoint-30".into(),
+        step: Some(30),
+        attempt: 1,
+        host: host.map(Into::into),
+    });
+    let at = scene.now();
+    let left = Event::Collected {
+        steps_done: Some(false),
+        step: Some(31),
+        checkpoint,
+        peak_memory: None,
+        retry_at: at,
+        at,
+    };
+    assert_eq!(scene.apply(&lease, left).await.state.stage, Stage::Queued);
+    id
+}
+
+pub(super) async fn a_person_lets_begin_anew_what_waits_for_a_checkpoint_and_nothing_else(
+    bench: &dyn QueueBench,
+) {
+    let scene = Scene::new(bench);
+    let id = yields(&scene, "w", 1, Some("host of w")).await;
+    assert!(scene.claim(&worker("v")).await.is_none(), "its checkpoint is elsewhere");
+    let state = scene.command(id, Command::BeginAnew).await.unwrap().state;
+    assert_eq!((state.stage, state.host(), state.checkpoint.clone()), (Stage::Queued, None, None));
+    let lines = scene.queue.timeline(id).await.unwrap();
+    let line = lines.last().unwrap();
+    let why = "a person gave up the checkpoint of step 30 (attempt 1) on host of w: /runs/checkpoint-30";
+    assert_eq!((&*line.who, &*line.what, line.why.as_deref()), ("ada", "begins_anew", Some(why)));
+    assert!(is_illegal(&scene.command(id, Command::BeginAnew).await), "it waits for no host any more");
+
+    let lease = scene.submit(&worker("v"), id).await.lease;
+    let state = scene.job(id).await.state;
+    assert_eq!((state.attempt, state.resumed_from), (2, None));
+    assert!(is_illegal(&scene.command(id, Command::BeginAnew).await), "it runs");
+    scene.end(&lease, code(0)).await;
+    assert!(is_illegal(&scene.command(id, Command::BeginAnew).await), "it has ended");
+
+    // A worker that has just found the checkpoint has the job no longer.
+    let id = yields(&scene, "w", 2, Some("host of w")).await;
+    let lease = scene.claim_of(&worker("w"), id).await.lease;
+    scene.command(id, Command::BeginAnew).await.unwrap();
+    let start = Event::Start { at: scene.now(), host: Some("host of w".into()), gpus: None };
+    assert!(is_stale(&scene.queue.apply(&lease, start).await));
+    scene.claim_of(&worker("v"), id).await;
+
+    let anywhere = yields(&scene, "v", 3, None).await;
+    assert!(is_illegal(&scene.command(anywhere, Command::BeginAnew).await), "any host has it");
 }
 
 pub(super) async fn a_worker_without_slots_gets_no_new_run(bench: &dyn QueueBench) {
@@ -188,7 +272,7 @@ pub(super) async fn a_claim_that_nothing_came_of_is_handed_out_again(bench: &dyn
     scene.advance(1);
     let second = scene.claim_of(&worker("v"), job.id).await;
     assert_eq!((second.lease.epoch, second.lease.attempt), (first.epoch + 1, 0));
-    assert_eq!(second.job.state.crashes, 0, "nothing ran, so nothing crashed");
+    assert_eq!(second.job.state.crashes, 1, "what it is to run may be what killed its worker");
 }
 
 impl Scene<'_> {

@@ -58,7 +58,7 @@ pub(super) async fn an_attempt_that_no_launcher_has_yet_goes_only_to_the_host_th
     let there = Worker { host: "host of w".into(), ..worker("v") };
     let bound = scene.accept(&alone(1)).await;
     let lease = scene.claim_of(&worker("w"), bound.id).await.lease;
-    scene.apply(&lease, Event::Start { at: scene.now(), host: Some("host of w".into()) }).await;
+    scene.apply(&lease, Event::Start { at: scene.now(), host: Some("host of w".into()), gpus: None }).await;
     scene.advance(60);
     assert!(scene.claim(&worker("u")).await.is_none());
     let lease = scene.claim_of(&there, bound.id).await.lease;
@@ -72,10 +72,10 @@ pub(super) async fn an_attempt_that_no_launcher_has_yet_goes_only_to_the_host_th
     // The next attempt may begin anywhere.
     let again = scene.accept(&alone(2)).await;
     let lease = scene.claim_of(&worker("w"), again.id).await.lease;
-    scene.apply(&lease, Event::Start { at: scene.now(), host: Some("host of w".into()) }).await;
+    scene.apply(&lease, Event::Start { at: scene.now(), host: Some("host of w".into()), gpus: None }).await;
     scene.apply(&lease, Event::NeverRan).await;
     let lease = scene.claim_of(&worker("u"), again.id).await.lease;
-    scene.apply(&lease, Event::Start { at: scene.now(), host: None }).await;
+    scene.apply(&lease, Event::Start { at: scene.now(), host: None, gpus: None }).await;
     scene.advance(60);
     scene.claim_of(&worker("w"), again.id).await;
 }
@@ -134,6 +134,18 @@ pub(super) async fn a_job_whose_starts_crash_its_workers_is_quarantined(bench: &
     assert!(scene.claim(&worker("w")).await.is_none());
     assert_eq!(scene.stage(job.id).await, Stage::Quarantined);
     assert_eq!(scene.words(job.id).await.last().map(String::as_str), Some("quarantined"));
+}
+
+pub(super) async fn a_job_that_crashes_whoever_looks_at_it_is_quarantined(bench: &dyn QueueBench) {
+    let scene = Scene::new(bench);
+    let job = scene.accept(&Delivered::new(1)).await;
+    for lost in 0..3 {
+        let claimed = scene.claim_of(&worker("w"), job.id).await;
+        assert_eq!((claimed.job.state.crashes, claimed.job.state.attempt), (lost, 0));
+        scene.advance(60);
+    }
+    assert!(scene.claim(&worker("w")).await.is_none());
+    assert_eq!(scene.stage(job.id).await, Stage::Quarantined);
 }
 
 pub(super) async fn a_run_out_of_reach_counts_no_crash(bench: &dyn QueueBench) {
@@ -207,7 +219,14 @@ pub(super) async fn a_renewal_keeps_the_progress(bench: &dyn QueueBench) {
     let scene = Scene::new(bench);
     let job = scene.accept(&Delivered::new(1)).await;
     let lease = scene.submit(&worker("w"), job.id).await.lease;
-    let progress = Progress { step: Some(3), max_steps: Some(12), loss: Some(0.5), eta_s: Some(9) };
+    let progress = Progress {
+        step: Some(3),
+        max_steps: Some(12),
+        loss: Some(0.5),
+        eta_s: Some(9),
+        checkpoint: Some(2),
+        ..Progress::default()
+    };
     for told in [Some(progress), None] {
         scene.queue.renew(&[(lease, told)]).await.unwrap();
         assert_eq!(scene.job(job.id).await.progress, Some(progress));
@@ -236,7 +255,7 @@ pub(super) async fn a_worker_that_is_late_starts_nothing_beside_another_of_the_g
     let urgent = |spec: &mut JobSpec| (spec.superseded, spec.priority) = (Superseding::Keep, 9);
     let second = scene.accept(&Delivered::new(2).with(urgent)).await.id;
     let other = scene.claim_of(&worker("other"), second).await.lease;
-    let start = Event::Start { at: scene.now(), host: None };
+    let start = Event::Start { at: scene.now(), host: None, gpus: None };
     assert!(is_stale(&scene.queue.apply(&late, start.clone()).await));
     assert_eq!(scene.apply(&other, start).await.state.stage, Stage::Running);
     assert_eq!(scene.stage(first).await, Stage::Queued);

@@ -56,6 +56,8 @@ macro_rules! queue_behaviours {
             claims::a_job_of_low_priority_is_not_starved
             claims::the_greatest_and_the_least_priority_keep_their_order
             claims::a_worker_gets_only_what_its_labels_allow
+            claims::what_goes_on_from_a_checkpoint_that_a_host_has_waits_for_a_worker_there
+            claims::a_person_lets_begin_anew_what_waits_for_a_checkpoint_and_nothing_else
             claims::a_worker_without_slots_gets_no_new_run
             claims::one_job_of_a_group_at_a_time
             claims::a_claimed_job_keeps_its_group
@@ -70,6 +72,7 @@ macro_rules! queue_behaviours {
             leases::a_released_job_is_handed_out_at_once_and_counts_no_crash
             leases::a_job_that_lost_its_workers_three_times_is_quarantined_with_its_run_stopped
             leases::a_job_whose_starts_crash_its_workers_is_quarantined
+            leases::a_job_that_crashes_whoever_looks_at_it_is_quarantined
             leases::a_run_out_of_reach_counts_no_crash
             leases::a_good_poll_takes_the_crashes_back
             leases::a_renewed_lease_goes_on
@@ -94,11 +97,24 @@ macro_rules! queue_behaviours {
             lives::a_person_repeats_what_has_ended
             lives::a_person_cannot_repeat_what_has_not_ended
             lives::a_person_gives_up_only_on_what_is_out_of_reach
+            lives::a_person_gives_up_on_a_run_that_nobody_looks_after
             lives::a_command_for_an_unknown_job_says_so
             lives::a_diff_queues_its_job_and_supersedes_older_ones
             lives::a_diff_expands_into_a_job_for_each_file
             lives::what_a_diff_expands_into_is_held_or_put_off_as_its_verdict_says
             lives::a_diff_that_cannot_be_made_is_tried_again_later
+            gpus::a_gpu_is_leased_to_one_attempt_at_a_time
+            gpus::of_those_who_want_one_gpu_at_once_one_has_it
+            gpus::gpus_are_kept_over_a_change_of_worker
+            gpus::gpus_are_free_at_every_end_of_an_attempt
+            gpus::a_run_that_was_given_up_keeps_its_gpus_until_its_host_has_looked
+            gpus::a_run_that_was_given_up_is_known_to_its_host_until_it_has_looked
+            gpus::a_job_that_has_gpus_is_not_removed_for_its_age
+            gpus::who_waits_for_gpus_is_known_in_the_order_of_turns
+            gpus::who_cannot_start_anyway_is_not_waited_for
+            gpus::those_with_gpus_see_first_who_waits_for_some
+            gpus::looking_for_gpus_again_and_again_leaves_one_line
+            gpus::a_run_that_found_its_gpu_full_is_tried_once_more
             history::jobs_are_listed_newest_first_a_page_at_a_time
             history::jobs_are_listed_by_stage_recipe_and_repository
             history::deliveries_are_listed_newest_first_a_page_at_a_time
@@ -120,6 +136,15 @@ macro_rules! queue_behaviours {
             retention::stats_count_what_there_is
             logs::the_end_of_a_log_is_kept_as_it_was_last_told
             logs::a_log_goes_with_its_job
+            failures::what_failed_by_itself_is_known_by_its_fingerprint
+            failures::what_the_machine_failed_or_a_person_ended_is_no_failure_of_its_own
+            failures::a_success_is_the_end_of_what_failed_before
+            failures::what_is_prepared_is_kept_with_the_job_and_its_lease_goes_on
+            memory::what_runs_needed_of_their_gpus_is_kept_and_known
+            memory::the_newest_runs_alone_are_known_for_their_memory
+            memory::a_run_that_ran_out_of_memory_is_known_until_one_succeeds
+            memory::the_memory_of_the_hungriest_attempt_of_a_job_counts
+            memory::warnings_are_kept_with_a_job_until_there_are_others
             workers::a_worker_is_listed_as_it_last_told
             workers::a_worker_of_the_name_of_an_earlier_one_began_later
             workers::a_worker_that_nothing_is_heard_of_is_forgotten_after_a_day

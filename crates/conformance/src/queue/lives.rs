@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use swifthook_core::{
-    Admitted, Command, Diffed, Event, Gap, HoldReason, JobId, QueueError, Reason, Stage, StopKind, Verdict,
-    Wait,
+    Admitted, Command, Diffed, Event, Gap, HoldReason, JobId, QueueError, Reason, Renewal, Stage, StopKind,
+    Verdict, Wait,
 };
 
 use super::bench::QueueBench;
@@ -16,7 +16,7 @@ pub(super) async fn a_job_lives_from_queued_to_succeeded(bench: &dyn QueueBench)
     let claimed = scene.claim_of(&worker("w"), id).await;
     assert_eq!((claimed.lease.epoch, claimed.lease.attempt, claimed.run), (1, 0, None));
     scene.advance(1);
-    let started = scene.apply(&claimed.lease, Event::Start { at: scene.now(), host: None }).await;
+    let started = scene.apply(&claimed.lease, Event::Start { at: scene.now(), host: None, gpus: None }).await;
     assert_eq!((started.state.stage, started.state.attempt), (Stage::Running, 1));
     let submitted = scene.apply(&claimed.lease, Event::Submitted(handle(1, None))).await;
     assert_eq!(submitted.state.handle, Some(handle(1, None)));
@@ -126,7 +126,7 @@ pub(super) async fn an_event_that_does_not_fit_changes_nothing(bench: &dyn Queue
     assert!(is_illegal(&scene.queue.apply(&lease, Event::Ended(code(0))).await));
     assert!(is_illegal(&scene.command(id, Command::Abandon).await));
     assert_eq!((scene.job(id).await.state, scene.words(id).await), before);
-    scene.apply(&lease, Event::Start { at: scene.now(), host: None }).await;
+    scene.apply(&lease, Event::Start { at: scene.now(), host: None, gpus: None }).await;
 }
 
 pub(super) async fn a_person_cancels_what_waits_at_once(bench: &dyn QueueBench) {
@@ -139,7 +139,7 @@ pub(super) async fn a_person_cancels_what_waits_at_once(bench: &dyn QueueBench) 
     for id in [queued, claimed, held] {
         assert_eq!(scene.command(id, Command::Cancel).await.unwrap().state.stage, Stage::Cancelled);
     }
-    let told = scene.apply(&lease, Event::Start { at: scene.now(), host: None }).await;
+    let told = scene.apply(&lease, Event::Start { at: scene.now(), host: None, gpus: None }).await;
     assert_eq!((told.state.stage, told.state.attempt), (Stage::Cancelled, 0), "and its worker is told");
 }
 
@@ -211,6 +211,25 @@ pub(super) async fn a_person_gives_up_only_on_what_is_out_of_reach(bench: &dyn Q
     scene.apply(&lease, Event::Unreachable { since: scene.now() }).await;
     let state = scene.command(id, Command::Abandon).await.unwrap().state;
     assert_eq!((state.stage, state.reason.unwrap().word), (Stage::Failed, "abandoned".into()));
+}
+
+pub(super) async fn a_person_gives_up_on_a_run_that_nobody_looks_after(bench: &dyn QueueBench) {
+    let scene = Scene::new(bench);
+    let released = scene.accept(&Delivered::new(1)).await.id;
+    let lease = scene.submit(&worker("gone"), released).await.lease;
+    scene.apply(&lease, Event::Release).await;
+    let state = scene.command(released, Command::Abandon).await.unwrap().state;
+    assert_eq!((state.stage, state.reason.unwrap().word), (Stage::Failed, "abandoned".into()));
+
+    let lost = scene.accept(&Delivered::new(2)).await.id;
+    let asleep = worker("asleep");
+    let lease = scene.submit(&asleep, lost).await.lease;
+    assert!(is_illegal(&scene.command(lost, Command::Abandon).await), "its worker may look at any moment");
+    scene.advance(asleep.lease.as_secs());
+    assert_eq!(scene.command(lost, Command::Abandon).await.unwrap().state.stage, Stage::Failed);
+    let renewals = scene.queue.renew(&[(lease, None)]).await.unwrap();
+    assert_eq!(renewals, [Renewal::Over], "its worker is told when it wakes up");
+    assert_eq!(scene.words(lost).await[3..], ["submitted", "unreachable", "failed"]);
 }
 
 pub(super) async fn a_command_for_an_unknown_job_says_so(bench: &dyn QueueBench) {

@@ -86,7 +86,7 @@ impl<'a> Scene<'a> {
     /// A worker claims this job and its attempt begins.
     pub(super) async fn start(&self, worker: &Worker, id: JobId) -> Claimed {
         let claimed = self.claim_of(worker, id).await;
-        let job = self.apply(&claimed.lease, Event::Start { at: self.now(), host: None }).await;
+        let job = self.apply(&claimed.lease, Event::Start { at: self.now(), host: None, gpus: None }).await;
         Claimed { job, ..claimed }
     }
 
@@ -106,7 +106,18 @@ impl<'a> Scene<'a> {
 
     pub(super) async fn collect(&self, lease: &Lease) -> Job {
         let retry_at = self.now().after(Duration::from_secs(60));
-        self.apply(lease, Event::Collected { steps_done: None, retry_at, at: self.now() }).await
+        self.apply(
+            lease,
+            Event::Collected {
+                steps_done: None,
+                step: None,
+                checkpoint: None,
+                peak_memory: None,
+                retry_at,
+                at: self.now(),
+            },
+        )
+        .await
     }
 
     /// Brings a queued job to an end.
@@ -266,6 +277,7 @@ pub(crate) fn worker(name: &str) -> Worker {
         host: format!("host of {name}").into(),
         labels: Vec::new(),
         slots_free: 4,
+        has_gpus: true,
         lease: Duration::from_secs(60),
     }
 }

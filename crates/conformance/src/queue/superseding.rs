@@ -49,7 +49,14 @@ pub(super) async fn a_job_that_ends_well_in_spite_of_the_stop_was_not_superseded
     let lease = scene.submit(&worker("w"), running.id).await.lease;
     scene.accept(&cancels_running(2).after(1)).await;
     scene.apply(&lease, Event::Ended(code(0))).await;
-    let collected = Event::Collected { steps_done: Some(true), retry_at: scene.now(), at: scene.now() };
+    let collected = Event::Collected {
+        steps_done: Some(true),
+        step: None,
+        checkpoint: None,
+        peak_memory: None,
+        retry_at: scene.now(),
+        at: scene.now(),
+    };
     let job = scene.apply(&lease, collected).await;
     assert_eq!((job.state.stage, job.superseded_by), (Stage::Succeeded, None));
 }

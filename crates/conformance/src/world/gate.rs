@@ -148,8 +148,28 @@ impl JobQueue for Gated<dyn JobQueue> {
         self.gate.through_to_store(self.other.renew(leases)).await
     }
 
+    async fn known_failures(&self, of: Fingerprint) -> Result<Vec<PastFailure>, QueueError> {
+        self.gate.through_to_store(self.other.known_failures(of)).await
+    }
+
+    async fn memory_estimate(&self, of: &Workload) -> Result<Option<MemoryEstimate>, QueueError> {
+        self.gate.through_to_store(self.other.memory_estimate(of)).await
+    }
+
     async fn sweep(&self) -> Result<Swept, QueueError> {
         self.gate.through_to_store(self.other.sweep()).await
+    }
+
+    async fn gpus(&self, machine: &str, worker: &Worker) -> Result<GpuBook, QueueError> {
+        self.gate.through_to_store(self.other.gpus(machine, worker)).await
+    }
+
+    async fn stranded(&self, host: &str) -> Result<Vec<Job>, QueueError> {
+        self.gate.through_to_store(self.other.stranded(host)).await
+    }
+
+    async fn give_back(&self, job: JobId, who: &Actor) -> Result<(), QueueError> {
+        self.gate.through_to_store(self.other.give_back(job, who)).await
     }
 }
 
@@ -193,6 +213,18 @@ impl TrainingLauncher for Gated<dyn TrainingLauncher> {
     async fn progress(&self, run: &RunHandle) -> Result<Progress, LaunchError> {
         self.gate.through(self.other.progress(run)).await
     }
+
+    async fn pulse(&self, run: &RunHandle) -> Result<Pulse, LaunchError> {
+        self.gate.through(self.other.pulse(run)).await
+    }
+
+    async fn checkpoint(&self, run: &RunHandle) -> Result<Option<Checkpoint>, LaunchError> {
+        self.gate.through(self.other.checkpoint(run)).await
+    }
+
+    async fn holds(&self, checkpoint: &Checkpoint) -> Result<bool, LaunchError> {
+        self.gate.through(self.other.holds(checkpoint)).await
+    }
 }
 
 #[async_trait]
@@ -202,10 +234,11 @@ impl Workspace for Gated<dyn Workspace> {
         repository: &RepoName,
         ref_name: &RefName,
         commit: &CommitSha,
+        with: &Checkout,
         directory: &Path,
     ) -> Result<PathBuf, WorkspaceError> {
         sleep(self.gate.detour()).await;
-        self.gate.through(self.other.checkout(repository, ref_name, commit, directory)).await
+        self.gate.through(self.other.checkout(repository, ref_name, commit, with, directory)).await
     }
 
     async fn diff(

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use swifthook_core::{
-    Capabilities, Exit, LaunchError, Progress, RunHandle, RunKey, RunSpec, RunStatus, Stop, StopKind,
-    Timestamp, TrainingLauncher,
+    Capabilities, Checkpoint, Exit, LaunchError, Progress, RunHandle, RunKey, RunSpec, RunStatus, Stop,
+    StopKind, Timestamp, TrainingLauncher,
 };
 
 use super::clock::Clock;
@@ -14,7 +14,7 @@ use super::clock::Clock;
 /// outlives the workers of a simulated world, as a cluster does.
 ///
 /// It keeps its promise (one run for each key) and writes down what nobody but the caller can prevent: two live runs of
-/// one job, or of one group.
+/// one job, of one group, or on one GPU.
 pub struct ScriptedLauncher {
     clock: Clock,
     table: Mutex<Table>,
@@ -27,8 +27,11 @@ struct Table {
     faults: VecDeque<SubmitFault>,
     out_of_reach_until: Option<Timestamp>,
     poll_panics: u32,
+    lost: BTreeSet<Arc<str>>,
     submissions: usize,
     wrongs: Vec<String>,
+    cannot_yield: bool,
+    checks_out: bool,
 }
 
 /// How a run goes if nobody stops it.
@@ -40,6 +43,11 @@ pub struct Course {
     pub ending: Ending,
     /// The steps that it counts; 0 for a run that does not.
     pub steps: u64,
+    /// The steps between two checkpoints; 0 for a run that saves none. One that saves also does so when it is asked to
+    /// end, and goes on from where the attempt before it was.
+    pub saves: u64,
+    /// How much memory of its GPUs it tells that it has, in GiB; only of a run that counts its steps.
+    pub memory_gib: Option<f64>,
     /// How long it takes to end once it is asked to, unless its grace is shorter.
     pub obeys_after: Duration,
     /// Whether its launcher ends it when its grace is over.
@@ -51,6 +59,8 @@ pub struct Course {
 pub enum Ending {
     /// It exits with this code.
     Exits(i32),
+    /// It finds a GPU without free memory.
+    OutOfGpuMemory,
     /// A signal that nobody here sent ends it.
     Killed(i32),
     /// It is gone, and nobody knows how.
@@ -109,8 +119,11 @@ impl ScriptedLauncher {
             faults: VecDeque::new(),
             out_of_reach_until: None,
             poll_panics: 0,
+            lost: BTreeSet::new(),
             submissions: 0,
             wrongs: Vec::new(),
+            cannot_yield: false,
+            checks_out: false,
         };
         Self { clock, table: Mutex::new(table) }
     }
@@ -130,6 +143,16 @@ impl ScriptedLauncher {
         self.table().poll_panics = times;
     }
 
+    /// From now on its runs cannot save and go on later.
+    pub fn cannot_yield(&self) {
+        self.table().cannot_yield = true;
+    }
+
+    /// From now on it makes the working trees of its runs.
+    pub fn checks_out(&self) {
+        self.table().checks_out = true;
+    }
+
     /// Nobody reaches it for so long.
     pub fn lose_sight_for(&self, time: Duration) {
         self.table().out_of_reach_until = Some(self.now().after(time));
@@ -142,6 +165,11 @@ impl ScriptedLauncher {
             run.gone_at = Some(now);
         }
         table.out_of_reach_until = Some(now.after(time));
+    }
+
+    /// The checkpoint at this place is gone.
+    pub fn lose(&self, checkpoint: &str) {
+        self.table().lost.insert(checkpoint.into());
     }
 
     /// How often it was asked to submit, known keys included.
@@ -202,7 +230,15 @@ impl ScriptedLauncher {
 #[async_trait]
 impl TrainingLauncher for ScriptedLauncher {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { survives_restart: true, any_host: true, ..Capabilities::default() }
+        let table = self.table();
+        Capabilities {
+            survives_restart: true,
+            any_host: true,
+            yields: !table.cannot_yield,
+            checks_out: table.checks_out,
+            gpu_leases: true,
+            ..Capabilities::default()
+        }
     }
 
     async fn submit(&self, key: &RunKey, run: &RunSpec) -> Result<RunHandle, LaunchError> {
@@ -267,6 +303,21 @@ impl TrainingLauncher for ScriptedLauncher {
         let table = self.reach()?;
         Ok(table.run(run)?.map_or_else(Progress::default, |run| run.progress(self.now())))
     }
+
+    async fn checkpoint(&self, run: &RunHandle) -> Result<Option<Checkpoint>, LaunchError> {
+        let (key, table) = (key_of(run)?, self.reach()?);
+        let step = table.run(run)?.and_then(|run| run.saved(self.now()));
+        Ok(step.map(|step| Checkpoint {
+            path: format!("/runs/{key}/checkpoint-{step}").into(),
+            step: Some(step),
+            attempt: key.attempt,
+            host: None,
+        }))
+    }
+
+    async fn holds(&self, checkpoint: &Checkpoint) -> Result<bool, LaunchError> {
+        Ok(!self.reach()?.lost.contains(&checkpoint.path))
+    }
 }
 
 impl Table {
@@ -280,6 +331,9 @@ impl Table {
                 self.wrongs.push(format!("{key} begins at {now} while {other} lives"));
             } else if run.spec.job.spec.group == *group {
                 self.wrongs.push(format!("{key} begins at {now} while {other} of its group {group} lives"));
+            }
+            if let Some(shared) = gpus_of(spec).find(|gpu| gpus_of(&run.spec).any(|other| other == *gpu)) {
+                self.wrongs.push(format!("{key} begins at {now} on {shared} while {other} lives there"));
             }
         }
         let course = (self.course)(key);
@@ -306,7 +360,7 @@ impl Run {
         if let Some(at) = self.gone_at {
             return (at, RunStatus::Vanished);
         }
-        let own = (self.began.after(self.course.lasts), self.course.ending);
+        let own = (self.began.after(self.left()), self.course.ending);
         let asked = self.stops.iter().map(|(at, how)| at.after(self.obeys(*how))).min();
         let timeout = self.spec.timeout.map(|timeout| self.began.after(timeout));
         match (own, asked, timeout) {
@@ -316,6 +370,11 @@ impl Run {
             ((at, _), Some(asked), _) if asked < at => (asked, terminated(None, asked)),
             ((at, Ending::Exits(code)), ..) => {
                 let exit = Exit { code: Some(code), at: Some(at), ..Exit::default() };
+                (at, RunStatus::Ended(exit))
+            }
+            ((at, Ending::OutOfGpuMemory), ..) => {
+                let out_of_gpu_memory_after = Some(at.since(self.began));
+                let exit = Exit { code: Some(1), at: Some(at), out_of_gpu_memory_after, ..Exit::default() };
                 (at, RunStatus::Ended(exit))
             }
             ((at, Ending::Killed(signal)), ..) => {
@@ -334,15 +393,38 @@ impl Run {
         }
     }
 
-    fn progress(&self, now: Timestamp) -> Progress {
+    /// The step that it goes on from.
+    fn first_step(&self) -> u64 {
+        let from = self.spec.job.state.resumed_from.as_ref().filter(|_| self.course.saves > 0);
+        from.and_then(|checkpoint| checkpoint.step).unwrap_or(0)
+    }
+
+    /// How long it takes from there.
+    fn left(&self) -> Duration {
         let Course { lasts, steps, .. } = self.course;
+        let left = steps.saturating_sub(self.first_step());
+        if steps == 0 { lasts } else { lasts.mul_f64(left as f64 / steps as f64) }
+    }
+
+    /// The step of its last checkpoint.
+    fn saved(&self, now: Timestamp) -> Option<u64> {
+        let step = self.progress(now).step.filter(|step| *step > self.first_step())?;
+        match self.course.saves {
+            0 => None,
+            _ if !self.stops.is_empty() => Some(step),
+            every => Some(step - step % every).filter(|saved| *saved > self.first_step()),
+        }
+    }
+
+    fn progress(&self, now: Timestamp) -> Progress {
+        let Course { lasts, steps, memory_gib, .. } = self.course;
         if steps == 0 {
             return Progress::default();
         }
         let elapsed = now.min(self.end().0).since(self.began);
         let done = elapsed.as_millis() * u128::from(steps) / lasts.as_millis().max(1);
-        let step = u64::try_from(done).unwrap_or(steps).min(steps);
-        Progress { step: Some(step), max_steps: Some(steps), loss: None, eta_s: None }
+        let step = (self.first_step() + u64::try_from(done).unwrap_or(steps)).min(steps);
+        Progress { step: Some(step), max_steps: Some(steps), memory_gib, ..Progress::default() }
     }
 }
 
@@ -352,10 +434,18 @@ impl Default for Course {
             lasts: Duration::from_secs(600),
             ending: Ending::Exits(0),
             steps: 100,
+            saves: 0,
+            memory_gib: None,
             obeys_after: Duration::from_secs(2),
             heeds_grace: true,
         }
     }
+}
+
+/// The GPUs that a run sees.
+pub(super) fn gpus_of(spec: &RunSpec) -> impl Iterator<Item = &str> {
+    let visible = spec.env.get("CUDA_VISIBLE_DEVICES").map_or("", String::as_str);
+    visible.split(',').filter(|gpu| !gpu.is_empty())
 }
 
 fn terminated(by: Option<StopKind>, at: Timestamp) -> RunStatus {

@@ -1,20 +1,21 @@
-use std::collections::{BTreeMap, BTreeSet};
+mod events;
+mod judgement;
+mod staff;
+
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use swifthook_core::{
-    Actor, Command, Decided, Delivery, DeliveryId, History, Job, JobFilter, JobQueue, Problem, Receipt,
-    Recipe, Source, Stage, TrainingLauncher, Workspace, WorkspaceError,
-};
-use tokio::sync::{oneshot, watch};
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
+use swifthook_core::{Decided, DeliveryId, History, Job, JobFilter, JobQueue, Recipe, Standing};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until};
 
+use self::staff::Worker;
 use super::clock::{Clock, clock};
-use super::gate::{Gate, Gated};
-use super::launcher::{RunRecord, ScriptedLauncher, SubmitFault};
-use super::pushes::decided;
+use super::gate::Gate;
+use super::gpus::ScriptedGpus;
+use super::launcher::{Course, ScriptedLauncher};
 use super::random::Random;
 use super::scene;
 use super::seat::{Employee, Seat};
@@ -45,7 +46,8 @@ pub struct Life {
 /// # Errors
 ///
 /// What was seen that must never be, with the seed and the story so far: two live runs of one job, or of one group; a
-/// live run of a job that does not run; an accepted delivery that is not kept; a job that never ends, or whose end is
+/// live run of a job that does not run; two live runs on one GPU, or a run on one that is not leased to it; a lease when
+/// all have ended; an accepted delivery that is not kept; a job that never ends, or whose end is
 /// not that of its run; a worker that thinks it has a run when all have ended.
 ///
 /// # Panics
@@ -57,27 +59,61 @@ pub async fn live<Q: Store + 'static>(
     employ: impl Fn(Seat) -> Employee,
 ) -> Result<Life, String> {
     let clock = clock();
-    let mut world = World::new(seed, clock.clone(), Arc::new(queue(clock)), employ);
+    let mut world = World::new(seed, clock.clone(), Arc::new(queue(clock)), employ, HECTIC);
     world.begin();
     let end = Instant::now() + CHAOS;
     while Instant::now() < end && world.wrongs.is_empty() {
         world.step().await;
     }
     world.calm_down();
-    let end = Instant::now() + QUIET;
-    while Instant::now() < end && world.wrongs.is_empty() && !world.is_over().await {
-        world.quiet_step().await;
+    world.end(Duration::from_secs(20)).await;
+    world.judge().await
+}
+
+/// Lives through another world of `seed`: runs take up to two days, and for one day, which begins somewhere in the first
+/// hour, nobody reaches the launcher. Pushes go on to come, and workers to crash, sleep and shut down; nobody cancels
+/// anything, and no machine fails.
+///
+/// # Errors
+///
+/// As [`live`] has them; besides, a run that was stopped though no newer push had taken its place.
+///
+/// # Panics
+///
+/// As [`live`].
+pub async fn live_out_of_reach<Q: Store + 'static>(
+    seed: u64,
+    queue: impl FnOnce(Clock) -> Q,
+    employ: impl Fn(Seat) -> Employee,
+) -> Result<Life, String> {
+    let clock = clock();
+    let mut world = World::new(seed, clock.clone(), Arc::new(queue(clock)), employ, PATIENT);
+    world.begin();
+    let blind_from = Instant::now() + world.random.within(Duration::ZERO..Duration::from_secs(3_600));
+    while Instant::now() < blind_from && world.wrongs.is_empty() {
+        world.ordinary_step(Duration::from_secs(300)).await;
     }
+    world.launcher.lose_sight_for(DAY);
+    world.note("unreachable", "for a day");
+    let end = Instant::now() + DAY;
+    while Instant::now() < end && world.wrongs.is_empty() {
+        world.ordinary_step(Duration::from_secs(4 * 3_600)).await;
+    }
+    world.calm_down();
+    world.end(Duration::from_secs(3_600)).await;
+    world.judge_stops().await;
     world.judge().await
 }
 
 struct World<Q, E> {
     seed: u64,
+    tempo: Tempo,
     random: Random,
     clock: Clock,
     queue: Arc<Q>,
     employ: E,
     launcher: Arc<ScriptedLauncher>,
+    gpus: Arc<ScriptedGpus>,
     workspace: Arc<ScriptedWorkspace>,
     recipes: Arc<[Arc<Recipe>]>,
     workers: Vec<Worker>,
@@ -90,33 +126,37 @@ struct World<Q, E> {
     wrongs: Vec<String>,
 }
 
-/// A place that is taken by one worker after the other.
-struct Worker {
-    name: Arc<str>,
-    slots: usize,
-    gate: Arc<Gate>,
-    task: Option<JoinHandle<()>>,
-    runs: Box<dyn Fn() -> usize + Send>,
-    shutdown: Option<oneshot::Sender<()>>,
-    /// When it wakes up, if it sleeps; when somebody takes its place, if it is gone.
-    back_at: Option<Instant>,
+/// How long things take in a world.
+#[derive(Clone, Copy)]
+struct Tempo {
+    timeout: Option<Duration>,
+    lease: Duration,
+    /// How much longer runs take than in the shortest of worlds.
+    runs: u32,
+    /// How long everything may take to end at last.
+    quiet: Duration,
 }
 
 impl<Q: Store + 'static, E: Fn(Seat) -> Employee> World<Q, E> {
-    fn new(seed: u64, clock: Clock, queue: Arc<Q>, employ: E) -> Self {
+    fn new(seed: u64, clock: Clock, queue: Arc<Q>, employ: E, tempo: Tempo) -> Self {
         let mut random = Random::new(seed);
         let launcher = Arc::new(ScriptedLauncher::new(clock.clone()));
         let mut courses = random.fork();
-        launcher.plan(move |_| scene::course(&mut courses));
+        launcher.plan(move |_| {
+            let course = scene::course(&mut courses);
+            Course { lasts: course.lasts * tempo.runs, ..course }
+        });
         let workspace = Arc::new(ScriptedWorkspace::default());
         workspace.take(random.within(Duration::ZERO..Duration::from_secs(4)));
         Self {
             seed,
+            tempo,
             random,
             clock,
             queue,
             employ,
             launcher,
+            gpus: Arc::new(ScriptedGpus::new("box", GPUS)),
             workspace,
             recipes: scene::recipes(),
             workers: Vec::new(),
@@ -150,7 +190,7 @@ impl<Q: Store + 'static, E: Fn(Seat) -> Employee> World<Q, E> {
         let pause = self.random.within(Duration::from_millis(1)..Duration::from_secs(8));
         sleep(pause).await;
         self.come_back();
-        match self.random.below(21) {
+        match self.random.below(22) {
             0..=4 => self.push().await,
             5 => self.redeliver().await,
             6 | 7 => self.cancel().await,
@@ -163,307 +203,54 @@ impl<Q: Store + 'static, E: Fn(Seat) -> Employee> World<Q, E> {
             17 => self.break_checkout(),
             18 => self.break_store(),
             19 => self.reboot(),
+            20 => self.use_by_hand(),
             _ => self.approve().await,
         }
         self.look().await;
     }
 
-    async fn quiet_step(&mut self) {
-        sleep(Duration::from_secs(20)).await;
-        self.approve().await;
+    /// What happens where nobody stops anything.
+    async fn ordinary_step(&mut self, longest: Duration) {
+        let until = Instant::now() + self.random.within(Duration::from_millis(1)..longest);
+        while Instant::now() < until {
+            sleep_until(until.min(Instant::now() + Duration::from_secs(60))).await;
+            self.come_back();
+        }
+        match self.random.below(10) {
+            0..=2 => self.push().await,
+            3 => self.redeliver().await,
+            4 | 5 => self.crash(),
+            6 => self.shut_down(),
+            7 => self.fall_asleep(),
+            8 => self.break_store(),
+            _ => self.approve().await,
+        }
         self.look().await;
+    }
+
+    /// Waits until every job has ended, and looks after so long each.
+    async fn end(&mut self, pause: Duration) {
+        let end = Instant::now() + self.tempo.quiet;
+        while Instant::now() < end && self.wrongs.is_empty() && !self.is_over().await {
+            sleep(pause).await;
+            self.approve().await;
+            self.look().await;
+        }
     }
 
     fn calm_down(&mut self) {
         self.note("calm", "everybody comes back");
         self.store_fails.send_replace(false);
+        (0..GPUS as usize).for_each(|index| self.gpus.set(index, Standing::Idle));
         for number in 0..self.workers.len() {
             self.workers[number].back_at = self.workers[number].back_at.map(|_| Instant::now());
         }
         self.come_back();
     }
 
-    // What happens.
-
-    async fn push(&mut self) {
-        self.pushes += 1;
-        let push = scene::push(&mut self.random, self.pushes);
-        for _ in 0..2 {
-            self.workspace.answer_diff(scene::diff(&mut self.random));
-        }
-        let chosen: Vec<_> = self.recipes.iter().filter(|_| self.random.once_in(2)).cloned().collect();
-        let decided = decided(&push, &chosen, (self.clock)());
-        self.accept("push", decided).await;
-    }
-
-    async fn redeliver(&mut self) {
-        let Some((_, decided)) = self.random.pick(&self.deliveries).cloned() else { return };
-        let source = match self.random.below(3) {
-            0 => Source::Reconcile,
-            1 => Source::Hook { hook: "github".into(), guid: "another".into() },
-            _ => decided.push.source.clone(),
-        };
-        let received_at = (self.clock)();
-        let push = swifthook_core::Push { source, ..decided.push };
-        self.accept("redelivery", Decided { push, received_at, ..decided }).await;
-    }
-
-    async fn accept(&mut self, kind: &'static str, decided: Decided) {
-        let receipt = self.queue.accept(&decided).await.expect("no gate is before it");
-        let (Receipt::Stored { delivery, .. } | Receipt::Accepted { delivery }) = receipt;
-        self.note(kind, &format!("{} {:?}", decided.push.ref_name, decided.push.head));
-        self.deliveries.push((delivery, decided));
-    }
-
-    async fn cancel(&mut self) {
-        self.command("cancel", Command::Cancel, |stage| !stage.is_final()).await;
-    }
-
-    async fn retry(&mut self) {
-        self.command("retry", Command::Retry, Stage::is_final).await;
-    }
-
-    async fn command(&mut self, kind: &'static str, what: Command, fits: impl Fn(Stage) -> bool) {
-        let jobs: Vec<Job> = self.jobs().await.into_iter().filter(|job| fits(job.state.stage)).collect();
-        let Some(job) = self.random.pick(&jobs) else { return };
-        if self.queue.command(job.id, what, &Actor("mona".into())).await.is_ok() {
-            let name = named(job);
-            self.note(kind, &name);
-        }
-    }
-
-    /// Held jobs that wait for a person get their answer.
-    async fn approve(&mut self) {
-        for job in self.jobs().await {
-            if job.state.stage == Stage::Held && !job.state.needs_diff() {
-                let answer = self.queue.command(job.id, Command::Approve, &Actor("mona".into())).await;
-                if answer.is_ok() {
-                    self.note("approval", &named(&job));
-                }
-            }
-        }
-    }
-
-    fn crash(&mut self) {
-        let number = self.random.below(self.workers.len());
-        if let Some(task) = self.workers[number].task.take() {
-            task.abort();
-            self.workers[number].shutdown = None;
-            self.leave(number, "crash");
-        }
-    }
-
-    fn shut_down(&mut self) {
-        let number = self.random.below(self.workers.len());
-        if let Some(shutdown) = self.workers[number].shutdown.take() {
-            // A worker that is gone already hears nothing.
-            let _ = shutdown.send(());
-            self.workers[number].task = None;
-            self.leave(number, "shutdown");
-        }
-    }
-
-    fn leave(&mut self, number: usize, how: &'static str) {
-        let absence = self.random.within(Duration::from_millis(10)..Duration::from_secs(90));
-        let worker = &mut self.workers[number];
-        // What it had sent is on its way still.
-        worker.gate.open();
-        worker.runs = Box::new(|| 0);
-        worker.back_at = Some(Instant::now() + absence);
-        let name = worker.name.clone();
-        self.note(how, &name);
-    }
-
-    fn fall_asleep(&mut self) {
-        let number = self.random.below(self.workers.len());
-        let time = self.random.within(Duration::from_secs(1)..Duration::from_secs(180));
-        let worker = &mut self.workers[number];
-        if worker.task.is_some() && worker.back_at.is_none() {
-            worker.gate.shut();
-            worker.back_at = Some(Instant::now() + time);
-            let name = worker.name.clone();
-            self.note("sleep", &name);
-        }
-    }
-
-    fn come_back(&mut self) {
-        let now = Instant::now();
-        if self.store_mends.is_some_and(|at| at <= now) {
-            self.store_mends = None;
-            self.store_fails.send_replace(false);
-        }
-        for number in 0..self.workers.len() {
-            let worker = &mut self.workers[number];
-            if worker.back_at.is_none_or(|at| at > now) {
-                continue;
-            }
-            worker.back_at = None;
-            if worker.task.is_some() {
-                worker.gate.open();
-            } else {
-                self.employ(number);
-            }
-        }
-    }
-
-    fn lose_sight(&mut self) {
-        let time = self.random.within(Duration::from_secs(1)..Duration::from_secs(300));
-        self.launcher.lose_sight_for(time);
-        self.note("unreachable", &format!("for {time:?}"));
-    }
-
-    fn reboot(&mut self) {
-        let time = self.random.within(Duration::from_secs(1)..Duration::from_secs(120));
-        self.launcher.reboot(time);
-        self.note("reboot", &format!("back in {time:?}"));
-    }
-
-    fn break_submission(&mut self) {
-        let faults = [
-            (SubmitFault::Before, "submission not done"),
-            (SubmitFault::After, "submission not answered"),
-            (SubmitFault::Refused, "submission refused"),
-            (SubmitFault::Panics, "submission panics"),
-        ];
-        let (fault, kind) = *self.random.pick(&faults).expect("there are four");
-        self.launcher.fail_submission(fault);
-        self.note(kind, "at the next one");
-    }
-
-    fn break_checkout(&mut self) {
-        let error = match self.random.below(4) {
-            0 => WorkspaceError::permanent("the commit is gone"),
-            _ => WorkspaceError::passing("the server does not answer"),
-        };
-        self.note("checkout fails", if error.is_permanent() { "for good" } else { "for now" });
-        self.workspace.fail_checkout(error);
-    }
-
-    fn break_store(&mut self) {
-        let time = self.random.within(Duration::from_secs(1)..Duration::from_secs(90));
-        self.store_fails.send_replace(true);
-        self.store_mends = Some(Instant::now() + time);
-        self.note("store fails", &format!("for {time:?}"));
-    }
-
-    /// Puts somebody on a free seat.
-    fn employ(&mut self, number: usize) {
-        let (send, receive) = oneshot::channel();
-        let worker = &mut self.workers[number];
-        let gate = worker.gate.clone();
-        let seat = Seat {
-            name: worker.name.clone(),
-            slots: worker.slots,
-            queue: Arc::new(Gated::<dyn JobQueue> { gate: gate.clone(), other: self.queue.clone() }),
-            workspace: Arc::new(Gated::<dyn Workspace> { gate: gate.clone(), other: self.workspace.clone() }),
-            launcher: Arc::new(Gated::<dyn TrainingLauncher> { gate, other: self.launcher.clone() }),
-            recipes: self.recipes.clone(),
-            admission: Arc::new(scene::Moody),
-            clock: self.clock.clone(),
-            shutdown: Box::pin(async {
-                // Without a sender nobody shuts it down any more.
-                if receive.await.is_err() {
-                    std::future::pending::<()>().await;
-                }
-            }),
-        };
-        let employee = (self.employ)(seat);
-        let worker = &mut self.workers[number];
-        worker.task = Some(tokio::spawn(employee.work));
-        (worker.runs, worker.shutdown) = (employee.runs, Some(send));
-    }
-
-    // What is seen.
-
     async fn jobs(&self) -> Vec<Job> {
         let everything = JobFilter { limit: usize::MAX, ..JobFilter::default() };
         self.queue.jobs(&everything).await.expect("no gate is before it")
-    }
-
-    /// What must be so at every moment.
-    async fn look(&mut self) {
-        self.wrongs.extend(self.launcher.wrongs());
-        self.wrongs.extend(self.workers.iter().flat_map(|worker| worker.gate.wrongs()));
-        let jobs: BTreeMap<_, _> = self.jobs().await.into_iter().map(|job| (job.id, job)).collect();
-        let now = (self.clock)();
-        for run in self.launcher.runs().iter().filter(|run| now < run.ends) {
-            match jobs.get(&run.key.job) {
-                Some(job) if job.state.stage.is_active() && job.state.attempt == run.key.attempt => {}
-                Some(job) => self.wrongs.push(format!(
-                    "{} lives while its job is {} with attempt {}",
-                    run.key, job.state.stage, job.state.attempt
-                )),
-                None => self.wrongs.push(format!("{} lives and has no job", run.key)),
-            }
-        }
-    }
-
-    async fn is_over(&self) -> bool {
-        self.jobs().await.iter().all(|job| job.state.stage.is_final())
-    }
-
-    /// Looks at the end of it all, if it came to that.
-    async fn judge(mut self) -> Result<Life, String> {
-        // Whoever has just finished a job is given the time to know it.
-        sleep(Duration::from_secs(60)).await;
-        self.note("end", "of the world");
-        let (jobs, runs) = (self.jobs().await, self.launcher.runs());
-        for job in &jobs {
-            let state = &job.state;
-            *self.summary.entry(state.stage.word()).or_default() += 1;
-            let (name, at) = (named(job), state.finished_at);
-            writeln!(self.story, "{name}: {}, attempt {}, at {at:?}", state.stage, state.attempt)
-                .expect("a string takes everything");
-        }
-        *self.summary.entry("run").or_default() += runs.len();
-        if self.wrongs.is_empty() {
-            self.judge_end(&jobs, &runs).await;
-        }
-        if self.wrongs.is_empty() {
-            return Ok(Life { summary: self.summary, story: self.story });
-        }
-        self.wrongs.dedup();
-        Err(format!("seed {}:\n{}\n\nwhat came before:\n{}", self.seed, self.wrongs.join("\n"), self.story))
-    }
-
-    async fn judge_end(&mut self, jobs: &[Job], runs: &[RunRecord]) {
-        for (delivery, decided) in &self.deliveries {
-            let kept = self.queue.delivery(*delivery).await.expect("no gate is before it");
-            let makes: usize = decided.verdicts.iter().map(|verdict| verdict.jobs.len()).sum();
-            let is_right =
-                |kept: &Delivery| kept.verdicts.len() == decided.verdicts.len() && kept.jobs.len() == makes;
-            if !kept.as_ref().is_some_and(is_right) {
-                self.wrongs.push(format!(
-                    "delivery {delivery} was accepted and is not kept with its verdicts and jobs"
-                ));
-            }
-        }
-        let mut trainings = BTreeSet::new();
-        for job in jobs {
-            let change = &job.change;
-            if !trainings.insert((
-                &change.recipe,
-                change.ref_name.to_string(),
-                change.head.as_str(),
-                change.run,
-            )) {
-                self.wrongs.push(format!("{} is there twice", named(job)));
-            }
-            let lines = self.queue.timeline(job.id).await.expect("no gate is before it");
-            let (first, last) = (lines.first().map(|line| &*line.what), lines.last().map(|line| line.stage));
-            if (first, last) != (Some("enqueued"), Some(job.state.stage)) {
-                self.wrongs
-                    .push(format!("the timeline of {} does not lead to its end: {lines:?}", named(job)));
-            }
-        }
-        self.wrongs.extend(jobs.iter().filter_map(|job| scene::wrong_end(job, runs)));
-        for worker in &self.workers {
-            let runs = (worker.runs)();
-            if runs > 0 {
-                self.wrongs
-                    .push(format!("{} thinks that it has {runs} runs when all have ended", worker.name));
-            }
-        }
     }
 
     fn note(&mut self, kind: &'static str, what: &str) {
@@ -478,7 +265,16 @@ fn named(job: &Job) -> String {
     format!("{} of {} run {} for {}", change.recipe, change.head.short(), change.run, change.ref_name)
 }
 
+/// How many GPUs the machine of all workers has.
+const GPUS: u32 = 4;
 /// How long things go wrong.
 const CHAOS: Duration = Duration::from_secs(12 * 60);
-/// How long everything may take to end after that.
-const QUIET: Duration = Duration::from_secs(24 * 3_600);
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+const HECTIC: Tempo =
+    Tempo { timeout: Some(Duration::from_secs(300)), lease: Duration::from_secs(30), runs: 1, quiet: DAY };
+const PATIENT: Tempo = Tempo {
+    timeout: None,
+    lease: Duration::from_secs(900),
+    runs: 300,
+    quiet: Duration::from_secs(120 * 24 * 3_600),
+};

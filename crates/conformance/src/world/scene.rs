@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use swifthook_core::{
-    Admission, Admit, ChangeSet, Debounce, Fleet, Gap, HoldReason, Job, PathChange, Paths, Push, Reason,
-    Recipe, Retry, RunStatus, Stage, Superseding, Timestamp, TriggerPolicy, Verdict, Wait, WorkspaceError,
-    condition,
+    Admission, Admit, ChangeSet, Debounce, Fleet, Gap, GpuRequest, HoldReason, Job, PathChange, Paths, Push,
+    Reason, Recipe, Retry, RunStatus, Stage, Stop, Superseding, Timestamp, TriggerPolicy, Verdict, Wait,
+    WorkspaceError, condition,
 };
 
 use super::launcher::{Course, Ending, RunRecord};
@@ -26,6 +26,17 @@ pub(super) fn recipes() -> Arc<[Arc<Recipe>]> {
     let paths = condition::paths(["configs/**"]).expect("it is a pattern");
     let picks = Recipe::new("picks", repository(), paths);
     [keeps, queues, hurries, picks].map(|recipe| Arc::new(Recipe { retry: retry.clone(), ..recipe })).into()
+}
+
+/// What recipes ask of a machine with four GPUs: one, several, or none.
+pub(super) fn gpu_request(recipe: &str) -> Option<GpuRequest> {
+    let count = match recipe {
+        "keeps" => 1,
+        "hurries" => 2,
+        "picks" => 3,
+        _ => return None,
+    };
+    Some(GpuRequest { min_free_memory: 20 << 30, ..GpuRequest::of(count) })
 }
 
 pub(super) fn push(random: &mut Random, number: u64) -> Push {
@@ -53,6 +64,7 @@ pub(super) fn course(random: &mut Random) -> Course {
         1 => Ending::Exits(75),
         2 => Ending::Killed(9),
         3 => Ending::Vanishes,
+        4 if random.once_in(2) => Ending::OutOfGpuMemory,
         _ => Ending::Exits(0),
     };
     Course {
@@ -61,6 +73,8 @@ pub(super) fn course(random: &mut Random) -> Course {
         steps: if random.once_in(4) { 0 } else { 50 },
         obeys_after: random.within(Duration::ZERO..Duration::from_secs(40)),
         heeds_grace: random.once_in(2),
+        saves: if random.once_in(2) { 0 } else { 7 },
+        memory_gib: None,
     }
 }
 
@@ -83,21 +97,31 @@ impl Admission for Moody {
             _ => Admit::Now,
         }
     }
+
+    /// Now and then its hours are over.
+    fn makes_way(&self, job: &Job, now: Timestamp) -> Option<String> {
+        let id = u64::from_be_bytes(job.id.0[..8].try_into().expect("an id has 16 bytes"));
+        let is_over = Random::new(!id ^ (now.0.unsigned_abs() / 60_000)).once_in(12);
+        is_over.then(|| "the hour is over".to_owned())
+    }
 }
 
 /// What is wrong with how `job` ended, given all runs.
 pub(super) fn wrong_end(job: &Job, runs: &[RunRecord]) -> Option<String> {
     let state = &job.state;
-    let mut own = runs.iter().filter(|run| run.key.job == job.id);
+    let own = runs.iter().filter(|run| run.key.job == job.id);
     let last = own.clone().max_by_key(|run| run.key.attempt);
-    let has_success = own.any(|run| matches!(&run.status, RunStatus::Ended(exit) if exit.is_success()));
+    let succeeded = |run: &&RunRecord| matches!(&run.status, RunStatus::Ended(exit) if exit.is_success());
+    let has_success = own.clone().any(|run| succeeded(&run));
+    // Of a run that ended well when it was to make way, and does not count its steps, nobody knows whether it was done.
+    let is_sure = own.clone().filter(succeeded).any(|run| !run.stops.contains(&Stop::Yield));
     let word = state.reason.as_ref().map_or("", |reason| &reason.word);
     let is_right = match (state.stage, word) {
         (Stage::Succeeded, _) => has_success,
         (Stage::Failed, "training") => {
             last.is_some_and(|run| matches!(&run.status, RunStatus::Ended(exit) if !exit.is_success()))
         }
-        (stage, _) => stage.is_final() && (stage != Stage::Failed || !has_success),
+        (stage, _) => stage.is_final() && (stage != Stage::Failed || !is_sure),
     };
     let last = last.map(|run| (run.key.attempt, &run.status));
     (!is_right).then(|| format!("{} ended {} ({word}), and its last run was {last:?}", job.id, state.stage))

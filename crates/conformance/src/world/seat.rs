@@ -1,8 +1,9 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use swifthook_core::{Admission, JobQueue, Recipe, TrainingLauncher, Workspace};
+use swifthook_core::{Admission, GpuRequest, Gpus, JobQueue, Recipe, TrainingLauncher, Workspace};
 
 use super::clock::Clock;
 
@@ -21,6 +22,14 @@ pub struct Seat {
     pub launcher: Arc<dyn TrainingLauncher>,
     /// The recipes of the configuration.
     pub recipes: Arc<[Arc<Recipe>]>,
+    /// How long a run may take.
+    pub timeout: Option<Duration>,
+    /// How long its leases last.
+    pub lease: Duration,
+    /// What they ask of GPUs, by name.
+    pub gpu_requests: fn(&str) -> Option<GpuRequest>,
+    /// The GPUs of its machine, which is that of all others too.
+    pub gpus: Arc<dyn Gpus>,
     /// What to ask at a claim.
     pub admission: Arc<dyn Admission>,
     /// The time.

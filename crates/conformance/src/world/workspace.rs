@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use swifthook_core::{ChangeSet, CommitSha, RefName, RepoName, Workspace, WorkspaceError};
+use swifthook_core::{ChangeSet, Checkout, CommitSha, RefName, RepoName, Workspace, WorkspaceError};
 use tokio::time::sleep;
 
 /// A workspace that has every commit and no disk.
@@ -72,6 +72,7 @@ impl Workspace for ScriptedWorkspace {
         _repository: &RepoName,
         _ref_name: &RefName,
         commit: &CommitSha,
+        _with: &Checkout,
         directory: &Path,
     ) -> Result<PathBuf, WorkspaceError> {
         let time = self.desk().checkout_takes;

@@ -8,6 +8,7 @@ use swifthook_queue::MemoryQueue;
 pub(crate) struct Between {
     queue: Arc<MemoryQueue>,
     rule: Mutex<Rule>,
+    events: Mutex<Vec<&'static str>>,
 }
 
 #[derive(Clone, Copy)]
@@ -20,7 +21,7 @@ enum Rule {
 
 impl Between {
     pub(crate) fn new(queue: Arc<MemoryQueue>) -> Arc<Self> {
-        Arc::new(Self { queue, rule: Mutex::new(Rule::Open) })
+        Arc::new(Self { queue, rule: Mutex::new(Rule::Open), events: Mutex::default() })
     }
 
     pub(crate) fn open(&self) {
@@ -40,6 +41,12 @@ impl Between {
     /// Events of this kind get lost on their way, and whoever sent one waits for ever.
     pub(crate) fn swallow(&self, kind: fn(&Event) -> bool) {
         self.set(Rule::Swallows(kind));
+    }
+
+    /// How often an event was to be written, by its words.
+    pub(crate) fn events(&self, words: &str) -> usize {
+        let events = self.events.lock().expect("nothing panics under this lock");
+        events.iter().filter(|event| **event == words).count()
     }
 
     fn set(&self, rule: Rule) {
@@ -72,6 +79,7 @@ impl JobQueue for Between {
     }
 
     async fn apply(&self, lease: &Lease, event: Event) -> Result<Job, QueueError> {
+        self.events.lock().expect("nothing panics under this lock").push(event.words());
         self.pass(Some(&event)).await?;
         self.queue.apply(lease, event).await
     }
@@ -85,9 +93,32 @@ impl JobQueue for Between {
         self.queue.renew(leases).await
     }
 
+    async fn known_failures(&self, of: Fingerprint) -> Result<Vec<PastFailure>, QueueError> {
+        self.queue.known_failures(of).await
+    }
+
+    async fn memory_estimate(&self, of: &Workload) -> Result<Option<MemoryEstimate>, QueueError> {
+        self.queue.memory_estimate(of).await
+    }
+
     async fn sweep(&self) -> Result<Swept, QueueError> {
         self.pass(None).await?;
         self.queue.sweep().await
+    }
+
+    async fn gpus(&self, machine: &str, worker: &Worker) -> Result<GpuBook, QueueError> {
+        self.pass(None).await?;
+        self.queue.gpus(machine, worker).await
+    }
+
+    async fn stranded(&self, host: &str) -> Result<Vec<Job>, QueueError> {
+        self.pass(None).await?;
+        self.queue.stranded(host).await
+    }
+
+    async fn give_back(&self, job: JobId, who: &Actor) -> Result<(), QueueError> {
+        self.pass(None).await?;
+        self.queue.give_back(job, who).await
     }
 
     async fn heartbeat(&self, beat: &Heartbeat) -> Result<(), QueueError> {

@@ -6,4 +6,4 @@ mod between;
 mod play;
 
 pub(crate) use between::Between;
-pub(crate) use play::{Asks, Play, recipe};
+pub(crate) use play::{Asks, Play, Working, recipe};

@@ -1,14 +1,13 @@
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use swifthook_conformance::world::{self, Clock, ScriptedLauncher, ScriptedWorkspace, decided, repository};
 use swifthook_core::{
-    Actor, Admission, Admit, Always, Command, Fleet, History, Intake, Job, JobId, JobQueue, Push, Receipt,
-    Recipe, Stage, Superseding, Template, Timestamp, TrainingLauncher, Verdict,
+    Actor, Admission, Admit, Always, Checkout, Command, Fleet, GpuRequest, History, Intake, Job, JobId,
+    JobQueue, Push, Receipt, Recipe, Stage, Superseding, Template, Timestamp, TrainingLauncher, Verdict,
 };
 use swifthook_queue::MemoryQueue;
-use swifthook_runner::{Catalog, Compose, Handle, Moment, Options, Runner, Terms};
+use swifthook_runner::{Catalog, Compose, Handle, Moment, Options, Runner, Terms, Watch};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -166,9 +165,14 @@ pub(crate) struct Entry {
     pub(crate) is_gone: bool,
     pub(crate) panics: bool,
     pub(crate) admission: Arc<dyn Admission>,
+    pub(crate) gpus: Option<GpuRequest>,
+    /// Jobs of branches with this in their name ask for one GPU.
+    pub(crate) small: Option<&'static str>,
+    pub(crate) env: Vec<(&'static str, &'static str)>,
     pub(crate) timeout: Option<Duration>,
     pub(crate) checkout: bool,
     pub(crate) compose: Option<Arc<dyn Compose>>,
+    pub(crate) watch: Option<Watch>,
     pub(crate) max_age: Option<Duration>,
 }
 
@@ -178,12 +182,20 @@ impl Book {
             is_gone: false,
             panics: false,
             admission: Arc::new(Always),
+            gpus: None,
+            small: None,
+            env: vec![("TOKEN", "hush")],
             timeout: None,
             checkout: true,
             compose: None,
+            watch: None,
             max_age: None,
         };
         Self { recipe: Arc::new(recipe), launcher, entry: Mutex::new(entry) }
+    }
+
+    pub(crate) fn small_ones_are(&self, part: &'static str) {
+        self.change(|entry| entry.small = Some(part));
     }
 
     pub(crate) fn change(&self, change: impl FnOnce(&mut Entry)) {
@@ -192,17 +204,30 @@ impl Book {
 }
 
 impl Catalog for Book {
-    fn terms(&self, _job: &Job) -> Option<Terms> {
+    fn terms(&self, job: &Job) -> Option<Terms> {
         let (is_gone, panics, terms) = {
             let entry = self.entry.lock().unwrap();
             let terms = Terms {
                 recipe: self.recipe.clone(),
                 admission: entry.admission.clone(),
-                env: BTreeMap::from([("TOKEN".to_owned(), "hush".to_owned())]),
+                gpus: match entry.small {
+                    Some(prefix) if job.change.ref_name.to_string().contains(prefix) => {
+                        Some(GpuRequest::of(1))
+                    }
+                    _ => entry.gpus.clone(),
+                },
+                env: entry
+                    .env
+                    .iter()
+                    .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                    .collect(),
                 timeout: entry.timeout,
                 grace: Duration::from_secs(10),
+                watch: entry.watch,
+                shape: swifthook_core::RunShape::default(),
+                limits: swifthook_core::RunLimits::default(),
                 max_age: entry.max_age,
-                checkout: entry.checkout,
+                checkout: entry.checkout.then(Checkout::default),
                 compose: entry.compose.clone(),
             };
             (entry.is_gone, entry.panics, terms)

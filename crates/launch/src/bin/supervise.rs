@@ -2,5 +2,10 @@
 
 fn main() -> std::process::ExitCode {
     swifthook_launch::supervise_if_asked();
+    // Also what a program without `kubernetes` says in a pod.
+    eprintln!(
+        "swifthook-supervise is started by swifthook, and was asked for nothing that it can do: \
+         is it of the same version, with the same features?"
+    );
     std::process::ExitCode::from(2)
 }

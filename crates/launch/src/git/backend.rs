@@ -1,40 +1,86 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
-use swifthook_core::{ChangeSet, CommitSha, RefName, RepoName, Workspace, WorkspaceError};
+use swifthook_core::{ChangeSet, Checkout, CommitSha, RefName, RepoName, Workspace, WorkspaceError};
 
-use super::command::Git;
-use super::config::Remote;
-use super::mirror::{Mirror, remove};
+use super::config::{History, Remote};
+use super::mirror::{Mirror, folder_of, remove};
+use super::submodules;
+use super::tidy::{Tidied, is_pressed, remove_others};
 
 /// Working trees by the `git` command (2.31 or later), from a bare mirror for each repository.
 ///
-/// A pushed commit is somebody else's: nothing in it is run, no hook, filter, submodule or other transport, and no
-/// name in a push is an option or reaches a shell. Large files of Git LFS stay pointers.
+/// A pushed commit is somebody else's: nothing in it is run, no hook, filter, other transport or command of a
+/// submodule, and no name in a push is an option or reaches a shell. Submodules and the content of Git LFS are there
+/// only where [`Checkout`] asks for them.
 ///
-/// Mirrors only grow. They belong to this program: deleting one costs a fetch and nothing else.
+/// A working tree borrows the objects of its mirror (`.git/objects/info/alternates`), and is a repository of its own
+/// otherwise: what runs in it changes no mirror. Mirrors belong to this program: deleting one costs a fetch, and the
+/// past of working trees that are there.
 pub struct GitWorkspace {
+    state_dir: PathBuf,
     mirrors: HashMap<RepoName, Mirror>,
 }
 
 impl GitWorkspace {
-    /// A workspace for `remotes`, with its mirrors in `<state_dir>/mirrors`.
+    /// A workspace for `remotes`, with its mirrors in folders of `state_dir` whose names begin with `mirrors`.
     ///
     /// # Errors
     ///
     /// When `state_dir` is relative and there is no current directory.
     pub fn new(state_dir: impl AsRef<Path>, remotes: impl IntoIterator<Item = Remote>) -> io::Result<Self> {
-        let path = std::path::absolute(state_dir)?.join("mirrors");
-        let mirrors = remotes.into_iter().map(|remote| (remote.name.clone(), Mirror::new(&path, remote)));
-        Ok(Self { mirrors: mirrors.collect() })
+        let state_dir = std::path::absolute(state_dir)?;
+        let mirrors =
+            remotes.into_iter().map(|remote| (remote.name.clone(), Mirror::new(&state_dir, remote)));
+        Ok(Self { mirrors: mirrors.collect(), state_dir })
+    }
+
+    /// Keeps mirrors from growing for ever: forgets commits that nobody has wanted for two weeks (for a day, where the
+    /// disk is nearly full), packs anew what has grown, and removes mirrors that nothing names and nobody has used for
+    /// as long. Whatever is in use is left for the next time.
+    pub async fn tidy(&self, now: SystemTime) -> Tidied {
+        let is_pressed = is_pressed(&self.state_dir);
+        let mut all = Tidied::default();
+        for mirror in self.mirrors.values() {
+            match mirror.tidy(now, is_pressed).await {
+                Ok(Tidied { forgotten, packed, .. }) => {
+                    all.forgotten += forgotten;
+                    all.packed += packed;
+                }
+                Err(error) => tracing::warn!(%error, mirror = %mirror.path.display(), "cannot tidy up"),
+            }
+        }
+        match self.remove_unnamed(now, is_pressed).await {
+            Ok(removed) => all.removed = removed,
+            Err(error) => tracing::warn!(%error, "cannot remove mirrors that nothing names any more"),
+        }
+        all
+    }
+
+    async fn remove_unnamed(&self, now: SystemTime, is_pressed: bool) -> io::Result<u64> {
+        let named: Vec<PathBuf> = self.mirrors.values().map(|mirror| mirror.path.clone()).collect();
+        let folders = [History::Full, History::Blobless, History::Shallow].map(folder_of);
+        let folders =
+            folders.map(|folder| self.state_dir.join(folder)).into_iter().chain([self.submodules()]);
+        let folders: Vec<PathBuf> = folders.collect();
+        let removing = tokio::task::spawn_blocking(move || {
+            let named: Vec<&Path> = named.iter().map(PathBuf::as_path).collect();
+            folders.iter().map(|folder| remove_others(folder, &named, now, is_pressed)).sum()
+        });
+        removing.await.map_err(io::Error::other).flatten()
     }
 
     fn mirror(&self, repository: &RepoName) -> Result<&Mirror, WorkspaceError> {
         self.mirrors
             .get(repository)
             .ok_or_else(|| WorkspaceError::permanent(format!("repository `{repository}` is not configured")))
+    }
+
+    fn submodules(&self) -> PathBuf {
+        self.state_dir.join("mirrors-submodules")
     }
 }
 
@@ -45,17 +91,18 @@ impl Workspace for GitWorkspace {
         repository: &RepoName,
         ref_name: &RefName,
         commit: &CommitSha,
+        with: &Checkout,
         directory: &Path,
     ) -> Result<PathBuf, WorkspaceError> {
         let mirror = self.mirror(repository)?;
-        mirror.ensure(ref_name, commit).await?;
-        clear(directory).await?;
-        mirror.add_worktree(directory, commit).await?;
-        Git::local("check out", &directory.join(".git"))
-            .in_tree(directory)
-            .args(["reset", "--quiet", "--hard", "--no-recurse-submodules"])
-            .output()
-            .await?;
+        if let Err(error) = mirror.check_out(ref_name, commit, with, directory).await {
+            mirror.mend(error).await?;
+            mirror.check_out(ref_name, commit, with, directory).await?;
+        }
+        if !with.submodules.is_empty() {
+            let _use = mirror.in_use().await?;
+            submodules::check_out(&self.submodules(), mirror, commit, with, directory).await?;
+        }
         Ok(directory.to_owned())
     }
 
@@ -66,7 +113,14 @@ impl Workspace for GitWorkspace {
         before: Option<&CommitSha>,
         head: &CommitSha,
     ) -> Result<ChangeSet, WorkspaceError> {
-        self.mirror(repository)?.diff(ref_name, before, head).await
+        let mirror = self.mirror(repository)?;
+        match mirror.diff(ref_name, before, head).await {
+            Err(error) => {
+                mirror.mend(error).await?;
+                mirror.diff(ref_name, before, head).await
+            }
+            done => done,
+        }
     }
 
     async fn read_file(
@@ -78,24 +132,52 @@ impl Workspace for GitWorkspace {
         most_bytes: usize,
     ) -> Result<Vec<u8>, WorkspaceError> {
         let mirror = self.mirror(repository)?;
-        mirror.ensure(ref_name, commit).await?;
-        mirror.read_file(commit, path, most_bytes).await
+        match mirror.read(ref_name, commit, path, most_bytes).await {
+            Err(error) => {
+                mirror.mend(error).await?;
+                mirror.read(ref_name, commit, path, most_bytes).await
+            }
+            done => done,
+        }
     }
 
-    async fn discard(&self, repository: &RepoName, directory: &Path) -> Result<(), WorkspaceError> {
-        clear(directory).await?;
-        match self.mirrors.get(repository) {
-            Some(mirror) => mirror.prune_worktrees().await,
-            None => Ok(()),
-        }
+    async fn discard(&self, _repository: &RepoName, directory: &Path) -> Result<(), WorkspaceError> {
+        // Off the async threads: it may be large.
+        let directory = directory.to_owned();
+        let removed = tokio::task::spawn_blocking(move || remove(&directory)).await.map_err(io::Error::other);
+        removed
+            .flatten()
+            .map_err(|error| WorkspaceError::passing("cannot remove the working tree").because(error))
     }
 }
 
-/// Removes a working tree, off the async threads: it may be large.
-async fn clear(directory: &Path) -> Result<(), WorkspaceError> {
-    let directory = directory.to_owned();
-    let removed = tokio::task::spawn_blocking(move || remove(&directory)).await.map_err(io::Error::other);
-    removed
-        .flatten()
-        .map_err(|error| WorkspaceError::passing("cannot remove the working tree").because(error))
+impl Mirror {
+    async fn check_out(
+        &self,
+        ref_name: &RefName,
+        commit: &CommitSha,
+        with: &Checkout,
+        directory: &Path,
+    ) -> Result<(), WorkspaceError> {
+        let _use = self.in_use().await?;
+        self.ensure(Some(ref_name), commit).await?;
+        self.fetch_files(commit).await?;
+        self.add_tree(directory, commit).await?;
+        if with.lfs {
+            self.pull_lfs(directory).await?;
+        }
+        Ok(())
+    }
+
+    async fn read(
+        &self,
+        ref_name: &RefName,
+        commit: &CommitSha,
+        path: &str,
+        most_bytes: usize,
+    ) -> Result<Vec<u8>, WorkspaceError> {
+        let _use = self.in_use().await?;
+        self.ensure(Some(ref_name), commit).await?;
+        self.read_file(commit, path, most_bytes).await
+    }
 }

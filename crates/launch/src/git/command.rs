@@ -5,29 +5,31 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use rustix::process::{Pid, Signal, kill_process_group};
-use swifthook_core::WorkspaceError;
 use tokio::process::Command;
 
 use super::config::{Credentials, Remote, Transport};
-use super::mirror::Lock;
+use super::failure::Failure;
+use super::lock::Lock;
+use super::process;
 
 /// A call of git, still without arguments.
 pub(super) struct Git {
     command: Command,
     config: Vec<(String, String)>,
     what: &'static str,
+    limits: process::Limits,
+    holder: Option<std::fs::File>,
 }
 
 impl Git {
     /// A call that reaches nothing but `git_dir`.
     pub(super) fn local(what: &'static str, git_dir: &Path) -> Self {
         let config = CONFIG.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-        let mut git = Self { command: Command::new("git"), config, what };
+        let limits = process::Limits::LOCAL;
+        let mut git = Self { command: Command::new("git"), config, what, limits, holder: None };
         git.command.env_clear();
         for name in INHERITED {
             git.command.envs(std::env::var_os(name).map(|value| (name, value)));
@@ -50,16 +52,25 @@ impl Git {
         self
     }
 
-    /// A call that reaches `remote` too, by its transport, and shows its credentials. They go by the environment,
-    /// which only our user can read, and never by an argument.
+    /// The same for a program that asks git about other repositories too: it finds this one by its place.
+    pub(super) fn by_place(mut self, directory: &Path) -> Self {
+        self.command.env_remove("GIT_DIR").current_dir(directory);
+        self
+    }
+
+    /// A call that reaches `remote` too, as `origin`, by its transport, and shows its credentials. They go by the
+    /// environment, which only our user can read, and never by an argument.
     pub(super) fn remote(what: &'static str, git_dir: &Path, remote: &Remote) -> io::Result<Self> {
         let mut git = Self::local(what, git_dir);
+        git.limits = process::Limits::REMOTE;
         git.command.env("GIT_ALLOW_PROTOCOL", remote.transport.name());
-        let mut ssh = "ssh -o BatchMode=yes -o ConnectTimeout=30 -o ServerAliveInterval=15".to_owned();
+        git.set("remote.origin.url", &remote.url);
+        let mut ssh = SSH.to_owned();
         match &remote.credentials {
-            Some(Credentials::Key(path)) => {
-                let path = path.to_string_lossy().replace('\'', r"'\''");
-                ssh = format!("{ssh} -o IdentitiesOnly=yes -i '{path}'");
+            Some(Credentials::Key(path)) => ssh = format!("{ssh} -o IdentitiesOnly=yes -i {}", quoted(path)),
+            Some(Credentials::Folder(folder)) => {
+                ssh += &ssh_options(folder);
+                git.show_folder(remote, folder);
             }
             Some(Credentials::Token(token)) => git.show_token(remote, token),
             Some(Credentials::TokenFile(path)) => {
@@ -67,9 +78,7 @@ impl Git {
                     .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
                 git.show_token(remote, token.trim());
             }
-            Some(Credentials::Helper(helper)) => {
-                git.config.push(("credential.helper".into(), helper.clone()))
-            }
+            Some(Credentials::Helper(helper)) => git.set("credential.helper", helper),
             None => {}
         }
         git.command.env("GIT_SSH_COMMAND", ssh);
@@ -77,9 +86,11 @@ impl Git {
     }
 
     /// As long as it runs, this call has the lock too: its input is the file that is locked, and it reads nothing.
+    /// Whoever finds the lock taken learns from it who this is, should we be killed before it.
     pub(super) fn holding(mut self, lock: &Lock<'_>) -> Self {
-        if let Ok(file) = lock.file.try_clone() {
-            self.command.stdin(file);
+        if let (Ok(input), Ok(record)) = (lock.file.try_clone(), lock.file.try_clone()) {
+            self.command.stdin(input);
+            self.holder = Some(record);
         }
         self
     }
@@ -98,100 +109,89 @@ impl Git {
     /// operator.
     pub(super) fn trusting(self, remote: &Remote) -> Self {
         match remote.transport {
-            Transport::File => self.arg("--upload-pack=git -c 'safe.directory=*' upload-pack"),
+            Transport::File => {
+                self.arg("--upload-pack=git -c 'safe.directory=*' -c uploadpack.allowFilter=true upload-pack")
+            }
             Transport::Https | Transport::Ssh => self,
         }
     }
 
+    /// The same with a value of the configuration, before all others.
+    pub(super) fn with(mut self, key: &str, value: &str) -> Self {
+        self.set(key, value);
+        self
+    }
+
     /// What it wrote, if it succeeded.
     pub(super) async fn output(self) -> Result<Vec<u8>, Failure> {
-        let what = self.what;
-        let failed = |message: String, code| Failure { what, code, message };
-        let running = async {
-            let child = self.into_command().spawn()?;
-            let mut group = Group(child.id());
-            let output = child.wait_with_output().await;
-            group.0 = None;
-            output
-        };
-        let output = match tokio::time::timeout(LIMIT, running).await {
-            Ok(Ok(output)) => output,
-            Ok(Err(error)) => return Err(failed(format!("cannot run git: {error}"), None)),
-            Err(_) => return Err(failed(format!("it took longer than {} min", LIMIT.as_secs() / 60), None)),
-        };
-        if output.status.success() {
-            return Ok(output.stdout);
-        }
-        Err(failed(last_lines(&output.stderr), output.status.code()))
-    }
-
-    fn show_token(&mut self, remote: &Remote, token: &str) {
-        // The user's name is of no account to GitHub, Gitea and Forgejo, but must be there. For this URL only: no
-        // other host is shown it, wherever we are sent.
-        let header = format!("Authorization: Basic {}", STANDARD.encode(format!("x-access-token:{token}")));
-        self.config.push((format!("http.{}.extraHeader", remote.url), header));
-    }
-
-    fn into_command(self) -> Command {
+        let (what, limits, holder) = (self.what, self.limits, self.holder);
         let mut command = self.command;
         command.env("GIT_CONFIG_COUNT", self.config.len().to_string());
         for (n, (key, value)) in self.config.iter().enumerate() {
             command.env(format!("GIT_CONFIG_KEY_{n}"), key).env(format!("GIT_CONFIG_VALUE_{n}"), value);
         }
-        command
+        process::output(what, command, limits, holder).await
     }
-}
 
-/// The process group of a git that has not ended: what it has started ends with it.
-struct Group(Option<u32>);
+    fn set(&mut self, key: &str, value: &str) {
+        self.config.push((key.to_owned(), value.to_owned()));
+    }
 
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(group) = self.0.and_then(|id| Pid::from_raw(id.cast_signed())) {
-            let _ = kill_process_group(group, Signal::KILL);
+    /// By a helper, since the name and the password that it writes go through a pipe. It is asked for the host of this URL
+    /// alone, wherever we are sent.
+    fn show_folder(&mut self, remote: &Remote, folder: &Path) {
+        let Some(host) = remote.url.strip_prefix("https://").and_then(|rest| rest.split('/').next()) else {
+            return;
+        };
+        let (user, password) = (folder.join("username"), folder.join("password"));
+        if password.exists() {
+            // `printf` is one of the shell's own commands, so that its arguments are those of no process. A token needs a
+            // name too, and any will do.
+            let user =
+                if user.exists() { format!("$(cat {})", quoted(&user)) } else { TOKEN_USER.to_owned() };
+            let password = quoted(&password);
+            let helper = format!(
+                "!f() {{ test \"$1\" != get || printf 'username=%s\\npassword=%s\\n' \"{user}\" \"$(cat {password})\"; }}; f"
+            );
+            self.set(&format!("credential.https://{host}.helper"), &helper);
+        }
+        let authority = folder.join("ca.crt");
+        if authority.exists() {
+            self.set(&format!("http.https://{host}.sslCAInfo"), &authority.to_string_lossy());
         }
     }
-}
 
-/// Git did not do it.
-#[derive(Debug)]
-pub(super) struct Failure {
-    what: &'static str,
-    code: Option<i32>,
-    message: String,
-}
-
-impl Failure {
-    /// The exit code by which several commands answer a question with no.
-    pub(super) fn is_no(&self) -> bool {
-        self.code == Some(1)
-    }
-
-    /// Whether the other side says that it does not have the commit, or does not give it away by its hash.
-    pub(super) fn is_refused_hash(&self) -> bool {
-        ["not our ref", "unadvertised object"].iter().any(|words| self.message.contains(words))
-    }
-
-    /// Whether the other side says that it has no such branch or tag.
-    pub(super) fn is_unknown_ref(&self) -> bool {
-        self.message.contains("couldn't find remote ref")
+    fn show_token(&mut self, remote: &Remote, token: &str) {
+        // The user's name is of no account to GitHub, Gitea and Forgejo, but must be there. For this URL only: no
+        // other host is shown it, wherever we are sent.
+        let header = format!("Authorization: Basic {}", STANDARD.encode(format!("{TOKEN_USER}:{token}")));
+        self.set(&format!("http.{}.extraHeader", remote.url), &header);
     }
 }
 
-impl From<Failure> for WorkspaceError {
-    fn from(failure: Failure) -> Self {
-        Self::passing(format!("cannot {}: {}", failure.what, failure.message))
+/// The key in a folder, and the hosts that it knows.
+fn ssh_options(folder: &Path) -> String {
+    let (key, hosts) = (folder.join("ssh-privatekey"), folder.join("known_hosts"));
+    let mut options = String::new();
+    if key.exists() {
+        options += &format!(" -o IdentitiesOnly=yes -i {}", quoted(&key));
     }
+    if hosts.exists() {
+        options += &format!(" -o StrictHostKeyChecking=yes -o UserKnownHostsFile={}", quoted(&hosts));
+    }
+    options
 }
 
-fn last_lines(stderr: &[u8]) -> String {
-    let text = String::from_utf8_lossy(stderr);
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    lines[lines.len().saturating_sub(5)..].join("; ")
+/// As one word of a shell.
+fn quoted(path: &Path) -> String {
+    format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"))
 }
 
-/// Longer than any sane clone; a server that stalls is noticed much sooner.
-const LIMIT: Duration = Duration::from_secs(60 * 60);
+const TOKEN_USER: &str = "x-access-token";
+
+/// A network that is gone is noticed within a minute or two; a server that hangs, by [`process::Limits`].
+const SSH: &str =
+    "ssh -o BatchMode=yes -o ConnectTimeout=30 -o ServerAliveInterval=15 -o ServerAliveCountMax=4";
 
 /// What git needs of the machine: programs, its certificates, its proxy, an SSH agent.
 const INHERITED: [&str; 14] = [
@@ -211,7 +211,7 @@ const INHERITED: [&str; 14] = [
     "NO_PROXY",
 ];
 
-const ENVIRONMENT: [(&str, &str); 7] = [
+const ENVIRONMENT: [(&str, &str); 9] = [
     // Messages are told apart by their words.
     ("LC_ALL", "C"),
     ("GIT_CONFIG_NOSYSTEM", "1"),
@@ -219,24 +219,36 @@ const ENVIRONMENT: [(&str, &str); 7] = [
     ("GIT_ATTR_NOSYSTEM", "1"),
     ("GIT_TERMINAL_PROMPT", "0"),
     ("GIT_ASKPASS", "true"),
+    // What a blobless mirror lacks is fetched by us, and by nothing else.
     ("GIT_NO_LAZY_FETCH", "1"),
+    ("GIT_LFS_SKIP_SMUDGE", "1"),
+    // When a commit was last wanted is told by the file of its ref.
+    ("GIT_DEFAULT_REF_FORMAT", "files"),
 ];
 
-const CONFIG: [(&str, &str); 15] = [
+const CONFIG: [(&str, &str); 21] = [
     ("core.hooksPath", "/dev/null"),
     ("core.attributesFile", "/dev/null"),
     ("core.fsmonitor", "false"),
+    ("protocol.ext.allow", "never"),
     ("submodule.recurse", "false"),
     ("fetch.recurseSubmodules", "false"),
     ("gc.auto", "0"),
+    ("gc.packRefs", "false"),
     ("maintenance.auto", "false"),
     ("filter.lfs.smudge", ""),
     ("filter.lfs.clean", ""),
     ("filter.lfs.process", ""),
     ("filter.lfs.required", "false"),
-    ("http.lowSpeedLimit", "1000"),
+    // A slow server is waited for as long as anything comes.
+    ("http.lowSpeedLimit", "1"),
     ("http.lowSpeedTime", "60"),
+    ("fetch.writeCommitGraph", "false"),
+    // As many as there are cores, where there are many files.
+    ("checkout.workers", "0"),
+    ("core.logAllRefUpdates", "false"),
     ("advice.detachedHead", "false"),
+    ("advice.fetchShowForcedUpdates", "false"),
     // Forget every helper that was named before.
     ("credential.helper", ""),
 ];
@@ -288,6 +300,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let git = Git::local("look", dir.path()).args(["ls-remote", "/"]);
         let failure = git.output().await.unwrap_err();
-        assert!(failure.message.contains("transport 'file' not allowed"), "{failure:?}");
+        assert!(failure.to_string().contains("transport 'file' not allowed"), "{failure:?}");
     }
 }

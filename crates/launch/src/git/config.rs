@@ -11,8 +11,25 @@ pub struct Remote {
     pub name: RepoName,
     /// What to show where access is not free to everybody.
     pub credentials: Option<Credentials>,
+    /// How much of the past is fetched.
+    pub history: History,
     pub(super) url: Arc<str>,
     pub(super) transport: Transport,
+}
+
+/// How much of a repository's past is fetched. What a run sees is the same with each of them, and so is what changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum History {
+    /// All of it. What was fetched once is never asked for again: the default.
+    #[default]
+    Full,
+    /// All commits and folders, but of files only what a working tree or a configuration needs, when it needs it: for
+    /// repositories whose past is large because of large files. The server must know partial clones, as GitHub's does.
+    Blobless,
+    /// The pushed commits alone: for repositories with very many commits. The first push of a new branch that is to be
+    /// compared with where it left the default branch fetches all of the past after all.
+    Shallow,
 }
 
 impl Remote {
@@ -24,13 +41,31 @@ impl Remote {
     /// When it is none of these, or has a password or token in it: that would stand in the list of processes.
     pub fn new(name: RepoName, clone_url: &str) -> Result<Self, InvalidRemote> {
         let transport = Transport::of(clone_url)?;
-        Ok(Self { name, credentials: None, url: clone_url.into(), transport })
+        Ok(Self { name, credentials: None, history: History::Full, url: clone_url.into(), transport })
     }
 
     /// The same with credentials.
     #[must_use]
     pub fn with(self, credentials: Credentials) -> Self {
         Self { credentials: Some(credentials), ..self }
+    }
+
+    /// Whether it is a place on this machine, which no other one reaches by this name.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        self.transport == Transport::File
+    }
+
+    /// Whether it is reached by `ssh`.
+    #[must_use]
+    pub fn is_by_ssh(&self) -> bool {
+        self.transport == Transport::Ssh
+    }
+
+    /// The same with another part of the past.
+    #[must_use]
+    pub fn keeping(self, history: History) -> Self {
+        Self { history, ..self }
     }
 }
 
@@ -46,6 +81,10 @@ pub enum Credentials {
     TokenFile(PathBuf),
     /// A credential helper, as git's `credential.helper` has it.
     Helper(String),
+    /// A folder of files that are named as the keys of a Kubernetes Secret are, and read when they are needed:
+    /// `ssh-privatekey` and perhaps `known_hosts`, or `username` and `password`, and perhaps `ca.crt` with the authority
+    /// that the server's certificate is from. What is in them stands in no argument and in no variable.
+    Folder(PathBuf),
 }
 
 /// Without the token.
@@ -56,6 +95,7 @@ impl fmt::Debug for Credentials {
             Self::Token(_) => f.write_str("Token(…)"),
             Self::TokenFile(path) => f.debug_tuple("TokenFile").field(path).finish(),
             Self::Helper(helper) => f.debug_tuple("Helper").field(helper).finish(),
+            Self::Folder(path) => f.debug_tuple("Folder").field(path).finish(),
         }
     }
 }
@@ -113,10 +153,10 @@ impl Transport {
             None if url.contains("::") || url.contains("://") => None,
             None => url.split_once(':').map(|(host, _)| host),
         };
-        // A host that begins with `-` would be an option of `ssh`.
+        // A host that begins with `-` would be an option of `ssh`, and so would a user.
         let is_host = |host: &str| {
-            let host = host.rsplit('@').next().unwrap_or_default();
-            !host.is_empty() && !host.starts_with('-') && !host.contains('/')
+            let name = host.rsplit('@').next().unwrap_or_default();
+            !name.is_empty() && !name.starts_with('-') && !host.starts_with('-') && !host.contains('/')
         };
         match host {
             Some(host)
@@ -154,6 +194,7 @@ mod tests {
             "https:///acme/models.git",
             "ext::sh -c 'touch pwned'",
             "ssh://-oProxyCommand=touch pwned/x",
+            "ssh://-oProxyCommand=x@host/y",
             "git@-oProxyCommand=x:y",
             "-u:x",
             "--upload-pack=touch pwned",

@@ -10,7 +10,8 @@ impl Mirror {
         before: Option<&CommitSha>,
         head: &CommitSha,
     ) -> Result<ChangeSet, WorkspaceError> {
-        self.ensure(ref_name, head).await?;
+        let _use = self.in_use().await?;
+        self.ensure(Some(ref_name), head).await?;
         let base = match before {
             Some(before) if self.ensure_before(ref_name, before, head).await? => before.as_str().to_owned(),
             _ => self.base_of_new(ref_name, head).await?,
@@ -32,10 +33,10 @@ impl Mirror {
         head: &CommitSha,
     ) -> Result<bool, WorkspaceError> {
         // After an ordinary push it came with the head.
-        if self.has(before) || self.is_ancestor(before, head.as_str()).await {
+        if self.has(before) || self.is_ancestor(before, head.as_str()).await? {
             return Ok(true);
         }
-        match self.ensure(ref_name, before).await {
+        match self.ensure(Some(ref_name), before).await {
             Ok(()) => Ok(true),
             Err(error) if error.is_permanent() => Ok(false),
             Err(error) => Err(error),
@@ -49,7 +50,8 @@ impl Mirror {
         if default == *ref_name {
             return Ok(empty_tree(head).to_owned());
         }
-        self.ensure(&default, &tip).await?;
+        self.ensure(Some(&default), &tip).await?;
+        self.ensure_past(&[&tip, head]).await?;
         let asked = self.git("find the merge base").args([
             "merge-base",
             "--end-of-options",

@@ -20,7 +20,7 @@ impl Mirror {
         }
         let listed = self
             .git("look for a file")
-            .args(["--literal-pathspecs", "ls-tree", "-z", "--long", "--full-tree"])
+            .args(["--literal-pathspecs", "ls-tree", "-z", "--full-tree"])
             .args(["--end-of-options", commit.as_str(), path])
             .output()
             .await?;
@@ -34,8 +34,11 @@ impl Mirror {
             "040000" => return refused("is a directory".to_owned()),
             other => return refused(format!("is no regular file (mode {other})")),
         }
-        if entry.size > most_bytes as u64 {
-            return refused(format!("has {} bytes, of which {most_bytes} are read at most", entry.size));
+        self.fetch_object(entry.object).await?;
+        let size = self.git("look for a file").args(["cat-file", "-s", entry.object]).output().await?;
+        let size: u64 = String::from_utf8_lossy(&size).trim().parse().unwrap_or(u64::MAX);
+        if size > most_bytes as u64 {
+            return refused(format!("has {size} bytes, of which {most_bytes} are read at most"));
         }
         Ok(self.git("read a file").args(["cat-file", "blob", entry.object]).output().await?)
     }
@@ -44,15 +47,13 @@ impl Mirror {
 struct Entry<'l> {
     mode: &'l str,
     object: &'l str,
-    size: u64,
 }
 
-/// `<mode> <type> <object> <size>\t<path>\0`; `None` unless it is exactly this path.
+/// `<mode> <type> <object>\t<path>\0`; `None` unless it is exactly this path.
 fn entry<'l>(listed: &'l [u8], path: &str) -> Option<Entry<'l>> {
     let record = std::str::from_utf8(listed.strip_suffix(b"\0")?).ok()?;
     let (facts, name) = record.split_once('\t')?;
     let mut facts = facts.split_ascii_whitespace();
     let (mode, _type, object) = (facts.next()?, facts.next()?, facts.next()?);
-    let size = facts.next()?.parse().unwrap_or(0);
-    (name == path).then_some(Entry { mode, object, size })
+    (name == path).then_some(Entry { mode, object })
 }

@@ -1,39 +1,56 @@
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
-use rustix::fs::{FlockOperation, flock};
 use swifthook_core::{CommitSha, RefName, WorkspaceError};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::Mutex;
 
 use super::command::Git;
-use super::config::Remote;
+use super::config::{History, Remote};
+use super::failure::Failure;
+use super::lock::Lock;
 
 /// A bare repository of our own, with what was fetched from one remote.
 ///
 /// A commit counts as here when it has the ref `refs/swifthook/<commit>`: git writes that only when everything that
-/// the commit needs is here, where the commit alone may be what an interrupted fetch left.
+/// the commit needs is here, where the commit alone may be what an interrupted fetch left. When it was last wanted is
+/// told by the time of that ref's file. In a blobless mirror the files of a commit come later ([`fetch_files`]).
+///
+/// [`fetch_files`]: Mirror::fetch_files
 pub(super) struct Mirror {
     pub(super) path: PathBuf,
     pub(super) remote: Remote,
-    changing: Mutex<()>,
+    pub(super) changing: Mutex<()>,
+    /// Whether redirects are followed: never where the address comes from a commit.
+    is_trusted: bool,
 }
 
 impl Mirror {
     /// The mirror of `remote`. A repository's name has two parts of harmless characters, none of them `.` or `..`.
-    pub(super) fn new(mirrors: &Path, remote: Remote) -> Self {
-        let path = mirrors.join(format!("{}.git", remote.name));
-        Self { path, remote, changing: Mutex::new(()) }
+    pub(super) fn new(state_dir: &Path, remote: Remote) -> Self {
+        let path = state_dir.join(folder_of(remote.history)).join(format!("{}.git", remote.name));
+        Self { path, remote, changing: Mutex::new(()), is_trusted: true }
+    }
+
+    /// The mirror at `path` of a remote that a commit names.
+    pub(super) fn of_submodule(path: PathBuf, remote: Remote) -> Self {
+        Self { path, remote, changing: Mutex::new(()), is_trusted: false }
     }
 
     /// Makes sure that the commit is here. `ref_name` is where it was pushed to, for servers that give nothing away
-    /// by its hash.
+    /// by its hash; without one it is looked for in all branches.
     ///
     /// # Errors
     ///
     /// Permanent if the server does not have the commit.
-    pub(super) async fn ensure(&self, ref_name: &RefName, commit: &CommitSha) -> Result<(), WorkspaceError> {
+    pub(super) async fn ensure(
+        &self,
+        ref_name: Option<&RefName>,
+        commit: &CommitSha,
+    ) -> Result<(), WorkspaceError> {
         if self.has(commit) {
+            self.is_wanted(commit);
             return Ok(());
         }
         let lock = self.lock().await?;
@@ -41,57 +58,50 @@ impl Mirror {
             return Ok(());
         }
         self.create(&lock, commit).await?;
-        match self.fetch(&lock, commit.as_str(), &ref_of(commit)).await? {
+        match self.fetch(&lock, &[format!("+{commit}:{}", ref_of(commit))], self.depth()).await? {
             Fetched::Here => Ok(()),
             Fetched::No => self.fetch_by_ref(&lock, ref_name, commit).await,
         }
     }
 
-    /// Makes a working tree of the commit, still empty.
-    pub(super) async fn add_worktree(
-        &self,
-        directory: &Path,
-        commit: &CommitSha,
-    ) -> Result<(), WorkspaceError> {
+    /// Fetches the whole past of these commits, which are here already.
+    pub(super) async fn ensure_past(&self, commits: &[&CommitSha]) -> Result<(), WorkspaceError> {
+        if self.remote.history != History::Shallow || !self.path.join("shallow").exists() {
+            return Ok(());
+        }
         let lock = self.lock().await?;
-        self.forget_worktrees(&lock)?;
-        self.git("make a working tree")
-            .holding(&lock)
-            .args(["worktree", "add", "--quiet", "--detach", "--no-checkout", "--end-of-options"])
-            .arg(directory)
-            .arg(commit.as_str())
-            .output()
-            .await?;
-        Ok(())
-    }
-
-    /// Forgets working trees that are not there any more.
-    pub(super) async fn prune_worktrees(&self) -> Result<(), WorkspaceError> {
-        let lock = self.lock().await?;
-        self.forget_worktrees(&lock)
+        let wanted: Vec<_> = commits.iter().map(|commit| format!("+{commit}:{}", ref_of(commit))).collect();
+        match self.fetch(&lock, &wanted, Some(ALL)).await? {
+            Fetched::Here => Ok(()),
+            Fetched::No => Err(WorkspaceError::passing(format!(
+                "`{}` does not give away the past of a commit",
+                self.remote.name
+            ))),
+        }
     }
 
     /// Whether the commit and everything that it needs is here. Asks no process: this is the way of every push
     /// whose commit is known.
     pub(super) fn has(&self, commit: &CommitSha) -> bool {
-        let name = ref_of(commit);
-        let is_packed = || {
-            fs::read_to_string(self.path.join("packed-refs")).is_ok_and(|refs| {
-                refs.lines().any(|line| line.split_once(' ').is_some_and(|(_, packed)| packed == name))
-            })
-        };
-        self.path.join(&name).exists() || is_packed()
+        let loose = fs::read_to_string(self.path.join(ref_of(commit)));
+        loose.is_ok_and(|hash| hash.trim_end() == commit.as_str())
     }
 
     /// A call of git in this mirror.
     pub(super) fn git(&self, what: &'static str) -> Git {
-        Git::local(what, &self.path)
+        self.knowing_of_blobs(Git::local(what, &self.path))
     }
 
     /// A call of git in this mirror that reaches the remote.
     pub(super) fn remote_git(&self, what: &'static str) -> Result<Git, WorkspaceError> {
-        Git::remote(what, &self.path, &self.remote)
-            .map_err(|error| WorkspaceError::passing("cannot read the credentials").because(error))
+        self.remote_git_in(what, &self.path).map(|git| self.knowing_of_blobs(git))
+    }
+
+    /// A call of git elsewhere that reaches the remote.
+    pub(super) fn remote_git_in(&self, what: &'static str, git_dir: &Path) -> Result<Git, WorkspaceError> {
+        let git = Git::remote(what, git_dir, &self.remote)
+            .map_err(|error| WorkspaceError::passing("cannot read the credentials").because(error))?;
+        Ok(if self.is_trusted { git } else { git.with("http.followRedirects", "false") })
     }
 
     /// The branch that the remote has as its default, and its tip.
@@ -100,7 +110,7 @@ impl Mirror {
             .remote_git("ask for the default branch")?
             .args(["ls-remote", "--quiet", "--symref"])
             .trusting(&self.remote)
-            .args(["--end-of-options", &self.remote.url, "HEAD"])
+            .args(["--end-of-options", "origin", "HEAD"])
             .output()
             .await?;
         parse_default_branch(&String::from_utf8_lossy(&told))
@@ -108,74 +118,18 @@ impl Mirror {
     }
 
     /// Whether the first is the second or one of its ancestors, as far as this mirror knows.
-    pub(super) async fn is_ancestor(&self, ancestor: &CommitSha, of: &str) -> bool {
+    pub(super) async fn is_ancestor(&self, ancestor: &CommitSha, of: &str) -> Result<bool, Failure> {
         let asked = self.git("compare commits").args(["merge-base", "--is-ancestor", "--end-of-options"]);
-        asked.args([ancestor.as_str(), of]).output().await.is_ok()
-    }
-
-    /// Fetches what `ref_name` is now, and looks for the commit in it.
-    async fn fetch_by_ref(
-        &self,
-        lock: &Lock<'_>,
-        ref_name: &RefName,
-        commit: &CommitSha,
-    ) -> Result<(), WorkspaceError> {
-        let tip = format!("refs/swifthook-tip/{commit}");
-        let is_here = match self.fetch(lock, &ref_name.to_string(), &tip).await? {
-            Fetched::Here => self.is_ancestor(commit, &tip).await,
-            Fetched::No => false,
-        };
-        if !is_here {
-            return Err(WorkspaceError::permanent(format!(
-                "commit {commit} is gone from `{}`: it was pushed to {ref_name}, which no longer has it",
-                self.remote.name
-            )));
+        match asked.args([ancestor.as_str(), of]).output().await {
+            Ok(_) => Ok(true),
+            Err(failure) if failure.is_no() || failure.is_unknown_commit() => Ok(false),
+            Err(failure) => Err(failure),
         }
-        let keep = self.git("keep a commit").holding(lock);
-        keep.args(["update-ref", "--end-of-options", &ref_of(commit), commit.as_str()]).output().await?;
-        Ok(())
-    }
-
-    /// Fetches a commit or ref into a ref of ours. Names in it are never options and never reach a shell.
-    async fn fetch(&self, lock: &Lock<'_>, what: &str, into: &str) -> Result<Fetched, WorkspaceError> {
-        // Of a fetch that was killed: under our lock there is no other.
-        let _ = fs::remove_file(self.path.join(format!("{into}.lock")));
-        let fetched = self
-            .remote_git("fetch")?
-            .holding(lock)
-            .args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"])
-            .args(["--no-auto-maintenance", "--no-show-forced-updates"])
-            .trusting(&self.remote)
-            .args(["--end-of-options", &self.remote.url, &format!("+{what}:{into}")])
-            .output()
-            .await;
-        match fetched {
-            Ok(_) => Ok(Fetched::Here),
-            Err(failure) if failure.is_refused_hash() || failure.is_unknown_ref() => Ok(Fetched::No),
-            Err(failure) => Err(failure.into()),
-        }
-    }
-
-    /// Removes what git keeps of working trees that are gone, and of those that it was killed over: it would stumble
-    /// over the latter ever after, and takes them for locked itself.
-    ///
-    /// See `worktrees` in <https://git-scm.com/docs/gitrepository-layout>.
-    fn forget_worktrees(&self, _lock: &Lock<'_>) -> Result<(), WorkspaceError> {
-        let Ok(kept) = fs::read_dir(self.path.join("worktrees")) else { return Ok(()) };
-        let is_whole = |kept: &Path| {
-            let says = |name: &str| fs::read_to_string(kept.join(name)).ok().filter(|text| !text.is_empty());
-            says("commondir").is_some()
-                && says("gitdir").is_some_and(|link| Path::new(link.trim_end()).exists())
-        };
-        let mut forgotten = kept.flatten().map(|kept| kept.path()).filter(|kept| !is_whole(kept));
-        forgotten
-            .try_for_each(|kept| remove(&kept))
-            .map_err(|error| WorkspaceError::passing("cannot forget a working tree").because(error))
     }
 
     /// Makes the mirror if there is none. It is there whole or not at all.
-    async fn create(&self, lock: &Lock<'_>, commit: &CommitSha) -> Result<(), WorkspaceError> {
-        if self.path.join("HEAD").exists() {
+    pub(super) async fn create(&self, lock: &Lock<'_>, commit: &CommitSha) -> Result<(), WorkspaceError> {
+        if self.path.exists() {
             return Ok(());
         }
         let unfinished = self.path.with_extension("new");
@@ -190,44 +144,127 @@ impl Mirror {
         fs::rename(&unfinished, &self.path).map_err(not_made)
     }
 
-    /// Keeps everybody else from changing this mirror. Git itself does not keep calls apart that make working trees:
-    /// one fails at the sight of what another has half made.
-    async fn lock(&self) -> Result<Lock<'_>, WorkspaceError> {
-        let in_process = self.changing.lock().await;
-        let path = self.path.with_extension("lock");
-        let take = move || {
-            fs::create_dir_all(path.parent().expect("it is under the mirrors"))?;
-            let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
-            rustix::io::retry_on_intr(|| flock(&file, FlockOperation::LockExclusive))?;
-            Ok::<_, io::Error>(file)
+    /// Fetches what `ref_name` is now, and looks for the commit in it.
+    async fn fetch_by_ref(
+        &self,
+        lock: &Lock<'_>,
+        ref_name: Option<&RefName>,
+        commit: &CommitSha,
+    ) -> Result<(), WorkspaceError> {
+        let (place, wanted) = match ref_name {
+            Some(name) => (name.to_string(), format!("+{name}:{TIPS}/tip")),
+            None => ("a branch".to_owned(), format!("+refs/heads/*:{TIPS}/*")),
         };
-        let locked = tokio::task::spawn_blocking(take).await.map_err(io::Error::other);
-        let file = locked
-            .flatten()
-            .map_err(|error| WorkspaceError::passing("cannot lock the mirror").because(error))?;
-        Ok(Lock { file, _in_process: in_process })
+        // Its past may be what is looked for, so all of it.
+        let is_here = match self.fetch(lock, &[wanted], None).await? {
+            Fetched::Here => self.is_in_a_tip(commit).await?,
+            Fetched::No => false,
+        };
+        if is_here {
+            let keep = self.git("keep a commit").holding(lock);
+            keep.args(["update-ref", "--end-of-options", &ref_of(commit), commit.as_str()]).output().await?;
+        }
+        remove(&self.path.join(TIPS)).map_err(not_made)?;
+        if is_here {
+            return Ok(());
+        }
+        Err(WorkspaceError::permanent(format!(
+            "commit {commit} is gone from `{}`: it was pushed to {place}, which no longer has it",
+            self.remote.url
+        )))
     }
-}
 
-/// Held while a mirror is changed: by us, and by the git that we started, should we be killed before it.
-pub(super) struct Lock<'a> {
-    pub(super) file: File,
-    _in_process: MutexGuard<'a, ()>,
-}
+    async fn is_in_a_tip(&self, commit: &CommitSha) -> Result<bool, WorkspaceError> {
+        let listed = self.git("look for a commit").args(["for-each-ref", "--format=%(objectname)", TIPS]);
+        let listed = listed.output().await?;
+        for tip in String::from_utf8_lossy(&listed).lines() {
+            if self.is_ancestor(commit, tip).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
 
-impl Drop for Lock<'_> {
-    fn drop(&mut self) {
-        // Closing is not enough: a process that is just being forked elsewhere has a copy of the descriptor for a
-        // moment.
-        let _ = flock(&self.file, FlockOperation::Unlock);
+    /// Fetches into refs of ours. Names in what is wanted are never options and never reach a shell.
+    pub(super) async fn fetch(
+        &self,
+        lock: &Lock<'_>,
+        wanted: &[String],
+        depth: Option<u32>,
+    ) -> Result<Fetched, WorkspaceError> {
+        let answer = match self.fetch_once(lock, wanted, depth).await {
+            // A fetch that was killed has left it: under our lock there is no other.
+            Err(failure) if failure.is_in_the_way() => {
+                self.clear_debris(lock);
+                self.fetch_once(lock, wanted, depth).await
+            }
+            answer => answer,
+        };
+        match answer {
+            Ok(_) => Ok(Fetched::Here),
+            Err(failure) if failure.is_refused_hash() || failure.is_unknown_ref() => Ok(Fetched::No),
+            Err(failure) => {
+                // What came so far would fill the disk, and is no use.
+                self.clear_debris(lock);
+                Err(failure.into())
+            }
+        }
+    }
+
+    async fn fetch_once(
+        &self,
+        lock: &Lock<'_>,
+        wanted: &[String],
+        depth: Option<u32>,
+    ) -> Result<Vec<u8>, Failure> {
+        let git = self.remote_git("fetch").map_err(|error| Failure::new("fetch", error.to_string()))?;
+        git.holding(lock)
+            .args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"])
+            .args(["--no-auto-maintenance", "--no-show-forced-updates"])
+            .args(depth.map(|depth| format!("--depth={depth}")))
+            .args((self.remote.history == History::Blobless).then_some("--filter=blob:none"))
+            .trusting(&self.remote)
+            .args(["--end-of-options", "origin"])
+            .args(wanted)
+            .output()
+            .await
+    }
+
+    fn depth(&self) -> Option<u32> {
+        (self.remote.history == History::Shallow).then_some(1)
+    }
+
+    fn knowing_of_blobs(&self, git: Git) -> Git {
+        match self.remote.history {
+            History::Blobless => git
+                .with("remote.origin.promisor", "true")
+                .with("remote.origin.partialCloneFilter", "blob:none"),
+            _ => git,
+        }
+    }
+
+    /// What is wanted is not forgotten.
+    fn is_wanted(&self, commit: &CommitSha) {
+        let name = fs::OpenOptions::new().append(true).open(self.path.join(ref_of(commit)));
+        let _ = name.and_then(|file| file.set_modified(SystemTime::now()));
     }
 }
 
 /// What a fetch brought.
-enum Fetched {
+pub(super) enum Fetched {
     Here,
     /// The other side has it not, or does not give it away.
     No,
+}
+
+/// Where mirrors lie under the state directory. With another part of the past it is another mirror: what lacks
+/// something is not taken for what has it.
+pub(super) fn folder_of(history: History) -> &'static str {
+    match history {
+        History::Full => "mirrors",
+        History::Blobless => "mirrors-blobless",
+        History::Shallow => "mirrors-shallow",
+    }
 }
 
 /// Removes a directory. What is not there is no error.
@@ -247,13 +284,20 @@ fn parse_default_branch(told: &str) -> Option<(RefName, CommitSha)> {
     Some((RefName::parse(name).ok()?, tip))
 }
 
-fn ref_of(commit: &CommitSha) -> String {
-    format!("refs/swifthook/{commit}")
+pub(super) fn ref_of(commit: &CommitSha) -> String {
+    format!("{KEPT}/{commit}")
 }
 
-fn not_made(error: io::Error) -> WorkspaceError {
+pub(super) fn not_made(error: io::Error) -> WorkspaceError {
     WorkspaceError::passing("cannot make the mirror").because(error)
 }
+
+/// The refs of commits that are here.
+pub(super) const KEPT: &str = "refs/swifthook";
+/// What was fetched to look for a commit in it.
+const TIPS: &str = "refs/swifthook-tips";
+/// What git takes for all of the past: <https://git-scm.com/docs/shallow>.
+const ALL: u32 = 0x7fff_ffff;
 
 #[cfg(test)]
 mod tests {
@@ -300,13 +344,17 @@ mod tests {
         for branch in ["main", "-x", "--upload-pack=x", "$(touch${IFS}pwned)", "a`b`;&|'\"<>(){}"] {
             let branch = RefName::Branch(branch.into());
             git(&["update-ref", &branch.to_string(), second.as_str()]);
-            git(&["--git-dir", mirror.path.to_str().unwrap(), "update-ref", "-d", &ref_of(&first)]);
-            mirror.fetch_by_ref(&lock, &branch, &first).await.unwrap();
-            assert!(mirror.has(&first));
-            let gone = mirror.fetch_by_ref(&lock, &branch, &unknown).await.unwrap_err();
-            assert!(gone.is_permanent() && !mirror.has(&unknown), "{gone}");
+            for place in [Some(&branch), None] {
+                remove(&mirror.path.join(KEPT)).unwrap();
+                mirror.fetch_by_ref(&lock, place, &first).await.unwrap();
+                assert!(mirror.has(&first));
+                let gone = mirror.fetch_by_ref(&lock, place, &unknown).await.unwrap_err();
+                assert!(gone.is_permanent() && !mirror.has(&unknown), "{gone}");
+            }
         }
-        let gone = mirror.fetch_by_ref(&lock, &RefName::Branch("deleted".into()), &first).await.unwrap_err();
+        let deleted = RefName::Branch("deleted".into());
+        let gone = mirror.fetch_by_ref(&lock, Some(&deleted), &first).await.unwrap_err();
         assert!(gone.is_permanent(), "{gone}");
+        assert!(!mirror.path.join(TIPS).exists());
     }
 }

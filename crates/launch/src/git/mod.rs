@@ -4,8 +4,22 @@ mod backend;
 mod command;
 mod config;
 mod diff;
+mod failure;
 mod file;
+mod files;
+mod heal;
+mod lfs;
+mod lock;
 mod mirror;
+mod process;
+mod submodule;
+mod submodules;
+mod tidy;
+mod tree;
 
 pub use backend::GitWorkspace;
-pub use config::{Credentials, InvalidRemote, Remote};
+pub use config::{Credentials, History, InvalidRemote, Remote};
+#[cfg(feature = "kubernetes")]
+pub(crate) use failure::NoAccess;
+pub use submodule::{InvalidHost, check_host};
+pub use tidy::Tidied;

@@ -1,17 +1,20 @@
 use std::io;
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use swifthook_core::{
-    Capabilities, LaunchError, Progress, Reason, RunHandle, RunKey, RunSpec, RunStatus, Stop, Timestamp,
-    TrainingLauncher,
+    Capabilities, Checkpoint, LaunchError, Progress, Pulse, Reason, RunHandle, RunKey, RunSpec, RunStatus,
+    Stop, Timestamp, TrainingLauncher,
 };
 
+use super::checkpoints::{last_checkpoint, still_there};
 use super::clear::clear;
 use super::config::LocalLauncher;
-use super::progress;
+use super::evidence;
+use super::memory;
 use super::record::{Note, StopRequest, VERSION};
 use super::run_dir::RunDir;
 use super::start::{Fate, fate};
@@ -19,7 +22,7 @@ use super::start::{Fate, fate};
 #[async_trait]
 impl TrainingLauncher for LocalLauncher {
     fn capabilities(&self) -> Capabilities {
-        Capabilities { survives_restart: true, logs: true, ..Capabilities::default() }
+        Self::CAPABILITIES
     }
 
     /// The run has begun when this returns. What is started is not undone if the future is dropped.
@@ -53,7 +56,38 @@ impl TrainingLauncher for LocalLauncher {
 
     async fn progress(&self, run: &RunHandle) -> Result<Progress, LaunchError> {
         let place = self.reachable(run)?;
-        self.blocking(move |this| Ok(progress::read(&this.dir(&place.key).path))).await
+        self.blocking(move |this| Ok(this.progress_now(&place.key))).await
+    }
+
+    async fn pulse(&self, run: &RunHandle) -> Result<Pulse, LaunchError> {
+        let place = self.reachable(run)?;
+        self.blocking(move |this| Ok(evidence::pulse(&this.dir(&place.key).path))).await
+    }
+
+    /// In a file `evidence-….txt` of the run's directory.
+    async fn examine(&self, run: &RunHandle, why: &Reason) -> Result<Option<PathBuf>, LaunchError> {
+        let (place, why) = (self.reachable(run)?, why.clone());
+        self.blocking(move |this| {
+            let dir = this.dir(&place.key);
+            evidence::take(&dir, &place.key, &why).map_err(|error| in_dir(&dir, error))
+        })
+        .await
+    }
+
+    /// The last one that the run itself called whole by a line `{"checkpoint": "…"}`, if it is there; else the last whole
+    /// one in `output`.
+    async fn checkpoint(&self, run: &RunHandle) -> Result<Option<Checkpoint>, LaunchError> {
+        let place = self.reachable(run)?;
+        self.blocking(move |this| {
+            let dir = this.dir(&place.key).path;
+            Ok(last_checkpoint(&this.follows, &place.key, &dir, Some(this.host.clone())))
+        })
+        .await
+    }
+
+    async fn holds(&self, checkpoint: &Checkpoint) -> Result<bool, LaunchError> {
+        let checkpoint = checkpoint.clone();
+        self.blocking(move |this| still_there(&checkpoint, Some(&this.host))).await
     }
 }
 
@@ -112,12 +146,25 @@ impl LocalLauncher {
         self.status(&dir, place).map_err(|error| in_dir(&dir, error))
     }
 
+    fn progress_now(&self, key: &RunKey) -> Progress {
+        let dir = self.dir(key);
+        let is_over = dir.ended().is_ok_and(|ended| ended.is_some()) || dir.has_vanished().unwrap_or(false);
+        if !is_over {
+            return self.follows.look(key, &dir.path);
+        }
+        // The last look is from the beginning: what was written after the one before it counts in any case.
+        self.follows.forget(key);
+        let progress = self.follows.look(key, &dir.path);
+        self.follows.forget(key);
+        progress
+    }
+
     fn status(&self, dir: &RunDir, place: &Place) -> io::Result<RunStatus> {
         // Somebody has removed it, or its disk is not there: that says nothing of the run.
         if !dir.exists()? {
             return Ok(RunStatus::Unreachable { since: now() });
         }
-        if let Some(known) = self.end(dir)? {
+        if let Some(known) = self.end(dir, &place.key)? {
             return Ok(known);
         }
         // What was not written to the disk when the machine went down is not needed any more.
@@ -125,7 +172,7 @@ impl LocalLauncher {
         let lock = if is_rebooted { dir.lock_or_make()? } else { dir.lock_exclusive()? };
         let Some(lock) = lock else {
             return Ok(match dir.begun()? {
-                Some(_) => RunStatus::Running(progress::read(&dir.path)),
+                Some(_) => RunStatus::Running(self.follows.look(&place.key, &dir.path)),
                 None => RunStatus::Pending(Reason::new("starting", "its supervisor is being started")),
             });
         };
@@ -134,15 +181,16 @@ impl LocalLauncher {
             clear(dir, &lock, &place.key, is_rebooted)?;
         }
         drop(lock);
-        self.end(dir)?.ok_or_else(|| io::Error::other("the end of the run was recorded and is not there"))
+        self.end(dir, &place.key)?
+            .ok_or_else(|| io::Error::other("the end of the run was recorded and is not there"))
     }
 
     /// The end of a run, if it is known.
-    fn end(&self, dir: &RunDir) -> io::Result<Option<RunStatus>> {
+    fn end(&self, dir: &RunDir, key: &RunKey) -> io::Result<Option<RunStatus>> {
         if let Some(ended) = dir.ended()? {
             return Ok(Some(match is_let_go(dir)? {
-                true => RunStatus::Ended(ended.into()),
-                false => RunStatus::Running(progress::read(&dir.path)),
+                true => RunStatus::Ended(memory::with_its_end(&dir.log_path(), ended)),
+                false => RunStatus::Running(self.follows.look(key, &dir.path)),
             }));
         }
         Ok(dir.has_vanished()?.then_some(RunStatus::Vanished))

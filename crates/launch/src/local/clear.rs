@@ -49,6 +49,11 @@ fn kill_what_is_left(key: &RunKey, begun: Option<&Begun>) -> io::Result<()> {
     Ok(())
 }
 
+/// What is alive of the run of `key`.
+pub(super) fn alive(key: &RunKey, begun: Option<&Begun>) -> io::Result<Vec<Process>> {
+    what_is_left(&format!("{RUN_VARIABLE}={key}"), begun)
+}
+
 /// Every process that has the run's mark in its environment or is of its session, and everything under those.
 /// Never ourselves, nor what we run under.
 fn what_is_left(mark: &str, begun: Option<&Begun>) -> io::Result<Vec<Process>> {

@@ -3,16 +3,18 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use swifthook_core::RunKey;
+use swifthook_core::{Capabilities, RunKey, Traces};
 
+use super::follow::Follows;
 use super::run_dir::{RunDir, dir_of};
 use crate::process::boot_id;
 
 /// Starts runs as processes of this machine, each under a supervisor that outlives us.
 ///
-/// A run has the directory `<runs>/<job>-<attempt>`: `log` is its output, `output/` its result, and its progress is
-/// read from `progress.jsonl` and `output/logging.jsonl`. Its environment has `SWIFTHOOK_RUN=<job>-<attempt>` beside
-/// what the [`RunSpec`](swifthook_core::RunSpec) says: by that a run is known whose supervisor was killed.
+/// A run has the directory `<runs>/<job>-<attempt>`: `log` is its output, `output/` its result. How far it is stands in
+/// `progress.jsonl` or `output/logging.jsonl`, for a launcher that was told how to [read](Self::reading) them. Its
+/// environment has `SWIFTHOOK_RUN=<job>-<attempt>` beside what the [`RunSpec`](swifthook_core::RunSpec) says: by that a
+/// run is known whose supervisor was killed.
 ///
 /// Only the host that started a run can answer for it; on any other it is out of reach. A container that gets a new
 /// name with every start needs a fixed [`host`](Self::host).
@@ -25,9 +27,23 @@ pub struct LocalLauncher {
     pub(super) host: Arc<str>,
     pub(super) boot: Arc<str>,
     pub(super) supervisor: Arc<Path>,
+    pub(super) follows: Follows,
 }
 
 impl LocalLauncher {
+    /// What it can do.
+    pub const CAPABILITIES: Capabilities = Capabilities {
+        survives_restart: true,
+        any_host: false,
+        logs: true,
+        yields: true,
+        multi_node: false,
+        gpu_leases: true,
+        images: false,
+        checks_out: false,
+        keeps_output: true,
+    };
+
     /// A launcher whose runs have their directories in `runs`.
     ///
     /// The supervisor is the binary that is running now, executed again: it must call
@@ -45,7 +61,15 @@ impl LocalLauncher {
             boot: boot_id()?.into(),
             // Not the path that it has: the file there may be another version by the time of a run.
             supervisor: PathBuf::from("/proc/self/exe").into(),
+            follows: Follows::new(None),
         })
+    }
+
+    /// The same, and how far its runs are and which checkpoints they have is read so: of ms-swift, and of whatever keeps
+    /// to the contract of `SWIFTHOOK_PROGRESS`, by `SwiftTraces` of `swifthook-msswift`.
+    #[must_use]
+    pub fn reading(self, traces: Arc<dyn Traces>) -> Self {
+        Self { follows: Follows::new(Some(traces)), ..self }
     }
 
     /// The same with another binary as the supervisor, such as `swifthook-supervise`.

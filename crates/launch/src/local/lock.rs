@@ -12,7 +12,7 @@ pub(crate) struct Lock {
 }
 
 impl Lock {
-    pub(super) fn take(file: File, operation: FlockOperation) -> io::Result<Option<Self>> {
+    pub(crate) fn take(file: File, operation: FlockOperation) -> io::Result<Option<Self>> {
         match flock(&file, operation) {
             Ok(()) => Ok(Some(Self { file, is_ours: true })),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),

@@ -1,14 +1,32 @@
 //! Runs as processes of this machine.
 
 mod backend;
+mod checkpoints;
 mod clear;
 mod config;
+mod enclose;
+pub(crate) mod evidence;
+mod follow;
 mod lock;
-mod progress;
+mod memory;
 mod record;
 mod run_dir;
 mod start;
+mod tail;
 
+#[cfg(any(feature = "kubernetes", feature = "slurm"))]
+pub(crate) use checkpoints::{last_checkpoint, still_there};
 pub use config::LocalLauncher;
+pub use enclose::leave_a_way;
+#[cfg(any(feature = "kubernetes", feature = "slurm"))]
+pub(crate) use follow::Follows;
+#[cfg(any(feature = "kubernetes", feature = "slurm"))]
+pub(crate) use lock::Lock;
+#[cfg(feature = "slurm")]
+pub(crate) use memory::with_its_end;
+#[cfg(feature = "slurm")]
+pub(crate) use record::Note;
 pub(crate) use record::{Begun, Ended, Order, StopRequest, VERSION};
 pub(crate) use run_dir::RunDir;
+#[cfg(feature = "slurm")]
+pub(crate) use run_dir::dir_of;

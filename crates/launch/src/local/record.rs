@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use swifthook_core::{Exit, RunKey, Stop, StopKind, Timestamp};
+use swifthook_core::{Enclosure, Exit, RunKey, RunLimits, RunSpec, Stop, StopKind, Timestamp};
 
 /// What the supervisor is to do. The environment is not part of it: it may hold secrets, and goes from process to
 /// process only.
@@ -16,6 +16,26 @@ pub(crate) struct Order {
     pub(crate) working_dir: PathBuf,
     pub(crate) timeout: Option<Duration>,
     pub(crate) grace: Duration,
+    #[serde(default)]
+    pub(crate) limits: RunLimits,
+    #[serde(default)]
+    pub(crate) enclosure: Enclosure,
+}
+
+impl Order {
+    /// What is to be kept of a run; its environment is not.
+    pub(crate) fn of(key: &RunKey, run: &RunSpec) -> Self {
+        Self {
+            version: VERSION,
+            key: *key,
+            argv: run.argv.clone(),
+            working_dir: run.working_dir.clone(),
+            timeout: run.timeout,
+            grace: run.grace,
+            limits: run.limits,
+            enclosure: run.enclosure.clone(),
+        }
+    }
 }
 
 /// That a run has begun, and by which supervisor, which leads its session.
@@ -50,6 +70,7 @@ impl From<Ended> for Exit {
             stopped: ended.stopped,
             message: ended.message.map(Into::into),
             at: Some(ended.ended_at),
+            ..Self::default()
         }
     }
 }

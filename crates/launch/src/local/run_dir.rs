@@ -54,9 +54,13 @@ impl RunDir {
         Self { path }
     }
 
-    /// Makes it. Its log may hold secrets, so it is for our user alone.
+    /// Makes it. Its log may hold secrets, so it is for our user alone. Not what it is in: where that is gone, its disk
+    /// is, and with it what is known of this run.
     pub(crate) fn create(&self) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.path)
+        match DirBuilder::new().mode(0o700).create(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            other => other,
+        }
     }
 
     pub(crate) fn exists(&self) -> io::Result<bool> {
@@ -125,7 +129,11 @@ impl RunDir {
 
     /// The log, to append to.
     pub(crate) fn log(&self) -> io::Result<File> {
-        OpenOptions::new().append(true).create(true).mode(0o600).open(self.path.join(LOG))
+        OpenOptions::new().append(true).create(true).mode(0o600).open(self.log_path())
+    }
+
+    pub(crate) fn log_path(&self) -> PathBuf {
+        self.path.join(LOG)
     }
 
     pub(crate) fn lock_path(&self) -> PathBuf {
@@ -164,11 +172,11 @@ impl RunDir {
         }
     }
 
-    fn has(&self, name: &str) -> io::Result<bool> {
+    pub(crate) fn has(&self, name: &str) -> io::Result<bool> {
         self.path.join(name).try_exists()
     }
 
-    fn read<T: DeserializeOwned>(&self, name: &str) -> io::Result<Option<T>> {
+    pub(crate) fn read<T: DeserializeOwned>(&self, name: &str) -> io::Result<Option<T>> {
         match fs::read(self.path.join(name)) {
             Ok(text) => {
                 let value: serde_json::Value = serde_json::from_slice(&text)?;
@@ -183,7 +191,7 @@ impl RunDir {
         }
     }
 
-    fn write(&self, name: &str, value: &impl Serialize) -> io::Result<()> {
+    pub(crate) fn write(&self, name: &str, value: &impl Serialize) -> io::Result<()> {
         self.write_then(name, value, |_| Ok(()))
     }
 
@@ -201,11 +209,15 @@ impl RunDir {
     ) -> io::Result<()> {
         let serial = NEXT_WRITE.fetch_add(1, Ordering::Relaxed);
         let unfinished = self.path.join(format!("{name}.{}.{serial}.tmp", std::process::id()));
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
-        file.write_all(&serde_json::to_vec(value)?)?;
-        before_it_counts(&file)?;
-        fs::rename(&unfinished, self.path.join(name))
+        let written = || {
+            let mut file =
+                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+            file.write_all(&serde_json::to_vec(value)?)?;
+            before_it_counts(&file)?;
+            fs::rename(&unfinished, self.path.join(name))
+        };
+        // On a full disk whoever tries again would leave one after the other.
+        written().inspect_err(|_| drop(fs::remove_file(&unfinished)))
     }
 }
 

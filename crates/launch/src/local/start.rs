@@ -11,8 +11,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use swifthook_core::{LaunchError, RunKey, RunSpec};
 
 use super::config::LocalLauncher;
+use super::enclose;
 use super::lock::Lock;
-use super::record::{Order, VERSION};
+use super::record::Order;
 use super::run_dir::RunDir;
 use crate::supervisor::{ARGUMENT, BEGUN, CANNOT_SUPERVISE, RUN_VARIABLE};
 
@@ -77,14 +78,8 @@ impl LocalLauncher {
     fn prepare(&self, dir: &RunDir, lock: &Lock, key: &RunKey, run: &RunSpec) -> io::Result<Command> {
         fs::create_dir_all(&run.working_dir)?;
         fs::create_dir_all(&run.output_dir)?;
-        dir.write_order(&Order {
-            version: VERSION,
-            key: *key,
-            argv: run.argv.clone(),
-            working_dir: run.working_dir.clone(),
-            timeout: run.timeout,
-            grace: run.grace,
-        })?;
+        enclose::prepare(dir, run)?;
+        dir.write_order(&Order::of(key, run))?;
         let mut command = Command::new(&*self.supervisor);
         command
             .arg0("swifthook-supervise")

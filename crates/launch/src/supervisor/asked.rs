@@ -7,6 +7,7 @@ use rustix::fs::{FlockOperation, flock, fstat};
 use rustix::process::{getpid, set_child_subreaper, setsid};
 use swifthook_core::Timestamp;
 
+use super::confine::{CONFINE, confine};
 use super::events::Events;
 use super::run::Run;
 use crate::local::{Begun, Ended, Order, RunDir, VERSION};
@@ -18,8 +19,18 @@ use crate::process::{Process, boot_id, pid_namespace};
 /// The environment of a supervisor is that of the training; it reads nothing from it.
 pub fn supervise_if_asked() {
     let mut arguments = std::env::args_os().skip(1);
-    if arguments.next().as_deref() != Some(OsStr::new(ARGUMENT)) {
-        return;
+    match arguments.next() {
+        Some(first) if first == OsStr::new(CONFINE) => confine(arguments),
+        #[cfg(feature = "kubernetes")]
+        Some(first) if first == OsStr::new(super::keep::KEEP) => super::keep::keep(arguments),
+        #[cfg(feature = "kubernetes")]
+        Some(first) if first == OsStr::new(super::install::INSTALL) => super::install::install(arguments),
+        #[cfg(feature = "kubernetes")]
+        Some(first) if first == OsStr::new(super::check_out::CHECK_OUT) => {
+            super::check_out::check_out(arguments)
+        }
+        Some(first) if first == OsStr::new(ARGUMENT) => {}
+        _ => return,
     }
     let outcome = match arguments.next() {
         Some(dir) => supervise(&RunDir::new(PathBuf::from(dir))),
@@ -41,7 +52,7 @@ fn supervise(dir: &RunDir) -> io::Result<()> {
     dir.write_begun(&begun()?)?;
     // Nobody may be listening any more; the run goes on.
     let _ = io::stdout().write_all(&[BEGUN]).and_then(|()| io::stdout().flush());
-    let ended = Run::new(dir, &order, events).finish();
+    let ended = Run::new(dir, &dir.path, &order, events).finish();
     record(dir, &ended)
 }
 
@@ -76,18 +87,28 @@ fn begun() -> io::Result<Begun> {
     })
 }
 
-/// The end of a run of many hours is worth waiting for a disk that is full or away. Nobody will ask for it once the
-/// directory is removed: then our lock has no name any more.
+/// The end of a run of many hours is worth waiting for a disk that is full or away: we have the lock meanwhile, so that
+/// the run counts as running. Nobody will ask for it once the directory is removed: then our lock has no name any more.
 fn record(dir: &RunDir, ended: &Ended) -> io::Result<()> {
+    let mut told = None;
     while let Err(error) = dir.write_ended(ended) {
         if fstat(io::stdin())?.st_nlink == 0 {
             return Err(error);
         }
-        let _ = writeln!(io::stderr(), "swifthook: cannot record the end of the run yet: {error}");
-        std::thread::sleep(std::time::Duration::from_secs(5));
+        // Once, and in the log, which may be on the same disk: then it is told as soon as there is room for a line.
+        if told != Some(error.kind()) {
+            let message = format!("swifthook: cannot record the end of the run yet: {error}\n");
+            told = io::stderr().write_all(message.as_bytes()).is_ok().then_some(error.kind());
+        }
+        std::thread::sleep(RECORD_AGAIN);
+    }
+    if told.is_some() {
+        let _ = writeln!(io::stderr(), "swifthook: the end of the run is recorded");
     }
     Ok(())
 }
+
+const RECORD_AGAIN: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// The hidden first argument.
 pub(crate) const ARGUMENT: &str = "__swifthook_supervise";

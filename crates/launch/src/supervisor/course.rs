@@ -42,6 +42,11 @@ impl Course {
         }
     }
 
+    /// The run uses more than it may: it has its grace, as when its time is up.
+    pub(super) fn exceed(&mut self, now: Instant) {
+        self.stop(StopKind::Limit, self.grace, now);
+    }
+
     /// The supervisor itself is asked to end, which nobody does who knows how to ask for the end of a run: the
     /// machine is going down. So the run is to save, and to go on later.
     pub(super) fn hear_signal(&mut self, now: Instant) {
@@ -127,6 +132,17 @@ mod tests {
         course.hear(request(Stop::Grace(9 * SECOND)), now + 6 * SECOND);
         assert_eq!(course.next(), Some(now + 7 * SECOND));
         assert_eq!(course.stopped(), Some(StopKind::Timeout));
+    }
+
+    #[test]
+    fn a_run_that_uses_too_much_has_its_grace_and_the_reason_stays() {
+        let now = Instant::now();
+        let mut course = Course::new(2 * SECOND, Some(5 * SECOND), now);
+        course.exceed(now);
+        assert_eq!((course.step(now), course.next()), (Step::Terminate, Some(now + 2 * SECOND)));
+        course.hear(request(Stop::Grace(9 * SECOND)), now);
+        assert_eq!(course.step(now + 2 * SECOND), Step::Kill);
+        assert_eq!(course.stopped(), Some(StopKind::Limit));
     }
 
     #[test]

@@ -2,21 +2,26 @@ use std::collections::HashSet;
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use rustix::io::Errno;
 use rustix::process::{
     Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process_group, test_kill_process_group, wait,
 };
 
+use swifthook_core::Enclosure;
+
+use super::confine;
 use crate::local::Order;
-use crate::process::{Process, with_descendants};
+use crate::process::{Process, Usage, with_descendants};
 
 /// The training, and everything under it.
 pub(super) struct Family {
     main: Pid,
     end: Option<WaitStatus>,
     has_children: bool,
+    /// Whether the main process is only what the training is started within, and ends with it.
+    spares_main: bool,
 }
 
 impl Family {
@@ -24,8 +29,9 @@ impl Family {
     /// environment that this process has.
     pub(super) fn start(order: &Order) -> io::Result<Self> {
         let log = io::stderr().as_fd().try_clone_to_owned()?;
-        let child = Command::new(&order.argv[0])
-            .args(&order.argv[1..])
+        let Enclosure { prefix, outlives_command, .. } = &order.enclosure;
+        let argv = [&prefix[..], &order.argv].concat();
+        let child = confine::command(&argv, order.limits.files)
             .current_dir(&order.working_dir)
             .process_group(0)
             .stdin(Stdio::null())
@@ -33,7 +39,7 @@ impl Family {
             .stderr(Stdio::inherit())
             .spawn()?;
         let main = Pid::from_raw(child.id().cast_signed()).expect("a child has a pid");
-        Ok(Self { main, end: None, has_children: true })
+        Ok(Self { main, end: None, has_children: true, spares_main: *outlives_command })
     }
 
     /// Takes note of whoever has ended. Descendants whose parents are gone are our children, so whoever of the
@@ -70,9 +76,32 @@ impl Family {
     /// Asks the training's group to end, while the main process is there: after that the group may be somebody
     /// else's.
     pub(super) fn terminate(&self) {
-        if self.end.is_none() {
-            let _ = kill_process_group(self.main, Signal::TERM);
+        if self.end.is_some() {
+            return;
         }
+        if self.spares_main {
+            return self.terminate_below();
+        }
+        let _ = kill_process_group(self.main, Signal::TERM);
+    }
+
+    /// The same for everybody but the main process, which would take its children with it.
+    fn terminate_below(&self) {
+        let everybody = Process::all_alive().unwrap_or_default();
+        let main = self.main.as_raw_pid();
+        let below = with_descendants(&everybody, HashSet::from([main]));
+        below
+            .iter()
+            .filter(|one| one.pid != main && one.group == main)
+            .for_each(|one| one.signal(Signal::TERM));
+    }
+
+    /// What everybody uses together. How much memory is asked for closely only where it may be more than `memory`.
+    pub(super) fn usage(&self, memory: Option<u64>) -> Usage {
+        let us = getpid().as_raw_pid();
+        let everybody = Process::all_alive().unwrap_or_default();
+        let below = with_descendants(&everybody, HashSet::from([us]));
+        Usage::of(&below, us, memory)
     }
 
     /// Kills everybody. Who was just being born is left, so it takes several rounds until the family is gone.

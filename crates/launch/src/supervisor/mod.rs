@@ -8,10 +8,25 @@
 //! wake-up call, its time that is up.
 
 mod asked;
+#[cfg(feature = "kubernetes")]
+mod check_out;
+mod confine;
 mod course;
 mod events;
 mod family;
+#[cfg(feature = "kubernetes")]
+mod install;
+#[cfg(feature = "kubernetes")]
+mod keep;
 mod run;
+mod watch;
 
 pub use asked::supervise_if_asked;
 pub(crate) use asked::{ARGUMENT, BEGUN, CANNOT_SUPERVISE, RUN_VARIABLE};
+#[cfg(feature = "kubernetes")]
+pub(crate) use check_out::{CHECK_OUT, FAILED, REFUSED, TREE, Wanted};
+pub use confine::confined;
+#[cfg(feature = "kubernetes")]
+pub(crate) use install::INSTALL;
+#[cfg(feature = "kubernetes")]
+pub(crate) use keep::{BEGUN_BEFORE, KEEP, Kept, LEFT};

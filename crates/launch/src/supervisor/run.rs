@@ -1,4 +1,5 @@
 use std::io::{self, Write};
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::WaitStatus;
@@ -7,6 +8,7 @@ use swifthook_core::{StopKind, Timestamp};
 use super::course::{Course, Step};
 use super::events::Events;
 use super::family::Family;
+use super::watch::Watch;
 use crate::local::{Ended, Order, RunDir, VERSION};
 
 /// One run, from its start until nothing of it is left.
@@ -15,13 +17,18 @@ pub(super) struct Run<'a> {
     order: &'a Order,
     events: Events,
     course: Course,
+    watch: Watch,
+    /// What the run used more of than it may.
+    exceeded: Option<String>,
     began_at: Timestamp,
 }
 
 impl<'a> Run<'a> {
-    pub(super) fn new(dir: &'a RunDir, order: &'a Order, events: Events) -> Self {
+    /// A run that is asked to end by files in `dir`, and writes into `written`.
+    pub(super) fn new(dir: &'a RunDir, written: &Path, order: &'a Order, events: Events) -> Self {
         let course = Course::new(order.grace, order.timeout, Instant::now());
-        Self { dir, order, events, course, began_at: now() }
+        let watch = Watch::new(order.limits, written, Instant::now());
+        Self { dir, order, events, course, watch, exceeded: None, began_at: now() }
     }
 
     /// When this returns nothing of the run is alive.
@@ -38,7 +45,8 @@ impl<'a> Run<'a> {
 
     fn follow(mut self, mut family: Family) -> Ended {
         while !self.is_over(&mut family) {
-            let limit = self.course.next().map(|at| at.saturating_duration_since(Instant::now()));
+            let next = [self.course.next(), self.watch.next()].into_iter().flatten().min();
+            let limit = next.map(|at| at.saturating_duration_since(Instant::now()));
             // Who of the group is nobody's child here ends without a signal to us.
             let limit = if family.end().is_some() { Some(PAUSE.min(limit.unwrap_or(PAUSE))) } else { limit };
             self.events.wait(limit);
@@ -51,7 +59,11 @@ impl<'a> Run<'a> {
         let status = family.end();
         let code = status.and_then(WaitStatus::exit_status);
         let signal = status.and_then(WaitStatus::terminating_signal);
-        let message = (self.course.stopped() == Some(StopKind::Timeout)).then(|| "its time was up".into());
+        let message = match self.course.stopped() {
+            Some(StopKind::Timeout) => Some("its time was up".into()),
+            Some(StopKind::Limit) => self.exceeded.take(),
+            _ => None,
+        };
         self.ended(code, signal, message)
     }
 
@@ -61,6 +73,7 @@ impl<'a> Run<'a> {
     fn is_over(&mut self, family: &mut Family) -> bool {
         family.reap();
         self.listen();
+        self.look(family);
         let step = self.course.step(Instant::now());
         match step {
             Step::Terminate => family.terminate(),
@@ -68,6 +81,18 @@ impl<'a> Run<'a> {
             Step::Wait => {}
         }
         family.end().is_some() && (self.course.stopped().is_none() || !family.is_group_left())
+    }
+
+    fn look(&mut self, family: &Family) {
+        let now = Instant::now();
+        if family.end().is_some() || self.exceeded.is_some() {
+            return;
+        }
+        if let Some(why) = self.watch.look(family, now) {
+            let _ = writeln!(io::stderr(), "swifthook: {why}");
+            self.course.exceed(now);
+            self.exceeded = Some(why);
+        }
     }
 
     fn listen(&mut self) {

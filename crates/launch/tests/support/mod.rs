@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use swifthook_core::{Exit, Job, RunHandle, RunKey, RunSpec, RunStatus, State, TrainingLauncher};
+use swifthook_core::{
+    Enclosure, Exit, Job, RunHandle, RunKey, RunLimits, RunShape, RunSpec, RunStatus, State, TrainingLauncher,
+};
 
 /// A run of a script, which finds its directory in `RUN_DIR`.
 pub(crate) fn script(runs: &Path, key: &RunKey, text: &str) -> RunSpec {
@@ -18,10 +20,14 @@ pub(crate) fn script(runs: &Path, key: &RunKey, text: &str) -> RunSpec {
         argv: vec!["sh".into(), "-c".into(), text.into()],
         env: BTreeMap::from([("PATH".into(), std::env::var("PATH").unwrap()), ("RUN_DIR".into(), own)]),
         working_dir: run_dir.clone(),
+        checkout: None,
         output_dir: run_dir.join("output"),
         run_dir,
         timeout: None,
         grace: Duration::from_secs(20),
+        limits: RunLimits::default(),
+        enclosure: Enclosure::default(),
+        shape: RunShape::default(),
     }
 }
 

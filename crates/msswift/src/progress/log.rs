@@ -31,6 +31,9 @@ pub struct Log {
     pub elapsed_s: Option<u64>,
     /// Seconds to go.
     pub eta_s: Option<u64>,
+    /// The last checkpoint that the run itself calls whole, of a trainer that keeps to the contract of
+    /// `SWIFTHOOK_PROGRESS`.
+    pub checkpoint: Option<String>,
     /// The last checkpoint, once the run tells its end.
     pub last_checkpoint: Option<String>,
     /// The best checkpoint, once the run tells its end.
@@ -52,11 +55,19 @@ impl Log {
     /// What a job keeps of it.
     #[must_use]
     pub fn progress(&self) -> Progress {
+        let finite = |number: Option<f64>| number.filter(|number| number.is_finite());
         Progress {
             step: self.step,
             max_steps: self.max_steps,
-            loss: self.loss.filter(|loss| loss.is_finite()),
+            loss: finite(self.loss),
             eta_s: self.eta_s,
+            loss_is_nan: self.loss.is_some_and(|loss| !loss.is_finite()),
+            eval_loss: finite(self.eval_loss),
+            learning_rate: finite(self.learning_rate),
+            grad_norm: finite(self.grad_norm),
+            memory_gib: finite(self.memory_gib),
+            seconds_per_step: finite(self.seconds_per_step),
+            checkpoint: None,
         }
     }
 
@@ -83,6 +94,11 @@ impl Log {
                         (self.step, self.max_steps) = (Some(step), Some(max_steps));
                     }
                 }
+                // Of trainers that keep to the contract of `SWIFTHOOK_PROGRESS`.
+                b"step" => self.step = whole(value).or(self.step),
+                b"max_steps" => self.max_steps = whole(value).or(self.max_steps),
+                b"eta_s" => self.eta_s = whole(value),
+                b"checkpoint" => self.checkpoint = unescaped(value).or(self.checkpoint.take()),
                 b"elapsed_time" => self.elapsed_s = text(value).and_then(seconds),
                 b"remaining_time" => self.eta_s = text(value).and_then(seconds),
                 b"last_model_checkpoint" => {
@@ -104,6 +120,18 @@ fn text(value: &[u8]) -> Option<&str> {
 /// Also `NaN` and `Infinity`, which Python writes.
 fn number(value: &[u8]) -> Option<f64> {
     text(value)?.parse().ok()
+}
+
+/// A whole number, also one that is written with a fraction (`9.0`).
+fn whole(value: &[u8]) -> Option<u64> {
+    let text = text(value)?;
+    let rounded = || number(value).filter(|number| (0.0..=MOST).contains(number)).map(f64::round);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "within the bounds just checked"
+    )]
+    text.parse().ok().or_else(|| rounded().map(|number| number as u64))
 }
 
 /// A text as it was meant; `null` is none.
@@ -134,3 +162,6 @@ fn seconds(text: &str) -> Option<u64> {
         sum.checked_add(count.parse::<u64>().ok()?.checked_mul(factor)?)
     })
 }
+
+/// The largest whole number that is read where it has a fraction.
+const MOST: f64 = 1e15;

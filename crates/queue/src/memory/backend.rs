@@ -2,9 +2,10 @@ use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use swifthook_core::{
-    Actor, Claimed, Command, Decided, Delivery, DeliveryId, Event, Heartbeat, History, Intake, IntakeError,
-    Job, JobFilter, JobId, JobQueue, KnownWorker, Lease, Progress, PruneFrom, Pruned, QueueError, Receipt,
-    Renewal, Retention, RunKey, RunLog, Stage, Stats, Swept, TimelineEntry, Upkeep, Worker,
+    Actor, Claimed, Command, Decided, Delivery, DeliveryId, Event, Fingerprint, GpuBook, GpuLease, Heartbeat,
+    History, Intake, IntakeError, Job, JobFilter, JobId, JobQueue, KnownWorker, Lease, MemoryEstimate,
+    PastFailure, Progress, PruneFrom, Pruned, QueueError, Receipt, Renewal, Retention, RunKey, RunLog, Stage,
+    Stats, Swept, TimelineEntry, Upkeep, Worker, Workload,
 };
 use tokio::sync::watch;
 
@@ -14,7 +15,7 @@ use crate::ids::Ids;
 use crate::keeper::{Keeper, STEPS_A_SWEEP};
 use crate::message::{Message, MessageStore, Stored};
 use crate::rules::{Rules, Submission, with_beginning, with_specs};
-use crate::store::Entry;
+use crate::store::{Entry, Store};
 use crate::workers::Workers;
 
 /// A queue in memory. It keeps the promises of every queue except that to survive its process: a store for tests, demonstrations and embedders whose jobs are few.
@@ -112,6 +113,17 @@ impl JobQueue for MemoryQueue {
         self.transact(|rules| leases.iter().map(|(lease, progress)| rules.renew(lease, *progress)).collect())
     }
 
+    async fn known_failures(&self, of: Fingerprint) -> Result<Vec<PastFailure>, QueueError> {
+        let world = self.world();
+        let same = world.jobs.values().rev().map(|entry| &entry.job);
+        Ok(PastFailure::among(same.filter(|job| job.state.fingerprint == Some(of))))
+    }
+
+    async fn memory_estimate(&self, of: &Workload) -> Result<Option<MemoryEstimate>, QueueError> {
+        let world = self.world();
+        Ok(MemoryEstimate::among(of, world.jobs.values().rev().map(|entry| &entry.job)))
+    }
+
     async fn sweep(&self) -> Result<Swept, QueueError> {
         let mut swept = self.transact(|rules| rules.sweep())?;
         for _ in 0..STEPS_A_SWEEP {
@@ -122,6 +134,18 @@ impl JobQueue for MemoryQueue {
             swept.removed += pruned.jobs + pruned.deliveries;
         }
         Ok(swept)
+    }
+
+    async fn gpus(&self, machine: &str, worker: &Worker) -> Result<GpuBook, QueueError> {
+        self.transact(|rules| rules.gpu_book(machine, worker))
+    }
+
+    async fn stranded(&self, host: &str) -> Result<Vec<Job>, QueueError> {
+        self.transact(|rules| rules.store.stranded(host))
+    }
+
+    async fn give_back(&self, job: JobId, who: &Actor) -> Result<(), QueueError> {
+        self.transact(|rules| rules.give_back(job, &who.0))
     }
 
     async fn heartbeat(&self, beat: &Heartbeat) -> Result<(), QueueError> {
@@ -196,6 +220,10 @@ impl History for MemoryQueue {
 
     async fn workers(&self) -> Result<Vec<KnownWorker>, QueueError> {
         Ok(self.workers.all((self.clock)()))
+    }
+
+    async fn gpu_leases(&self) -> Result<Vec<GpuLease>, QueueError> {
+        self.world().gpu_leases(None)
     }
 
     async fn run_log(&self, run: RunKey) -> Result<Option<RunLog>, QueueError> {

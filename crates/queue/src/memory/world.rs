@@ -2,13 +2,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use swifthook_core::{
-    Change, Delivery, DeliveryId, Job, JobId, Progress, QueueError, RunKey, RunLog, Stage, TimelineEntry,
-    Timestamp,
+    Change, Delivery, DeliveryId, GpuGrant, GpuLease, Job, JobId, Progress, QueueError, RunKey, RunLog,
+    Stage, TimelineEntry, Timestamp,
 };
 
 use crate::chain::Chains;
 use crate::ids::{join, number_at};
-use crate::store::{Entry, Latest, OldDeliveries, Owner, Rival, Store, is_rival};
+use crate::store::{
+    Entry, HEAD_START, Latest, OldDeliveries, Owner, Rival, Seeker, Store, is_rival, waits_for_gpus,
+};
 
 /// Everything that a queue in memory knows.
 #[derive(Default)]
@@ -18,6 +20,8 @@ pub(super) struct World {
     pub(super) logs: BTreeMap<RunKey, RunLog>,
     pub(super) deliveries: BTreeMap<DeliveryId, Delivery>,
     pub(super) changes: HashMap<Change, Latest>,
+    /// Who has which GPU, by machine and GPU.
+    pub(super) gpus: BTreeMap<(Arc<str>, Arc<str>), RunKey>,
     chains: Chains,
     /// Jobs that have not ended, by stage, in the order in which they are claimed.
     open: HashMap<Stage, BTreeSet<(i64, JobId)>>,
@@ -60,6 +64,11 @@ impl World {
             Stage::Queued => is_owned(entry, now),
             stage => stage.is_active(),
         })
+    }
+
+    fn is_group_active(&self, group: &str) -> bool {
+        let mut members = self.rivals.get(group).into_iter().flatten();
+        members.any(|id| self.jobs[id].job.state.stage.is_active())
     }
 
     fn existing(&mut self, id: JobId) -> Result<&mut Entry, QueueError> {
@@ -140,11 +149,14 @@ impl Store for World {
         Ok(orphans.min_by_key(|entry| entry.job.id).cloned())
     }
 
-    fn due(&mut self, now: Timestamp, labels: &[Arc<str>]) -> Result<Option<Entry>, QueueError> {
+    fn due(&mut self, now: Timestamp, seeker: Seeker<'_>) -> Result<Option<Entry>, QueueError> {
+        let of_others = if seeker.has_gpus { now } else { now.before(HEAD_START) };
         let due = self.open(Stage::Queued).find(|entry| {
             let spec = &entry.job.spec;
             is_due(entry, now)
-                && spec.labels.iter().all(|label| labels.contains(label))
+                && (!waits_for_gpus(&entry.job) || entry.job.state.not_before <= Some(of_others))
+                && spec.labels.iter().all(|label| seeker.labels.contains(label))
+                && entry.job.state.host().is_none_or(|host| host == seeker.host)
                 && self.is_group_free(&spec.group, now)
         });
         Ok(due.cloned())
@@ -161,6 +173,47 @@ impl Store for World {
             Stage::ALL.into_iter().filter(|stage| !stage.is_final()).flat_map(|stage| self.open(stage));
         let is_overdue = |owner: &Owner| owner.is_lost(now) && !owner.is_overdue;
         Ok(open.filter(|entry| entry.owner.as_ref().is_some_and(is_overdue)).cloned().collect())
+    }
+
+    fn lease_gpus(&mut self, run: RunKey, grant: &GpuGrant) -> Result<(), QueueError> {
+        let keys = grant.uuids.iter().map(|uuid| (grant.machine.clone(), uuid.clone()));
+        self.gpus.extend(keys.map(|key| (key, run)));
+        Ok(())
+    }
+
+    fn free_gpus(&mut self, job: JobId) -> Result<(), QueueError> {
+        self.gpus.retain(|_, run| run.job != job);
+        Ok(())
+    }
+
+    fn gpu_leases(&mut self, machine: Option<&str>) -> Result<Vec<GpuLease>, QueueError> {
+        let leases = self.gpus.iter().filter(|((its, _), _)| machine.is_none_or(|machine| **its == *machine));
+        let lease = |((machine, uuid), run): (&(Arc<str>, Arc<str>), &RunKey)| GpuLease {
+            machine: machine.clone(),
+            uuid: uuid.clone(),
+            run: *run,
+        };
+        Ok(leases.map(lease).collect())
+    }
+
+    fn has_gpus(&mut self, job: JobId) -> Result<bool, QueueError> {
+        Ok(self.gpus.values().any(|run| run.job == job))
+    }
+
+    fn gpu_waiters(&mut self) -> Result<Vec<Job>, QueueError> {
+        let waiting = self.open(Stage::Queued).map(|entry| &entry.job).filter(|job| waits_for_gpus(job));
+        Ok(waiting.filter(|job| !self.is_group_active(&job.spec.group)).cloned().collect())
+    }
+
+    fn stranded(&mut self, host: &str) -> Result<Vec<Job>, QueueError> {
+        let with_gpus: BTreeSet<JobId> = self.gpus.values().map(|run| run.job).collect();
+        let is_stranded = |job: &&Job| {
+            let state = &job.state;
+            (state.is_given_up || with_gpus.contains(&job.id))
+                && state.stage.is_final()
+                && state.host().is_none_or(|its_host| its_host == host)
+        };
+        Ok(self.jobs.values().map(|entry| &entry.job).filter(is_stranded).cloned().collect())
     }
 
     fn ended(
@@ -181,6 +234,7 @@ impl Store for World {
         self.jobs.remove(&id);
         self.lines.remove(&id);
         self.logs.retain(|run, _| run.job != id);
+        self.gpus.retain(|_, run| run.job != id);
         Ok(())
     }
 

@@ -5,10 +5,10 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use swifthook_core::{
-    Actor, Claimed, Command, Decided, Delivery, DeliveryId, Diffed, Event, Heartbeat, History, Intake,
-    IntakeError, Job, JobFilter, JobId, JobQueue, KnownWorker, Lease, Progress, PruneFrom, Pruned,
-    QueueError, Receipt, Renewal, Retention, RunKey, RunLog, Stage, Stats, Swept, TimelineEntry, Upkeep,
-    Worker,
+    Actor, Claimed, Command, Decided, Delivery, DeliveryId, Diffed, Event, Fingerprint, GpuBook, GpuLease,
+    Heartbeat, History, Intake, IntakeError, Job, JobFilter, JobId, JobQueue, KnownWorker, Lease,
+    MemoryEstimate, PastFailure, Progress, PruneFrom, Pruned, QueueError, Receipt, Renewal, Retention,
+    RunKey, RunLog, Stage, Stats, Swept, TimelineEntry, Upkeep, Worker, Workload,
 };
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
@@ -23,11 +23,12 @@ use super::rows::RowError;
 use super::target::Target;
 use super::transact::{Core, Needs, PATIENCE};
 use super::transaction::Transaction;
-use super::{listener, lists, logs, reader, schema, workers};
+use super::{gpus, listener, lists, logs, reader, schema, workers};
 use crate::ids::{Ids, split};
 use crate::keeper::{Keeper, STEPS_A_SWEEP};
 use crate::message::{Message, MessageStore, Stored};
 use crate::rules::{Rules, Submission};
+use crate::store::Store;
 
 /// A durable queue in a database on PostgreSQL, shared by as many processes as have its URL.
 ///
@@ -109,10 +110,11 @@ impl PostgresQueue {
         self.later.ignored.lost()
     }
 
-    /// Writes what is left. What is to be written afterwards is refused, if nothing is to run for it; what is dropped
-    /// without this is not recorded.
+    /// Writes what is left, and waits a moment for what is under way. What is to be written afterwards is refused, if
+    /// nothing is to run for it; what is dropped without this is not recorded.
     pub async fn close(&self) {
         self.later.close().await;
+        self.core.pool.close().await;
     }
 
     async fn transact<T, F>(&self, needs: Needs, what: F) -> Result<T, QueueError>
@@ -205,6 +207,15 @@ impl JobQueue for PostgresQueue {
         self.transact(needs, move |rules| rules.apply(&lease, event.clone())).await
     }
 
+    async fn known_failures(&self, of: Fingerprint) -> Result<Vec<PastFailure>, QueueError> {
+        self.read(move |runtime, session| runtime.block_on(reader::known_failures(session, of))).await
+    }
+
+    async fn memory_estimate(&self, of: &Workload) -> Result<Option<MemoryEstimate>, QueueError> {
+        let of = of.clone();
+        self.read(move |runtime, session| runtime.block_on(reader::memory_estimate(session, &of))).await
+    }
+
     async fn command(&self, job: JobId, what: Command, who: &Actor) -> Result<Job, QueueError> {
         let who = who.clone();
         self.transact(Needs::of_job(job, []), move |rules| rules.command(job, what, &who)).await
@@ -230,6 +241,21 @@ impl JobQueue for PostgresQueue {
             swept.removed += pruned.jobs + pruned.deliveries;
         }
         Ok(swept)
+    }
+
+    async fn gpus(&self, machine: &str, worker: &Worker) -> Result<GpuBook, QueueError> {
+        let (machine, worker) = (machine.to_owned(), worker.clone());
+        self.transact(Needs::default(), move |rules| rules.gpu_book(&machine, &worker)).await
+    }
+
+    async fn stranded(&self, host: &str) -> Result<Vec<Job>, QueueError> {
+        let host = host.to_owned();
+        self.transact(Needs::default(), move |rules| rules.store.stranded(&host)).await
+    }
+
+    async fn give_back(&self, job: JobId, who: &Actor) -> Result<(), QueueError> {
+        let who = who.0.clone();
+        self.transact(Needs::of_job(job, []), move |rules| rules.give_back(job, &who)).await
     }
 
     async fn heartbeat(&self, beat: &Heartbeat) -> Result<(), QueueError> {
@@ -290,6 +316,10 @@ impl History for PostgresQueue {
     async fn workers(&self) -> Result<Vec<KnownWorker>, QueueError> {
         let now = self.core.clock.as_ref().map(|clock| clock());
         self.read(move |runtime, session| runtime.block_on(workers::all(session, now))).await
+    }
+
+    async fn gpu_leases(&self) -> Result<Vec<GpuLease>, QueueError> {
+        self.read(|runtime, session| runtime.block_on(gpus::leases(session))).await
     }
 
     async fn run_log(&self, run: RunKey) -> Result<Option<RunLog>, QueueError> {

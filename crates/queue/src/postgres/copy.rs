@@ -26,7 +26,7 @@ pub(crate) fn alone(
     let target = Target::parse(url).map_err(OpenError::from)?;
     let mut session = runtime.block_on(async {
         schema::migrate(&mut target.connect().await?).await?;
-        Ok::<_, OpenError>(Pool::new(target, 1).session().await?)
+        Ok::<_, OpenError>(Pool::new(target, 1).open().await?)
     })?;
     let names = Mutex::new(HashMap::new());
     let mut transaction = Transaction {

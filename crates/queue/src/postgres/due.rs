@@ -1,14 +1,12 @@
 //! What is next, and who is in the way.
 
-use std::sync::Arc;
-
 use swifthook_core::Timestamp;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::rows::{self, RowError, readable, rivals};
 use super::transaction::{Transaction, plain};
-use crate::store::{Entry, Rival};
+use crate::store::{Entry, HEAD_START, Rival, Seeker};
 
 /// The oldest active job without a living lease that a worker on `host` can answer for.
 pub(super) fn orphan(
@@ -16,22 +14,23 @@ pub(super) fn orphan(
     now: Timestamp,
     host: &str,
 ) -> Result<Option<Entry>, RowError> {
-    first(transaction, &ORPHANS, now, &plain(host))
+    first(transaction, &ORPHANS, now, &[&plain(host)])
 }
 
-/// The first queued job that a worker with `labels` may have.
+/// The first queued job that a worker may have.
 pub(super) fn queued(
     transaction: &mut Transaction<'_>,
     now: Timestamp,
-    labels: &[Arc<str>],
+    seeker: Seeker<'_>,
 ) -> Result<Option<Entry>, RowError> {
-    let labels: Vec<String> = labels.iter().map(|label| plain(label)).collect();
-    first(transaction, &QUEUED, now, &labels)
+    let labels: Vec<String> = seeker.labels.iter().map(|label| plain(label)).collect();
+    let candidates = if seeker.has_gpus { &QUEUED } else { &QUEUED_FOR_THOSE_WITHOUT };
+    first(transaction, candidates, now, &[&labels, &plain(seeker.host)])
 }
 
 /// The first job that waits for a diff.
 pub(super) fn undiffed(transaction: &mut Transaction<'_>, now: Timestamp) -> Result<Option<Entry>, RowError> {
-    first(transaction, &UNDIFFED, now, &true)
+    first(transaction, &UNDIFFED, now, &[&true])
 }
 
 /// Jobs whose lease has run out and that nobody has said so of yet. Those that somebody works on are left for the next
@@ -79,21 +78,23 @@ fn first(
     transaction: &mut Transaction<'_>,
     candidates: &Candidates,
     now: Timestamp,
-    extra: &(dyn ToSql + Sync),
+    extra: &[&(dyn ToSql + Sync)],
 ) -> Result<Option<Entry>, RowError> {
     let mut passed_by: Vec<Uuid> = Vec::new();
     let any = None::<Uuid>;
     loop {
-        let taken = transaction.query(candidates.take, &[&now.0, extra, &passed_by, &any])?;
+        let taken = transaction.query(candidates.take, &with(&[&now.0, &passed_by, &any], extra))?;
         let Some(row) = taken.first() else {
-            let left = transaction.query(candidates.look, &[&now.0, extra, &passed_by, &any])?;
+            let left = transaction.query(candidates.look, &with(&[&now.0, &passed_by, &any], extra))?;
             transaction.has_passed_by |= !left.is_empty();
             return Ok(None);
         };
         let (id, group): (Uuid, i64) = (row.try_get(0)?, row.try_get(1)?);
         passed_by.push(id);
         let is_mine = transaction.query(TRY_GROUP, &[&group])?.iter().any(|row| row.get(0));
-        if !is_mine || transaction.query(candidates.look, &[&now.0, extra, &NOBODY, &Some(id)])?.is_empty() {
+        if !is_mine
+            || transaction.query(candidates.look, &with(&[&now.0, &NOBODY, &Some(id)], extra))?.is_empty()
+        {
             transaction.has_passed_by = true;
             continue;
         }
@@ -104,21 +105,26 @@ fn first(
     }
 }
 
-/// Both statements for a condition.
+/// What a statement is given: what all of them take, and then what its conditions ask for.
+fn with<'p>(all: &[&'p (dyn ToSql + Sync)], extra: &[&'p (dyn ToSql + Sync)]) -> Vec<&'p (dyn ToSql + Sync)> {
+    all.iter().chain(extra).copied().collect()
+}
+
+/// Both statements for a condition, which has its own parameters from `$4` on.
 macro_rules! candidates {
-    ($conditions:literal, $order:literal) => {
+    ($conditions:expr, $order:literal) => {
         Candidates {
             take: concat!(
                 "SELECT j.id, j.group_id FROM jobs j WHERE ",
                 $conditions,
-                " AND j.id <> ALL($3) AND ($4::uuid IS NULL OR j.id = $4) ORDER BY ",
+                " AND j.id <> ALL($2) AND ($3::uuid IS NULL OR j.id = $3) ORDER BY ",
                 $order,
                 " LIMIT 1 FOR UPDATE OF j SKIP LOCKED"
             ),
             look: concat!(
                 "SELECT j.id, j.group_id FROM jobs j WHERE ",
                 $conditions,
-                " AND j.id <> ALL($3) AND ($4::uuid IS NULL OR j.id = $4) ORDER BY ",
+                " AND j.id <> ALL($2) AND ($3::uuid IS NULL OR j.id = $3) ORDER BY ",
                 $order,
                 " LIMIT 1"
             ),
@@ -126,23 +132,38 @@ macro_rules! candidates {
     };
 }
 
+/// Both statements for what is queued.
+macro_rules! queued {
+    ($also:literal) => {
+        candidates!(
+            concat!(
+                "j.stage < 4 AND j.stage = 0 AND (j.not_before IS NULL OR j.not_before <= $1) \
+                 AND NOT EXISTS (SELECT FROM leases l WHERE l.job = j.id AND l.until > $1) \
+                 AND (cardinality(j.labels) = 0 OR j.labels <@ $4) AND (j.host IS NULL OR j.host = $5) AND j.group_id NOT IN ( \
+                     SELECT a.group_id FROM jobs a WHERE a.stage < 4 AND a.stage IN (2, 3) UNION ALL \
+                     SELECT c.group_id FROM leases k JOIN jobs c ON c.id = k.job \
+                     WHERE k.until > $1 AND c.stage = 0)",
+                $also
+            ),
+            "j.turn, j.id"
+        )
+    };
+}
+
 /// Conditions are said so that the planner expects many rows to meet them: then it walks the index in order and stops at
 /// the first, and does not sort all that wait.
 const ORPHANS: Candidates = candidates!(
     "j.stage < 4 AND j.stage IN (2, 3) AND NOT EXISTS (SELECT FROM leases l WHERE l.job = j.id AND l.until > $1) \
-     AND (j.host IS NULL OR j.host = $2)",
+     AND (j.host IS NULL OR j.host = $4)",
     "j.id"
 );
-const QUEUED: Candidates = candidates!(
-    "j.stage < 4 AND j.stage = 0 AND (j.not_before IS NULL OR j.not_before <= $1) \
-     AND NOT EXISTS (SELECT FROM leases l WHERE l.job = j.id AND l.until > $1) \
-     AND (cardinality(j.labels) = 0 OR j.labels <@ $2) AND j.group_id NOT IN ( \
-         SELECT a.group_id FROM jobs a WHERE a.stage < 4 AND a.stage IN (2, 3) UNION ALL \
-         SELECT c.group_id FROM leases k JOIN jobs c ON c.id = k.job WHERE k.until > $1 AND c.stage = 0)",
-    "j.turn, j.id"
-);
+const QUEUED: Candidates = queued!("");
+/// What waits for GPUs is looked at by those without as of a while ago.
+const QUEUED_FOR_THOSE_WITHOUT: Candidates =
+    queued!(" AND (NOT j.waits_for_gpus OR j.not_before <= $1 - 30000)");
+const _: () = assert!(HEAD_START.as_millis() == 30_000);
 const UNDIFFED: Candidates = candidates!(
-    "j.stage < 4 AND j.stage = 1 AND j.needs_diff = $2 AND (j.not_before IS NULL OR j.not_before <= $1) \
+    "j.stage < 4 AND j.stage = 1 AND j.needs_diff = $4 AND (j.not_before IS NULL OR j.not_before <= $1) \
      AND NOT EXISTS (SELECT FROM leases l WHERE l.job = j.id AND l.until > $1)",
     "j.turn, j.id"
 );

@@ -77,6 +77,8 @@ const ALL: &str = entries!("WHERE j.id < $1 ORDER BY j.id DESC LIMIT $2");
 const BY_STAGE: &str = by!("");
 const BY_RECIPE: &str = by!(" AND o.recipe = $4");
 const BY_REPOSITORY: &str = by!(" AND o.repository = $4");
-const BY_BOTH: &str = by!(" AND o.recipe = $4 AND o.repository = $5");
+/// A recipe is of one repository, which may have many: its index is the one to walk, and the `+ 0` keeps the planner from
+/// the other.
+const BY_BOTH: &str = by!(" AND o.recipe = $4 AND o.repository + 0 = $5");
 /// How many jobs are listed unless it is said.
 const DEFAULT_LIMIT: usize = 50;

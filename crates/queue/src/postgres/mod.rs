@@ -13,6 +13,7 @@ mod config;
 mod copy;
 mod crowd;
 mod due;
+mod gpus;
 mod later;
 mod listener;
 mod lists;

@@ -1,4 +1,7 @@
-use swifthook_core::{Delivery, DeliveryId, Job, JobId, Stage, Stats, TimelineEntry, Timestamp};
+use swifthook_core::{
+    Delivery, DeliveryId, Fingerprint, Job, JobId, MemoryEstimate, PastFailure, Stage, Stats, TimelineEntry,
+    Timestamp, Workload,
+};
 use uuid::Uuid;
 
 use super::pool::Session;
@@ -10,6 +13,32 @@ use crate::rules::{with_beginning, with_specs};
 pub(super) async fn job(session: &mut Session, id: JobId) -> Result<Option<Job>, RowError> {
     let found = session.query(entries!("WHERE j.id = $1"), &[&uuid(id)]).await?;
     found.first().map(|row| Ok(rows::entry(row)?.job)).transpose()
+}
+
+/// Those that the machine failed stand between the others, so a few more than are wanted are looked at.
+pub(super) async fn known_failures(
+    session: &mut Session,
+    of: Fingerprint,
+) -> Result<Vec<PastFailure>, RowError> {
+    let sql = entries!("WHERE j.fingerprint = $1 AND j.stage IN (4, 5) ORDER BY j.id DESC LIMIT 32");
+    let mut jobs = Vec::new();
+    for row in &session.query(sql, &[&of.0.to_vec()]).await? {
+        jobs.extend(readable(rows::entry(row))?.map(|entry| entry.job));
+    }
+    Ok(PastFailure::among(&jobs))
+}
+
+/// Those that told nothing stand between the others, so more than are wanted are looked at.
+pub(super) async fn memory_estimate(
+    session: &mut Session,
+    of: &Workload,
+) -> Result<Option<MemoryEstimate>, RowError> {
+    let sql = entries!("WHERE j.workload = $1 AND j.stage >= 4 ORDER BY j.id DESC LIMIT 32");
+    let mut jobs = Vec::new();
+    for row in &session.query(sql, &[&of.alike.0.to_vec()]).await? {
+        jobs.extend(readable(rows::entry(row))?.map(|entry| entry.job));
+    }
+    Ok(MemoryEstimate::among(of, &jobs))
 }
 
 pub(super) async fn open_jobs(session: &mut Session) -> Result<Vec<(Stage, u64)>, RowError> {

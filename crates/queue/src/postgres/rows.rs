@@ -16,6 +16,8 @@ pub(super) enum RowError {
     Postgres(#[from] tokio_postgres::Error),
     #[error(transparent)]
     Corrupt(#[from] Corrupt),
+    #[error("the database did not answer a moment ago, and will be asked again in a moment")]
+    Away,
 }
 
 impl From<RowError> for QueueError {

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant, SystemTime};
 use swifthook_core::{JobId, QueueError, Timestamp};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
+use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{Error, Row};
 
 use super::pool::{Parameters, Pool, Session, Write, given};
 use super::rows::{self, RowError};
@@ -117,7 +117,7 @@ impl Core {
         loop {
             match self.attempt(needs, what) {
                 Ok(answer) => return Ok(answer),
-                Err(Failed::Again(error)) if Instant::now() + pause < deadline => {
+                Err(Failed::Again(error)) if Instant::now() + pause < deadline && !self.pool.is_closed() => {
                     tracing::warn!(error = &error as &dyn std::error::Error, "PostgreSQL failed; again");
                 }
                 Err(Failed::Again(error) | Failed::Final(error)) => return Err(error),
@@ -132,7 +132,8 @@ impl Core {
         needs: &Needs,
         what: &mut impl FnMut(&mut Rules<'_, Transaction<'_>>) -> Result<T, QueueError>,
     ) -> Result<T, Failed> {
-        let mut session = self.runtime.block_on(self.pool.session()).map_err(broken)?;
+        let mut session =
+            self.runtime.block_on(self.pool.session()).map_err(|error| Failed::Again(error.into()))?;
         let mut store = Transaction {
             session: &mut session,
             runtime: &self.runtime,
@@ -173,7 +174,9 @@ impl Core {
         loop {
             self.has_news.notified().await;
             let told = match self.pool.session().await {
-                Ok(session) => session.run(NOTIFY).await.map(|()| self.pool.give_back(session)),
+                Ok(session) => {
+                    session.run(NOTIFY).await.map(|()| self.pool.give_back(session)).map_err(RowError::from)
+                }
                 Err(error) => Err(error),
             };
             if let Err(error) = told {
@@ -206,14 +209,16 @@ impl Core {
     ) -> Result<T, QueueError> {
         let mut tries = 0..TRIES;
         loop {
-            let session = self.runtime.block_on(self.pool.session()).map_err(RowError::from);
+            let session = self.runtime.block_on(self.pool.session());
             let done = session.and_then(|mut session| {
                 let answer = what(&self.runtime, &mut session)?;
                 self.pool.give_back(session);
                 Ok(answer)
             });
             match done.map_err(QueueError::from) {
-                Err(error) if may_pass(&error) && tries.next().is_some() => std::thread::sleep(FIRST_PAUSE),
+                Err(error) if may_pass(&error) && !self.pool.is_closed() && tries.next().is_some() => {
+                    std::thread::sleep(FIRST_PAUSE);
+                }
                 done => return done,
             }
         }
@@ -265,15 +270,12 @@ fn this_machines() -> Timestamp {
     SystemTime::now().into()
 }
 
-fn broken(error: Error) -> Failed {
-    Failed::Again(RowError::from(error).into())
-}
-
 /// Whether a store that failed in the middle of a transaction may do better the next time: another one was in the way,
 /// or the connection was lost.
 pub(super) fn may_pass(error: &QueueError) -> bool {
     let QueueError::Store { source, .. } = error else { return false };
     match source.downcast_ref::<RowError>() {
+        Some(RowError::Away) => true,
         Some(RowError::Postgres(error)) => error.code().is_none_or(is_conflict) || error.is_closed(),
         _ => false,
     }

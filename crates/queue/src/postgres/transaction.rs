@@ -1,8 +1,9 @@
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use swifthook_core::{
-    Change, Delivery, DeliveryId, Job, JobId, Progress, QueueError, Stage, State, TimelineEntry, Timestamp,
+    Change, Delivery, DeliveryId, GpuGrant, GpuLease, Job, JobId, Progress, QueueError, RunKey, Stage, State,
+    TimelineEntry, Timestamp,
 };
 use tokio::runtime::Handle;
 use tokio_postgres::types::ToSql;
@@ -11,10 +12,10 @@ use uuid::Uuid;
 
 use super::pool::{Parameters, Session, Write, given};
 use super::rows::{self, RowError, entries};
-use super::{due, old};
+use super::{due, gpus, old};
 use crate::chain::Chains;
 use crate::codec;
-use crate::store::{Entry, Latest, OldDeliveries, Owner, Rival, Store, is_rival};
+use crate::store::{Entry, Latest, OldDeliveries, Owner, Rival, Seeker, Store, is_rival, waits_for_gpus};
 
 /// A transaction that is open on a connection. Its methods wait for the database: they are for a thread that may.
 pub(super) struct Transaction<'a> {
@@ -52,7 +53,11 @@ impl Transaction<'_> {
         self.pipeline(&[]).map(drop)
     }
 
-    fn later(&mut self, sql: &'static str, with: Vec<Box<dyn ToSql + Sync + Send>>) -> Result<(), RowError> {
+    pub(super) fn later(
+        &mut self,
+        sql: &'static str,
+        with: Vec<Box<dyn ToSql + Sync + Send>>,
+    ) -> Result<(), RowError> {
         self.later.push(Write { sql, with });
         if self.later.len() < MOST_AT_ONCE { Ok(()) } else { self.flush() }
     }
@@ -130,9 +135,11 @@ impl Transaction<'_> {
         let labels: Vec<String> = spec.labels.iter().map(|label| plain(label)).collect();
         let sql = "INSERT INTO jobs (id, format, stage, ran, needs_diff, priority, group_id, place, recipe, config, \
                    run, head, before, pushed_at, not_before, debounce_since, created_at, source, hook, guid, \
-                   sender, labels, host, rerun_of, superseded_by, spec, state, turn, repository) VALUES ($1, $2, $3, \
+                   sender, labels, host, rerun_of, superseded_by, spec, state, turn, repository, waits_for_gpus, fingerprint, \
+                   given_up, workload) \
+                   VALUES ($1, $2, $3, \
                    $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, \
-                   $23, $24, $25, $26, $27, $28, $29)";
+                   $23, $24, $25, $26, $27, $28, $29, $30, $31, $32, $33)";
         self.later(
             sql,
             given![
@@ -165,6 +172,10 @@ impl Transaction<'_> {
                 codec::state_blob(state),
                 job.turn(),
                 repository,
+                waits_for_gpus(job),
+                state.fingerprint.map(|fingerprint| fingerprint.0.to_vec()),
+                state.is_given_up,
+                alike(state),
             ],
         )
     }
@@ -172,7 +183,8 @@ impl Transaction<'_> {
     fn put_state(&mut self, job: &Job) -> Result<(), RowError> {
         let state = &job.state;
         let sql = "UPDATE jobs SET stage = $2, ran = $3, needs_diff = $4, not_before = $5, debounce_since = $6, \
-                   host = $7, superseded_by = $8, state = $9 WHERE id = $1";
+                   host = $7, superseded_by = $8, state = $9, waits_for_gpus = $10, fingerprint = $11, \
+                   given_up = $12, workload = $13 WHERE id = $1";
         self.later(
             sql,
             given![
@@ -185,6 +197,10 @@ impl Transaction<'_> {
                 host(state),
                 job.superseded_by.map(uuid),
                 codec::state_blob(state),
+                waits_for_gpus(job),
+                state.fingerprint.map(|fingerprint| fingerprint.0.to_vec()),
+                state.is_given_up,
+                alike(state),
             ],
         )
     }
@@ -308,8 +324,8 @@ impl Store for Transaction<'_> {
         Ok(due::orphan(self, now, host)?)
     }
 
-    fn due(&mut self, now: Timestamp, labels: &[Arc<str>]) -> Result<Option<Entry>, QueueError> {
-        Ok(due::queued(self, now, labels)?)
+    fn due(&mut self, now: Timestamp, seeker: Seeker<'_>) -> Result<Option<Entry>, QueueError> {
+        Ok(due::queued(self, now, seeker)?)
     }
 
     fn undiffed(&mut self, now: Timestamp) -> Result<Option<Entry>, QueueError> {
@@ -318,6 +334,30 @@ impl Store for Transaction<'_> {
 
     fn overdue(&mut self, now: Timestamp) -> Result<Vec<Entry>, QueueError> {
         Ok(due::overdue(self, now)?)
+    }
+
+    fn lease_gpus(&mut self, run: RunKey, grant: &GpuGrant) -> Result<(), QueueError> {
+        Ok(gpus::lease(self, run, grant)?)
+    }
+
+    fn free_gpus(&mut self, job: JobId) -> Result<(), QueueError> {
+        Ok(gpus::free(self, job)?)
+    }
+
+    fn gpu_leases(&mut self, machine: Option<&str>) -> Result<Vec<GpuLease>, QueueError> {
+        Ok(gpus::leased(self, machine)?)
+    }
+
+    fn has_gpus(&mut self, job: JobId) -> Result<bool, QueueError> {
+        Ok(gpus::are_of(self, job)?)
+    }
+
+    fn gpu_waiters(&mut self) -> Result<Vec<Job>, QueueError> {
+        Ok(gpus::waiters(self)?)
+    }
+
+    fn stranded(&mut self, host: &str) -> Result<Vec<Job>, QueueError> {
+        Ok(gpus::stranded(self, host)?)
     }
 
     fn ended(
@@ -382,6 +422,11 @@ fn ran(job: &Job) -> bool {
 
 fn host(state: &State) -> Option<String> {
     state.host().map(plain)
+}
+
+/// By what a run is found that is like another.
+fn alike(state: &State) -> Option<Vec<u8>> {
+    state.workload.as_ref().map(|workload| workload.alike.0.to_vec())
 }
 
 fn millis(at: Option<Timestamp>) -> Option<i64> {

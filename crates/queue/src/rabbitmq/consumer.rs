@@ -13,7 +13,7 @@ use tracing::{debug, info, warn};
 use super::backend::Shared;
 use super::dead::{self, Cause};
 use super::lane::{Lanes, Place};
-use super::link::{Link, Purpose};
+use super::link::{Link, Owned, Purpose};
 use super::pause::Pause;
 use super::signature;
 use crate::message::{Message, MessageStore, Stored, Unreadable};
@@ -71,7 +71,7 @@ impl Mover {
         loop {
             let (purpose, Shared { address, options, .. }) = (self.purpose(is_careful), &*self.0.shared);
             let opened = tokio::select! {
-                opened = Link::open(address, options, purpose) => opened,
+                opened = Link::open(address, options, purpose) => opened.map(Owned::new),
                 () = &mut shutdown => return,
             };
             let why = match opened {

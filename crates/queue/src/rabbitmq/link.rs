@@ -1,7 +1,9 @@
 //! One connection to the broker.
 
+use std::ops::Deref;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use lapin::options::{BasicQosOptions, ConfirmSelectOptions};
 use lapin::{Channel, Connection, ConnectionProperties};
 
@@ -51,6 +53,33 @@ impl Link {
 
     pub(super) fn is_open(&self) -> bool {
         self.connection.status().connected() && self.channel.status().connected()
+    }
+}
+
+/// A link that is closed when it goes, whatever is still under way on it.
+///
+/// By itself lapin (4.12) closes a connection with its last channel, and a channel whose `basic_consume` was dropped
+/// before the broker answered never goes: the broker would go on handing messages to a consumer that nobody has.
+pub(super) struct Owned(Link);
+
+impl Owned {
+    pub(super) fn new(link: Link) -> Self {
+        Self(link)
+    }
+}
+
+impl Deref for Owned {
+    type Target = Link;
+
+    fn deref(&self) -> &Link {
+        &self.0
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        // The first poll hands the wish to the connection's own thread, which needs nobody to wait for it.
+        let _ = self.0.connection.close(200, "".into()).now_or_never();
     }
 }
 

@@ -1,7 +1,7 @@
 use swifthook_core::{Claimed, Event, Lease, QueueError, Worker};
 
 use super::Rules;
-use crate::store::{Entry, Owner, Store};
+use crate::store::{Entry, Owner, Seeker, Store};
 
 impl<S: Store> Rules<'_, S> {
     /// Hands out the next job: an orphaned run, else work whose time has come, else a diff to make.
@@ -11,10 +11,16 @@ impl<S: Store> Rules<'_, S> {
                 return Ok(Some(claimed));
             }
         }
+        let seeker = Seeker { labels: &worker.labels, host: &worker.host, has_gpus: worker.has_gpus };
         while worker.slots_free > 0
-            && let Some(entry) = self.store.due(self.now, &worker.labels)?
+            && let Some(entry) = self.store.due(self.now, seeker)?
         {
-            if let Some(claimed) = self.hand_out(entry, Event::Claim { at: self.now }, worker)? {
+            // Whoever had it let his lease run out: what he looked at may be what killed him.
+            let event = match &entry.owner {
+                Some(_) => Event::Takeover { at: self.now },
+                None => Event::Claim { at: self.now },
+            };
+            if let Some(claimed) = self.hand_out(entry, event, worker)? {
                 return Ok(Some(claimed));
             }
         }

@@ -4,7 +4,7 @@ use swifthook_core::{Actor, Command, Event, Illegal, Job, JobId, QueueError};
 
 use super::Rules;
 use super::enqueue::{Birth, Origin, Training};
-use crate::store::{Latest, Store};
+use crate::store::{Entry, Latest, Store};
 
 impl<S: Store> Rules<'_, S> {
     /// Makes a person's command happen.
@@ -12,8 +12,35 @@ impl<S: Store> Rules<'_, S> {
         let entry = self.known(id)?;
         match what {
             Command::Retry => self.retry(entry.job, &who.0),
+            // Once more, of what was given up before: its machine is not coming back to tell.
+            Command::Abandon if entry.job.state.stage.is_final() => {
+                self.give_back(id, &who.0)?;
+                Ok(entry.job)
+            }
+            Command::Abandon => {
+                let entry = self.out_of_sight(entry)?;
+                Ok(self.happen(entry, Event::Command { what, at: self.now }, &who.0)?.job)
+            }
+            // Its end stays: what is trained again is another job.
+            Command::BeginAnew if entry.job.state.stage.is_final() => {
+                Err(Illegal { stage: entry.job.state.stage, event: what.words() }.into())
+            }
             what => Ok(self.happen(entry, Event::Command { what, at: self.now }, &who.0)?.job),
         }
+    }
+
+    /// A run that nobody looks after cannot be reached either, though there was nobody to say so: its host may be gone
+    /// for good, and a person must be able to give it up.
+    fn out_of_sight(&mut self, entry: Entry) -> Result<Entry, QueueError> {
+        let since = match &entry.owner {
+            Some(owner) if owner.until > self.now => return Ok(entry),
+            Some(owner) => owner.until,
+            None => self.now,
+        };
+        if !entry.job.state.may_have_run() {
+            return Ok(entry);
+        }
+        self.happen(entry, Event::Unreachable { since }, &"queue".into())
     }
 
     /// A new training of a finished job's change. A person wants this very commit, so it is not too late for it.

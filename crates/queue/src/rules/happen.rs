@@ -37,6 +37,7 @@ impl<'a, S: Store> Rules<'a, S> {
             job.superseded_by = None;
         }
         self.store.update(&job)?;
+        self.keep_gpus(&before, &job, &event)?;
         let had_owner = entry.owner.is_some();
         let owner = entry.owner.filter(|_| keeps_lease(&job.state, &event));
         if had_owner && owner.is_none() {
@@ -84,7 +85,12 @@ impl<'a, S: Store> Rules<'a, S> {
     }
 }
 
-/// A lease goes on while the job is active; whatever else a job becomes, it waits for nobody or for somebody else.
+/// A lease goes on while the job is active, or is about to be; whatever else a job becomes, it waits for nobody or for
+/// somebody else.
 fn keeps_lease(state: &State, event: &Event) -> bool {
-    state.stage.is_active() && !matches!(event, Event::Release)
+    match event {
+        Event::Release => false,
+        Event::Prepared(_) | Event::Warned(_) | Event::CheckpointLost { .. } => true,
+        _ => state.stage.is_active(),
+    }
 }

@@ -23,6 +23,7 @@ impl<S: Store> Rules<'_, S> {
             return Err(QueueError::StaleLease { job: lease.job });
         }
         let who = owner.worker.clone();
+        self.check_gpus(lease.job, &event)?;
         Ok(self.happen(entry, event, &who)?.job)
     }
 

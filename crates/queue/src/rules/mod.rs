@@ -5,6 +5,7 @@ mod claim;
 mod command;
 mod contest;
 mod enqueue;
+mod gpus;
 mod happen;
 mod lease;
 mod prune;

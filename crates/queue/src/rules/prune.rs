@@ -101,6 +101,10 @@ impl<S: Store> Rules<'_, S> {
         if retention.of(stage).is_none_or(|keep| ended > self.now.before(keep)) {
             return Ok(None);
         }
+        // Nobody else could tell whose they are.
+        if job.state.gpus.is_some() && self.store.has_gpus(id)? {
+            return Ok(None);
+        }
         let removed = Some(Removed { stage, source: job.source.clone() });
         let latest = match self.store.latest(&job.change)? {
             Some(latest) if latest.job != id => {

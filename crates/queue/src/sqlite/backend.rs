@@ -7,9 +7,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rusqlite::Connection;
 use swifthook_core::{
-    Actor, Claimed, Command, Decided, Delivery, DeliveryId, Event, Heartbeat, History, Intake, IntakeError,
-    Job, JobFilter, JobId, JobQueue, KnownWorker, Lease, Progress, PruneFrom, Pruned, QueueError, Receipt,
-    Renewal, Retention, RunKey, RunLog, Stage, Stats, Swept, TimelineEntry, Upkeep, Worker,
+    Actor, Claimed, Command, Decided, Delivery, DeliveryId, Event, Fingerprint, GpuBook, GpuLease, Heartbeat,
+    History, Intake, IntakeError, Job, JobFilter, JobId, JobQueue, KnownWorker, Lease, MemoryEstimate,
+    PastFailure, Progress, PruneFrom, Pruned, QueueError, Receipt, Renewal, Retention, RunKey, RunLog, Stage,
+    Stats, Swept, TimelineEntry, Upkeep, Worker, Workload,
 };
 use tokio::sync::oneshot::Receiver;
 use tokio::sync::{Semaphore, watch};
@@ -22,13 +23,14 @@ use super::rows::RowError;
 use super::transaction::Transaction;
 use super::work::Question;
 use super::writer::{Message, Writer};
-use super::{lists, logs, schema};
+use super::{gpus, lists, logs, schema};
 use crate::clock::Clock;
 use crate::ids::Ids;
 use crate::ignored::{Ignored, Pushed};
 use crate::keeper::{Keeper, STEPS_A_SWEEP};
 use crate::message::{self, MessageStore, Stored};
 use crate::rules::{Rules, Submission};
+use crate::store::Store;
 use crate::workers::Workers;
 
 /// A durable queue in one file of this machine, for one process.
@@ -222,6 +224,15 @@ impl JobQueue for SqliteQueue {
             .await
     }
 
+    async fn known_failures(&self, of: Fingerprint) -> Result<Vec<PastFailure>, QueueError> {
+        self.read(move |connection| reader::known_failures(connection, of)).await
+    }
+
+    async fn memory_estimate(&self, of: &Workload) -> Result<Option<MemoryEstimate>, QueueError> {
+        let of = of.clone();
+        self.read(move |connection| reader::memory_estimate(connection, &of)).await
+    }
+
     async fn sweep(&self) -> Result<Swept, QueueError> {
         let mut swept = self.ask(|rules| rules.sweep()).await?;
         for _ in 0..STEPS_A_SWEEP {
@@ -232,6 +243,21 @@ impl JobQueue for SqliteQueue {
             swept.removed += pruned.jobs + pruned.deliveries;
         }
         Ok(swept)
+    }
+
+    async fn gpus(&self, machine: &str, worker: &Worker) -> Result<GpuBook, QueueError> {
+        let (machine, worker) = (machine.to_owned(), worker.clone());
+        self.ask(move |rules| rules.gpu_book(&machine, &worker)).await
+    }
+
+    async fn stranded(&self, host: &str) -> Result<Vec<Job>, QueueError> {
+        let host = host.to_owned();
+        self.ask(move |rules| rules.store.stranded(&host)).await
+    }
+
+    async fn give_back(&self, job: JobId, who: &Actor) -> Result<(), QueueError> {
+        let who = who.0.clone();
+        self.ask(move |rules| rules.give_back(job, &who)).await
     }
 
     async fn heartbeat(&self, beat: &Heartbeat) -> Result<(), QueueError> {
@@ -289,6 +315,10 @@ impl History for SqliteQueue {
 
     async fn workers(&self) -> Result<Vec<KnownWorker>, QueueError> {
         Ok(self.workers.all((self.clock)()))
+    }
+
+    async fn gpu_leases(&self) -> Result<Vec<GpuLease>, QueueError> {
+        self.read(|connection| gpus::leases(connection, None)).await
     }
 
     async fn run_log(&self, run: RunKey) -> Result<Option<RunLog>, QueueError> {

@@ -1,27 +1,27 @@
 //! What is next, and who is in the way.
 
-use std::sync::Arc;
-
 use rusqlite::{Connection, Params, params};
 use swifthook_core::Timestamp;
 
 use super::rows::{self, RowError, entries, readable, rivals};
-use crate::store::{Entry, Rival};
+use crate::store::{Entry, HEAD_START, Rival, Seeker};
 
 /// The oldest active job without a living lease that a worker on `host` can answer for.
 pub(super) fn orphan(connection: &Connection, now: Timestamp, host: &str) -> Result<Option<Entry>, RowError> {
     first(connection, ORPHANS, params![now.0, host], |_| true)
 }
 
-/// The first queued job that a worker with `labels` may have. Whether a group is busy is asked once, of the few
+/// The first queued job that a worker may have. Whether a group is busy is asked once, of the few
 /// jobs that are active or claimed, and not again for each job that waits.
 pub(super) fn queued(
     connection: &Connection,
     now: Timestamp,
-    labels: &[Arc<str>],
+    seeker: Seeker<'_>,
 ) -> Result<Option<Entry>, RowError> {
-    first(connection, QUEUED, params![now.0], |entry| {
-        entry.job.spec.labels.iter().all(|label| labels.contains(label))
+    // What waits for GPUs is looked at by those without as of a while ago.
+    let of_others = if seeker.has_gpus { now } else { now.before(HEAD_START) };
+    first(connection, QUEUED, params![now.0, of_others.0, seeker.host], |entry| {
+        entry.job.spec.labels.iter().all(|label| seeker.labels.contains(label))
     })
 }
 
@@ -92,6 +92,7 @@ const ORPHANS: &str = entries!(
 );
 const QUEUED: &str = entries!(
     "WHERE j.stage < 4 AND j.stage = 0 AND (j.not_before IS NULL OR j.not_before <= ?1) \
+     AND (j.waits_for_gpus = 0 OR j.not_before <= ?2) AND (j.host IS NULL OR j.host = ?3) \
      AND (l.until IS NULL OR l.until <= ?1) AND j.group_id NOT IN ( \
          SELECT a.group_id FROM jobs a WHERE a.stage < 4 AND a.stage IN (2, 3) UNION ALL \
          SELECT c.group_id FROM leases k CROSS JOIN jobs c ON c.id = k.job \

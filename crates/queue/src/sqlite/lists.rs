@@ -68,15 +68,9 @@ impl Wanted {
 
     /// The newest of those for which `condition` holds.
     fn ids(&self, connection: &Connection, condition: &str, limit: usize) -> Result<Vec<i64>, RowError> {
-        let mut sql = format!("SELECT id FROM jobs WHERE {condition} AND id < ?");
         let mut values: Vec<Value> = vec![self.before.into()];
-        for (column, number) in [("recipe", self.recipe), ("repository", self.repository)] {
-            if let Some(number) = number {
-                sql.push_str(&format!(" AND {column} = ?"));
-                values.push(number.into());
-            }
-        }
-        sql.push_str(" ORDER BY id DESC LIMIT ?");
+        values.extend([self.recipe, self.repository].into_iter().flatten().map(Value::from));
+        let sql = select(condition, self.recipe.is_some(), self.repository.is_some());
         values.push(i64::try_from(limit).unwrap_or(i64::MAX).into());
         let mut statement = connection.prepare_cached(&sql)?;
         let ids = statement.query_map(params_from_iter(values), |row| row.get(0))?;
@@ -84,11 +78,24 @@ impl Wanted {
     }
 }
 
+fn select(condition: &str, has_recipe: bool, has_repository: bool) -> String {
+    let names = match (has_recipe, has_repository) {
+        (false, false) => "",
+        (true, false) => " AND recipe = ?",
+        (false, true) => " AND repository = ?",
+        // A recipe is of one repository, which may have many: its index is the one to walk, and the `+` keeps SQLite
+        // from the other (https://www.sqlite.org/optoverview.html#disqualifying_where_clause_terms_using_unary_).
+        (true, true) => " AND recipe = ? AND +repository = ?",
+    };
+    format!("SELECT id FROM jobs WHERE {condition} AND id < ?{names} ORDER BY id DESC LIMIT ?")
+}
+
 /// How many jobs are listed unless it is said.
 const DEFAULT_LIMIT: usize = 50;
 
 #[cfg(test)]
 mod tests {
+    use super::select;
     use crate::sqlite::{Options, schema};
 
     #[test]
@@ -96,22 +103,13 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = schema::open(&directory.path().join("swifthook.db"), &Options::default()).unwrap();
         for (recipe, repository, index) in [
-            (None, None, "jobs_ended (stage=? AND rowid<?)"),
-            (Some(1), None, "jobs_ended_recipe (recipe=? AND stage=? AND rowid<?)"),
-            (None, Some(1), "jobs_ended_repository (repository=? AND stage=? AND rowid<?)"),
-            (Some(1), Some(1), "(re"),
+            (false, false, "jobs_ended (stage=? AND rowid<?)"),
+            (true, false, "jobs_ended_recipe (recipe=? AND stage=? AND rowid<?)"),
+            (false, true, "jobs_ended_repository (repository=? AND stage=? AND rowid<?)"),
+            (true, true, "jobs_ended_recipe (recipe=? AND stage=? AND rowid<?)"),
         ] {
-            let mut conditions = String::new();
-            for (column, number) in [("recipe", recipe), ("repository", repository)] {
-                if number.is_some() {
-                    conditions += &format!(" AND {column} = ?");
-                }
-            }
-            let sql = format!(
-                "EXPLAIN QUERY PLAN SELECT id FROM jobs WHERE stage = 5 AND stage >= 4 AND id < ?{conditions} \
-                 ORDER BY id DESC LIMIT ?"
-            );
-            let mut statement = store.prepare(&sql).unwrap();
+            let select = select("stage = 5 AND stage >= 4", recipe, repository);
+            let mut statement = store.prepare(&format!("EXPLAIN QUERY PLAN {select}")).unwrap();
             for parameter in 1..=statement.parameter_count() {
                 statement.raw_bind_parameter(parameter, 1).unwrap();
             }

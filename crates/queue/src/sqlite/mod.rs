@@ -12,6 +12,7 @@ mod copy;
 mod disk;
 mod due;
 mod failure;
+mod gpus;
 mod lists;
 mod lock;
 mod logs;

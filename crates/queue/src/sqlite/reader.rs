@@ -2,7 +2,10 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 use rusqlite::Connection;
-use swifthook_core::{Delivery, DeliveryId, Job, JobId, QueueError, Stage, Stats, TimelineEntry, Timestamp};
+use swifthook_core::{
+    Delivery, DeliveryId, Fingerprint, Job, JobId, MemoryEstimate, PastFailure, QueueError, Stage, Stats,
+    TimelineEntry, Timestamp, Workload,
+};
 
 use super::rows::{self, LINES, RowError, deliveries, entries, readable};
 use super::schema;
@@ -47,6 +50,33 @@ pub(super) fn job(connection: &Connection, id: JobId) -> Result<Option<Job>, Row
     let mut statement = connection.prepare_cached(entries!("WHERE j.id = ?1 AND j.rest = ?2"))?;
     let mut found = statement.query(codec::halves(id.0))?;
     found.next()?.map(|row| Ok(rows::entry(row)?.job)).transpose()
+}
+
+/// Those that the machine failed stand between the others, so a few more than are wanted are looked at.
+pub(super) fn known_failures(connection: &Connection, of: Fingerprint) -> Result<Vec<PastFailure>, RowError> {
+    let sql = entries!("WHERE j.fingerprint = ?1 AND j.stage IN (4, 5) ORDER BY j.id DESC LIMIT 32");
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut found = statement.query((of.0,))?;
+    let mut jobs = Vec::new();
+    while let Some(row) = found.next()? {
+        jobs.extend(readable(rows::entry(row))?.map(|entry| entry.job));
+    }
+    Ok(PastFailure::among(&jobs))
+}
+
+/// Those that told nothing stand between the others, so more than are wanted are looked at.
+pub(super) fn memory_estimate(
+    connection: &Connection,
+    of: &Workload,
+) -> Result<Option<MemoryEstimate>, RowError> {
+    let sql = entries!("WHERE j.workload = ?1 AND j.stage >= 4 ORDER BY j.id DESC LIMIT 32");
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut found = statement.query((of.alike.0,))?;
+    let mut jobs = Vec::new();
+    while let Some(row) = found.next()? {
+        jobs.extend(readable(rows::entry(row))?.map(|entry| entry.job));
+    }
+    Ok(MemoryEstimate::among(of, &jobs))
 }
 
 pub(super) fn open_jobs(connection: &Connection) -> Result<Vec<(Stage, u64)>, RowError> {

@@ -1,15 +1,14 @@
-use std::sync::Arc;
-
 use rusqlite::{Connection, OptionalExtension, Params, params};
 use swifthook_core::{
-    Change, Delivery, DeliveryId, Job, JobId, Progress, QueueError, Stage, State, TimelineEntry, Timestamp,
+    Change, Delivery, DeliveryId, GpuGrant, GpuLease, Job, JobId, Progress, QueueError, RunKey, Stage, State,
+    TimelineEntry, Timestamp,
 };
 
 use super::names::Names;
 use super::rows::{self, RowError, entries};
-use super::{due, old};
+use super::{due, gpus, old};
 use crate::chain::Chains;
-use crate::store::{Entry, Latest, OldDeliveries, Owner, Rival, Store, is_rival};
+use crate::store::{Entry, Latest, OldDeliveries, Owner, Rival, Seeker, Store, is_rival, waits_for_gpus};
 use crate::{codec, ids};
 
 /// What the thread that writes has at hand.
@@ -81,9 +80,11 @@ impl Transaction<'_> {
         let labels = labels.as_deref().map(|labels| std::str::from_utf8(labels).expect("JSON is UTF-8"));
         let sql = "INSERT INTO jobs (id, rest, format, stage, ran, needs_diff, priority, group_id, place, recipe, \
                    config, run, head, before, pushed_at, not_before, debounce_since, created_at, source, hook, \
-                   guid, sender, labels, host, rerun_of, superseded_by, spec, state, turn, repository) VALUES (?1, ?2, ?3, \
+                   guid, sender, labels, host, rerun_of, superseded_by, spec, state, turn, repository, waits_for_gpus, fingerprint, \
+                   given_up, workload) \
+                   VALUES (?1, ?2, ?3, \
                    ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, \
-                   ?25, ?26, ?27, ?28, ?29, ?30)";
+                   ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34)";
         let hook = self.hook(hook)?;
         let (group, place, recipe) =
             (self.name(&spec.group)?, self.place(&job.change)?, self.name(&spec.recipe)?);
@@ -121,6 +122,10 @@ impl Transaction<'_> {
                 codec::state_blob(state),
                 job.turn(),
                 repository,
+                waits_for_gpus(job),
+                state.fingerprint.map(|fingerprint| fingerprint.0),
+                state.is_given_up,
+                alike(state),
             ],
         )
     }
@@ -128,7 +133,8 @@ impl Transaction<'_> {
     fn put_state(&mut self, job: &Job) -> Result<(), RowError> {
         let state = &job.state;
         let sql = "UPDATE jobs SET stage = ?2, ran = ?3, needs_diff = ?4, not_before = ?5, debounce_since = ?6, \
-                   host = ?7, superseded_by = ?8, state = ?9 WHERE id = ?1";
+                   host = ?7, superseded_by = ?8, state = ?9, waits_for_gpus = ?10, fingerprint = ?11, \
+                   given_up = ?12, workload = ?13 WHERE id = ?1";
         self.execute(
             sql,
             params![
@@ -141,6 +147,10 @@ impl Transaction<'_> {
                 host(state),
                 job.superseded_by.map(|id| id.0),
                 codec::state_blob(state),
+                waits_for_gpus(job),
+                state.fingerprint.map(|fingerprint| fingerprint.0),
+                state.is_given_up,
+                alike(state),
             ],
         )
     }
@@ -282,8 +292,8 @@ impl Store for Transaction<'_> {
         Ok(due::orphan(self.connection, now, host)?)
     }
 
-    fn due(&mut self, now: Timestamp, labels: &[Arc<str>]) -> Result<Option<Entry>, QueueError> {
-        Ok(due::queued(self.connection, now, labels)?)
+    fn due(&mut self, now: Timestamp, seeker: Seeker<'_>) -> Result<Option<Entry>, QueueError> {
+        Ok(due::queued(self.connection, now, seeker)?)
     }
 
     fn undiffed(&mut self, now: Timestamp) -> Result<Option<Entry>, QueueError> {
@@ -292,6 +302,30 @@ impl Store for Transaction<'_> {
 
     fn overdue(&mut self, now: Timestamp) -> Result<Vec<Entry>, QueueError> {
         Ok(due::overdue(self.connection, now)?)
+    }
+
+    fn lease_gpus(&mut self, run: RunKey, grant: &GpuGrant) -> Result<(), QueueError> {
+        Ok(gpus::lease(self.connection, run, grant)?)
+    }
+
+    fn free_gpus(&mut self, job: JobId) -> Result<(), QueueError> {
+        Ok(self.execute("DELETE FROM gpus WHERE job = ?1", (codec::halves(job.0).0,))?)
+    }
+
+    fn gpu_leases(&mut self, machine: Option<&str>) -> Result<Vec<GpuLease>, QueueError> {
+        Ok(gpus::leases(self.connection, machine)?)
+    }
+
+    fn has_gpus(&mut self, job: JobId) -> Result<bool, QueueError> {
+        Ok(gpus::are_of(self.connection, job)?)
+    }
+
+    fn gpu_waiters(&mut self) -> Result<Vec<Job>, QueueError> {
+        Ok(gpus::waiters(self.connection)?)
+    }
+
+    fn stranded(&mut self, host: &str) -> Result<Vec<Job>, QueueError> {
+        Ok(gpus::stranded(self.connection, host)?)
     }
 
     fn ended(
@@ -332,6 +366,11 @@ fn ran(job: &Job) -> bool {
 
 fn host(state: &State) -> Option<&str> {
     state.host()
+}
+
+/// By what a run is found that is like another.
+fn alike(state: &State) -> Option<[u8; 32]> {
+    state.workload.as_ref().map(|workload| workload.alike.0)
 }
 
 fn millis(at: Option<Timestamp>) -> Option<i64> {

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use swifthook_core::{
     Actor, Admitted, ChangeSet, Command, CommitSha, ConfigDigest, Decided, Delivery, Event, Exit, Gap,
-    History, HoldReason, Intake, Job, JobFilter, JobId, JobQueue, JobSpec, PathChange, Paths, Progress,
-    PruneFrom, Push, Reason, Receipt, RecipeVerdict, RefName, RepoName, Retention, Retry, RunHandle, RunKey,
-    RunLog, Source, Stage, StoredJob, Superseding, TimelineEntry, Timestamp, Upkeep, Verdict, Worker,
+    GpuGrant, GpuLease, History, HoldReason, Intake, Job, JobFilter, JobId, JobQueue, JobSpec, PathChange,
+    Paths, Progress, PruneFrom, Push, Reason, Receipt, RecipeVerdict, RefName, RepoName, Retention, Retry,
+    RunHandle, RunKey, RunLog, Source, Stage, StoredJob, Superseding, TimelineEntry, Timestamp, Upkeep,
+    Verdict, Worker,
 };
 use swifthook_queue::{Options, SqliteQueue};
 
@@ -21,6 +22,7 @@ pub(crate) struct Seen {
     timelines: Vec<Vec<TimelineEntry>>,
     logs: Vec<RunLog>,
     deliveries: Vec<String>,
+    gpus: Vec<GpuLease>,
 }
 
 pub(crate) struct Filled {
@@ -52,7 +54,7 @@ pub(crate) async fn fill(file: &Path) -> Filled {
 
     let failed = accept(&store, &push(2, Some("configs/a.yaml"))).await.id;
     let lease = run(&store, &clock, failed).await;
-    let progress = Progress { step: Some(7), max_steps: Some(80), loss: Some(0.25), eta_s: None };
+    let progress = Progress { step: Some(7), max_steps: Some(80), loss: Some(0.25), ..Progress::default() };
     store.renew(&[(lease, Some(progress))]).await.unwrap();
     store.apply(&lease, Event::Ended(finished(3))).await.unwrap();
     let run_key = RunKey { job: failed, attempt: 1 };
@@ -101,6 +103,7 @@ pub(crate) async fn seen(store: &impl History) -> Seen {
         timelines,
         logs,
         deliveries: deliveries.iter().map(json).collect(),
+        gpus: store.gpu_leases().await.unwrap(),
     }
 }
 
@@ -137,7 +140,11 @@ async fn accept(store: &impl Intake, decided: &Decided) -> StoredJob {
 async fn run(store: &SqliteQueue, clock: &TestClock, id: JobId) -> swifthook_core::Lease {
     let claimed = store.claim(&worker("host")).await.unwrap().unwrap();
     assert_eq!(claimed.job.id, id);
-    store.apply(&claimed.lease, Event::Start { at: clock.now(), host: Some("host".into()) }).await.unwrap();
+    let grant = GpuGrant { machine: "box".into(), uuids: vec!["GPU-a".into(), "GPU-b".into()], memory: None };
+    store
+        .apply(&claimed.lease, Event::Start { at: clock.now(), host: Some("host".into()), gpus: Some(grant) })
+        .await
+        .unwrap();
     let handle = RunHandle {
         launcher: "local".into(),
         host: Some("host".into()),
@@ -150,7 +157,20 @@ async fn run(store: &SqliteQueue, clock: &TestClock, id: JobId) -> swifthook_cor
 
 async fn collect(store: &SqliteQueue, clock: &TestClock, lease: &swifthook_core::Lease) {
     let at = clock.now();
-    store.apply(lease, Event::Collected { steps_done: None, retry_at: at, at }).await.unwrap();
+    store
+        .apply(
+            lease,
+            Event::Collected {
+                steps_done: None,
+                step: None,
+                checkpoint: None,
+                peak_memory: None,
+                retry_at: at,
+                at,
+            },
+        )
+        .await
+        .unwrap();
 }
 
 fn worker(host: &str) -> Worker {
@@ -159,6 +179,7 @@ fn worker(host: &str) -> Worker {
         host: host.into(),
         labels: vec!["a100".into()],
         slots_free: 4,
+        has_gpus: true,
         lease: Duration::from_secs(600),
     }
 }

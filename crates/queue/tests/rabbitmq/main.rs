@@ -8,6 +8,8 @@ mod bench;
 mod broker;
 mod dead;
 mod gate;
+mod leaving;
+mod proxy;
 mod queues;
 #[path = "../common/schema.rs"]
 mod schema;

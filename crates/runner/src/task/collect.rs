@@ -1,33 +1,40 @@
 use std::time::Duration;
 
-use swifthook_core::{Event, LaunchError, Progress, WorkspaceError};
+use swifthook_core::{Checkpoint, Event, LaunchError, Progress, WorkspaceError};
 use tokio::time::timeout;
 
 use super::launch::told;
 use super::{End, Task};
 use crate::guard::guarded;
 use crate::observer::Moment;
+use crate::pace::Backoff;
 
 impl Task {
     /// Takes in what an ended run left: how far it came, and its working tree.
     pub(super) async fn collect(&mut self) -> Result<(), End> {
         let tree = self.places().tree;
-        let steps_done = self.last_progress().await;
+        let polled = *self.progress.borrow();
+        let progress = self.last_progress().await;
+        let (steps_done, step) =
+            (progress.and_then(|last| last.is_done()), progress.and_then(|last| last.step));
+        let checkpoint = self.last_checkpoint().await?;
+        let told = [polled, progress].into_iter().flatten().filter_map(|progress| progress.memory_gib);
+        let peak_memory = told.filter_map(bytes).max();
         let at = self.now();
         let retry_at = at.after(self.wait(self.job.state.retries + 1));
-        self.apply(Event::Collected { steps_done, retry_at, at }).await?;
+        self.apply(Event::Collected { steps_done, step, checkpoint, peak_memory, retry_at, at }).await?;
         tracing::info!(stage = %self.job.state.stage, reason = ?self.job.state.reason, "finished");
         self.tell(&Moment::Finished);
         self.discard(&tree).await;
         Ok(())
     }
 
-    /// Stores how far the run came, and says whether that was all of it.
-    async fn last_progress(&self) -> Option<bool> {
+    /// Stores how far the run came.
+    async fn last_progress(&self) -> Option<Progress> {
         let polled = *self.progress.borrow();
         let Some(last) = self.ask_for_progress().await else {
-            // What a poll saw may be older than the last step, so that it can only be a yes.
-            return polled.and_then(|progress| progress.is_done()).filter(|is_done| *is_done);
+            // What a poll saw may be older than the last step, so that it tells only that it was all.
+            return polled.filter(|progress| progress.is_done() == Some(true));
         };
         if polled != Some(last) {
             self.tell(&Moment::Progressed(last));
@@ -35,7 +42,26 @@ impl Task {
         if let Err(error) = self.shared.store.renew(&[(self.lease, Some(last))]).await {
             tracing::debug!(%error, "the last progress was not stored");
         }
-        last.is_done()
+        Some(last)
+    }
+
+    /// The checkpoint that another attempt would go on from. Where it cannot be told it is asked again, since to begin
+    /// anew would throw away what was saved.
+    async fn last_checkpoint(&self) -> Result<Option<Checkpoint>, End> {
+        let mut backoff = Backoff::of_a_launcher();
+        for _ in 0..TRIES {
+            let (Some(launcher), Some(run)) = (self.launcher(), self.job.state.handle.as_ref()) else {
+                break;
+            };
+            let ask = guarded::<_, LaunchError>(async { launcher.checkpoint(run).await });
+            match timeout(PATIENCE, ask).await {
+                Ok(Ok(checkpoint)) => return Ok(checkpoint),
+                Ok(Err(error)) => tracing::warn!(error = told(&error), "its checkpoint cannot be told"),
+                Err(_) => tracing::warn!("it takes too long to tell its checkpoint"),
+            }
+            self.pause(backoff.pause()).await?;
+        }
+        Ok(None)
     }
 
     async fn ask_for_progress(&self) -> Option<Progress> {
@@ -61,5 +87,19 @@ impl Task {
     }
 }
 
+/// An amount of memory that a run told; none where that is no amount.
+fn bytes(gib: f64) -> Option<u64> {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "within the bounds just checked"
+    )]
+    (gib > 0.0 && gib < MOST_GIB).then(|| (gib * f64::from(1 << 30)) as u64)
+}
+
+/// More than any machine has: whoever tells more has told nothing.
+const MOST_GIB: f64 = 1e6;
+/// How often a launcher is asked for a checkpoint that cannot tell.
+const TRIES: u32 = 5;
 /// How long the end of a job waits for something that it can do without.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -30,7 +30,7 @@ impl Task {
         };
         let changes = tokio::select! {
             biased;
-            () = until(&self.orders, |orders| orders.leave) => return Err(End::Left),
+            () = until(&self.orders, |orders| orders.begin_nothing()) => return Err(End::Left),
             changes = guarded::<ChangeSet, WorkspaceError>(diff) => changes,
         };
         Ok(match changes {

@@ -4,6 +4,7 @@ use swifthook_core::{Event, LaunchError, Progress, RunHandle, RunStatus, Stop, S
 use tokio::time::Instant;
 
 use super::launch::told;
+use super::vigil::Vigil;
 use super::{End, Task};
 use crate::guard::guarded;
 use crate::observer::Moment;
@@ -17,7 +18,9 @@ impl Task {
         let pace = Pace::new(options.poll_first, options.poll_most);
         let mut out_of_reach = Backoff::of_a_launcher();
         let mut stopping = None;
+        let mut vigil = Vigil::default();
         while self.job.state.stage.is_active() && self.job.state.evidence.is_none() {
+            self.drain_if_told().await?;
             if self.is_stop_wanted() {
                 stopping = self.ask_to_end(run, stopping).await?;
             }
@@ -25,6 +28,7 @@ impl Task {
                 Ok(RunStatus::Running(progress)) => {
                     self.progressed(progress);
                     self.seen().await?;
+                    self.look_after(run, &progress, &mut vigil).await?;
                     pace.pause()
                 }
                 Ok(RunStatus::Pending(_)) => {
@@ -51,6 +55,26 @@ impl Task {
         Ok(())
     }
 
+    /// Lets the run make way if its worker is to go. One that cannot, or that nobody can reach, is left as it is.
+    async fn drain_if_told(&mut self) -> Result<(), End> {
+        if !self.orders.borrow().drain {
+            return Ok(());
+        }
+        if self.job.state.unreachable_since.is_some() {
+            return Err(End::Left);
+        }
+        if self.is_stop_wanted() {
+            return Ok(());
+        }
+        if !self.can_yield() {
+            tracing::warn!(
+                "its launcher cannot let it save and go on later, so that it goes on without a worker"
+            );
+            return Err(End::Left);
+        }
+        self.apply(Event::StopWanted(StopKind::Yield)).await
+    }
+
     async fn poll(&self, run: &RunHandle) -> Result<Result<RunStatus, LaunchError>, End> {
         let Some(launcher) = self.launcher() else {
             return Ok(Err(LaunchError::passing("the configuration has no such launcher")));
@@ -59,7 +83,7 @@ impl Task {
     }
 
     /// The answer of a call that may be dropped, unless the task is told to leave first.
-    async fn unless_left<T>(&self, call: impl Future<Output = T>) -> Result<T, End> {
+    pub(super) async fn unless_left<T>(&self, call: impl Future<Output = T>) -> Result<T, End> {
         tokio::select! {
             biased;
             () = until(&self.orders, |orders| orders.leave) => Err(End::Left),
@@ -103,7 +127,9 @@ impl Task {
         let how = match last {
             Some(last) if last.at.elapsed() >= grace + KILL_MARGIN => Stop::Kill,
             Some(last) if last.kind == kind => return Ok(Some(last)),
-            _ if kind == Some(StopKind::Yield) => Stop::Yield,
+            _ if matches!(kind, Some(StopKind::Yield | StopKind::CancelSaving)) => Stop::Yield,
+            // It would save what went wrong, if it could hear at all.
+            _ if matches!(kind, Some(StopKind::Stuck | StopKind::Restart)) => Stop::Kill,
             _ => Stop::Grace(grace),
         };
         let Some(launcher) = self.launcher() else { return Ok(last) };

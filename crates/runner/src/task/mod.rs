@@ -4,8 +4,12 @@ mod admit;
 mod collect;
 mod diff;
 mod follow;
+mod gpus;
 mod launch;
+mod prepare;
 mod recover;
+mod vigil;
+mod warn;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,8 +91,8 @@ impl Task {
         }
         if self.job.state.stage.is_active() {
             self.tell(&Moment::Adopted);
-        } else if let Some(terms) = self.admit().await? {
-            self.launch(&terms).await?;
+        } else if let Some((terms, command)) = self.admit().await? {
+            self.launch(&terms, command).await?;
         }
         while self.job.state.stage.is_active() {
             if self.job.state.evidence.is_some() {
@@ -105,13 +109,22 @@ impl Task {
     /// Makes `event` happen, however long the store takes. The job is as it is afterwards, which need not be what the
     /// event alone would have made of it.
     async fn apply(&mut self, event: Event) -> Result<(), End> {
+        match self.try_apply(event).await? {
+            true => Ok(()),
+            false => Err(End::Confused),
+        }
+    }
+
+    /// The same for an event that takes GPUs; `false` if another attempt has one of them.
+    async fn try_apply(&mut self, event: Event) -> Result<bool, End> {
         let mut backoff = Backoff::of_the_store();
         loop {
             match self.shared.store.apply(&self.lease, event.clone()).await {
                 Ok(job) => {
                     self.job = job;
-                    return Ok(());
+                    return Ok(true);
                 }
+                Err(QueueError::GpuTaken { .. }) => return Ok(false),
                 Err(QueueError::StaleLease { .. }) => return Err(End::Lost),
                 Err(error) if error.is_permanent() => {
                     tracing::warn!(%error, "the queue and this worker disagree about the job");
@@ -131,13 +144,15 @@ impl Task {
         }
     }
 
-    /// Waits, unless it is told to leave or, for the first time, to stop.
+    /// Waits, unless it is told to leave or, for the first time, to stop or to make way.
     async fn pause_unless_stopped(&self, pause: Duration) -> Result<(), End> {
-        let was_wanted = self.is_stop_wanted();
+        let (was_wanted, was_draining) = (self.is_stop_wanted(), self.orders.borrow().drain);
         tokio::select! {
             biased;
             () = until(&self.orders, |orders| orders.leave) => Err(End::Left),
-            () = until(&self.orders, |orders| !was_wanted && orders.stop.is_some()) => Ok(()),
+            () = until(&self.orders, |orders| {
+                !was_wanted && orders.stop.is_some() || !was_draining && orders.drain
+            }) => Ok(()),
             () = sleep(pause) => Ok(()),
         }
     }

@@ -21,6 +21,9 @@ impl Task {
                 Ok(None) => return self.nothing_runs().await,
                 Err(error) => {
                     self.out_of_reach(self.now(), &told(&error)).await?;
+                    if self.orders.borrow().drain {
+                        return Err(End::Left);
+                    }
                     self.pause_unless_stopped(backoff.pause()).await?;
                 }
             }
@@ -55,10 +58,12 @@ impl Task {
         Ok(())
     }
 
-    /// Records, once, that nobody can tell how the run is.
+    /// Records that nobody can tell how the run is, once: a thousand runs of a cluster that is away would be as many
+    /// writes at each poll. Again if the job is over, for a person has given it up then: the answer tells the task.
     pub(super) async fn out_of_reach(&mut self, since: Timestamp, why: &str) -> Result<(), End> {
         if self.job.state.unreachable_since.is_some() {
-            return Ok(());
+            let is_over = self.orders.borrow().is_over;
+            return if is_over { self.apply(Event::Unreachable { since }).await } else { Ok(()) };
         }
         tracing::warn!(why, "the run cannot be reached; it is waited for");
         self.apply(Event::Unreachable { since }).await?;

@@ -6,7 +6,7 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use swifthook_core::{Actor, Command, Job, Stage, Timestamp};
+use swifthook_core::{Actor, Capabilities, Command, Job, Stage, Timestamp};
 use tracing::info;
 
 use super::confirm::Call;
@@ -20,6 +20,12 @@ use super::{jobs, problem};
 #[serde(deny_unknown_fields)]
 struct Body {
     confirm: Option<String>,
+    /// Whether a run that is cancelled saves first.
+    #[serde(default)]
+    save: bool,
+    /// Whether a job that waits for its checkpoint begins anew in place of being trained once more.
+    #[serde(default)]
+    from_start: bool,
 }
 
 /// What is answered before something dangerous is done.
@@ -38,11 +44,30 @@ pub(super) async fn give(
 ) -> Result<Response, Problem> {
     let Some(command) = named(&word) else { return Ok(problem::no_such_path().await.into_response()) };
     let body = read(&body)?;
+    let command = match (command, body.save, body.from_start) {
+        (command, false, false) => command,
+        (Command::Cancel, true, false) => Command::CancelSaving,
+        (Command::Retry, false, true) => Command::BeginAnew,
+        (_, true, _) => return Err(Problem::bad_request("`save` is for `cancel`".to_owned())),
+        (_, _, true) => return Err(Problem::bad_request("`from_start` is for `retry`".to_owned())),
+    };
     let job = jobs::find(&api, &id).await?;
+    if let Some(why) = Some(&job).filter(|_| command == Command::BeginAnew).and_then(cannot_begin_anew) {
+        return Err(Problem::new(StatusCode::CONFLICT, why.to_owned()));
+    }
+    let launcher = job.state.handle.as_ref().map_or(&job.spec.launcher, |run| &run.launcher);
+    if job.state.stage.is_active()
+        && let Some(can) = (api.capabilities)(launcher)
+        && let Some(why) = cannot_save(command, launcher, can)
+    {
+        return Err(Problem::new(StatusCode::CONFLICT, why));
+    }
     let caller = Actor("admin".into());
-    let would = danger(command, &job);
+    let leases = api.store.gpu_leases().await?;
+    let has_gpus = leases.iter().any(|lease| lease.run.job == job.id);
+    let would = danger(command, &job, has_gpus);
     if !would.is_empty() {
-        let (call, now) = (Call::of_job(command.words(), &job, &caller), Timestamp::from(SystemTime::now()));
+        let (call, now) = (Call::of_job(action(command), &job, &caller), Timestamp::from(SystemTime::now()));
         let is_confirmed = body.confirm.is_some_and(|token| api.confirmations().take(&token, &call, now));
         if !is_confirmed {
             return unconfirmed(&api, would, call, now);
@@ -68,11 +93,49 @@ pub(super) fn unconfirmed(
     Ok((StatusCode::PRECONDITION_REQUIRED, Json(answer)).into_response())
 }
 
+/// What a confirmation is for.
+fn action(command: Command) -> &'static str {
+    match command {
+        Command::CancelSaving => "be cancelled once it has saved",
+        command => command.words(),
+    }
+}
+
+/// Why a job does not wait for a checkpoint that it could begin anew without.
+fn cannot_begin_anew(job: &Job) -> Option<&'static str> {
+    let state = &job.state;
+    match state.stage {
+        Stage::Queued if state.waits_for_its_checkpoint() => None,
+        Stage::Queued if state.checkpoint.is_some() => {
+            Some("any host has its checkpoint, so that it waits for none and goes on when its turn comes")
+        }
+        Stage::Queued => Some("it has no checkpoint to go on from, and begins anew when its turn comes"),
+        Stage::Held => Some("it is held; approve or reject it first"),
+        Stage::Running | Stage::Finishing => {
+            Some("it has a run; one that cannot be reached any more can be abandoned, and trained again")
+        }
+        _ => Some("it has ended; without `from_start` its change is trained again, from the start"),
+    }
+}
+
+/// Why the runs of a launcher cannot be let save.
+fn cannot_save(command: Command, launcher: &str, can: Capabilities) -> Option<String> {
+    let cannot = format!("a run of the launcher `{launcher}` cannot save when it is asked to end");
+    match command {
+        Command::Yield if !can.yields => {
+            Some(format!("{cannot}, and so not go on later; it can be cancelled, and trained again"))
+        }
+        Command::CancelSaving if !can.yields => Some(format!("{cannot}; cancel it without `save`")),
+        _ => None,
+    }
+}
+
 fn named(word: &str) -> Option<Command> {
     Some(match word {
         "approve" => Command::Approve,
         "reject" => Command::Reject,
         "cancel" => Command::Cancel,
+        "yield" => Command::Yield,
         "retry" => Command::Retry,
         "abandon" => Command::Abandon,
         _ => return None,
@@ -83,24 +146,59 @@ fn read(body: &[u8]) -> Result<Body, Problem> {
     if body.is_empty() {
         return Ok(Body::default());
     }
-    serde_json::from_slice(body)
-        .map_err(|error| Problem::bad_request(format!("the body is `{{\"confirm\": …}}` or empty: {error}")))
+    serde_json::from_slice(body).map_err(|error| {
+        Problem::bad_request(format!(
+            "the body is `{{\"confirm\": …, \"save\": true, \"from_start\": true}}`, or has less, or is empty: {error}"
+        ))
+    })
 }
 
 /// What a command would do that cannot be undone; empty where it is harmless, or would be refused anyway.
-fn danger(command: Command, job: &Job) -> Vec<String> {
+fn danger(command: Command, job: &Job, has_gpus: bool) -> Vec<String> {
     let is_active = matches!(job.state.stage, Stage::Running | Stage::Finishing);
     let run =
         || format!("attempt {} of {} at {}", job.state.attempt, job.change.recipe, job.change.head.short());
     match command {
-        Command::Cancel if is_active => {
+        Command::Cancel | Command::CancelSaving if is_active => {
             let progress = job.progress.and_then(|progress| Some((progress.step?, progress.max_steps?)));
             let far = progress.map_or(String::new(), |(step, most)| format!(", at step {step} of {most}"));
-            vec![format!("stop {}{far}", run())]
+            let how = if command == Command::Cancel { "stop" } else { "let save and then end" };
+            vec![format!("{how} {}{far}", run())]
+        }
+        Command::Yield if job.state.stage == Stage::Running => {
+            vec![format!("let {} save and end; it goes on later, from its last checkpoint", run())]
+        }
+        Command::BeginAnew => {
+            let what = job.state.checkpoint.as_ref().map_or("what it saved".to_owned(), ToString::to_string);
+            let host = job.state.host().unwrap_or_default();
+            let recipe = &job.change.recipe;
+            vec![format!(
+                "give up {what} on {host}, and train {recipe} at {} from the start",
+                job.change.head.short()
+            )]
         }
         Command::Abandon if is_active => {
             vec![format!("give up {} without knowing whether it still runs", run())]
         }
+        Command::Abandon if has_gpus => {
+            vec![format!("give the GPUs of {} to others without knowing whether it still runs", run())]
+        }
         _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_save_is_not_asked_to() {
+        let can = |yields| Capabilities { yields, ..Capabilities::default() };
+        for command in [Command::Yield, Command::CancelSaving] {
+            let why = cannot_save(command, "cluster", can(false)).unwrap();
+            assert!(why.starts_with("a run of the launcher `cluster` cannot save"), "{why}");
+            assert_eq!(cannot_save(command, "cluster", can(true)), None);
+        }
+        assert_eq!(cannot_save(Command::Cancel, "cluster", can(false)), None);
     }
 }

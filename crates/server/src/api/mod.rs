@@ -21,9 +21,10 @@ mod workers;
 
 pub use delivery::{DeliveryView, PathView, VerdictView};
 pub use events::{Change, Changes};
-pub use job::{ExitView, JobView, TimelineView};
+pub use job::{CheckpointView, ExitView, JobView, TimelineView, WarningView};
 pub(crate) use log::log_tail;
 pub use replay::{ReplayView, ReplayedJob};
-pub use router::{Api, Backend, Hidden, Replay};
+pub use router::{Api, Backend, CapabilitiesOf, Hidden, Replay};
 pub use store::{Counted, PrunedView, StoreView};
-pub use workers::WorkerView;
+pub(crate) use terminal::plain;
+pub use workers::{GpuView, WorkerView};

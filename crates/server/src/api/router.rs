@@ -4,7 +4,9 @@ use std::sync::Arc;
 use axum::Router;
 use axum::middleware;
 use axum::routing::{get, post};
-use swifthook_core::{CannotReplay, Decided, Delivery, History, JobQueue, Retention, Timestamp, Upkeep};
+use swifthook_core::{
+    CannotReplay, Capabilities, Decided, Delivery, History, JobQueue, Retention, Timestamp, Upkeep,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::confirm::Confirmations;
@@ -19,6 +21,9 @@ impl<T: JobQueue + History + Upkeep> Backend for T {}
 
 /// Decides a recorded delivery again, by the recipes of the moment.
 pub type Replay = Arc<dyn Fn(&Delivery, Timestamp) -> Result<Decided, CannotReplay> + Send + Sync>;
+
+/// Tells what the launcher of a name can do.
+pub type CapabilitiesOf = Arc<dyn Fn(&str) -> Option<Capabilities> + Send + Sync>;
 
 /// Tells the values that are not shown in logs, as they are at the moment.
 pub type Hidden = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
@@ -38,6 +43,8 @@ pub struct Api {
     pub hidden: Hidden,
     /// For how long what has ended is kept, at the moment.
     pub retention: Arc<dyn Fn() -> Retention + Send + Sync>,
+    /// What a launcher can do, at the moment; `None` of one that is not known here.
+    pub capabilities: CapabilitiesOf,
     /// Decides a recorded delivery again; `None` where there are no recipes to ask.
     pub replay: Option<Replay>,
     /// Ends the streams of events.
@@ -56,6 +63,7 @@ impl Api {
             changes: Changes::default(),
             hidden: Arc::new(Vec::new),
             retention: Arc::new(Retention::default),
+            capabilities: Arc::new(|_| None),
             replay: None,
             shutdown: CancellationToken::new(),
             confirmations: Arc::default(),

@@ -2,7 +2,7 @@
 //! themselves.
 
 /// A line of a log as text: control sequences are gone, and of what was overwritten the last is left.
-pub(super) fn plain(line: &[u8]) -> String {
+pub(crate) fn plain(line: &[u8]) -> String {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let last = line.rsplit(|byte| *byte == b'\r').find(|part| !part.is_empty()).unwrap_or_default();
     let text = String::from_utf8_lossy(last);

@@ -3,7 +3,7 @@ use std::time::{Duration, SystemTime};
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use swifthook_core::{KnownWorker, Timestamp};
+use swifthook_core::{GpuLease, JobId, KnownWorker, Timestamp};
 
 use super::problem::Problem;
 use super::router::Api;
@@ -31,14 +31,43 @@ pub struct WorkerView {
     pub seen_at: String,
 }
 
+/// A GPU that a run has, as scripts see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GpuView {
+    /// Its machine.
+    pub machine: String,
+    /// The GPU.
+    pub uuid: String,
+    /// The job that has it.
+    pub job: JobId,
+    /// Its attempt.
+    pub attempt: u32,
+}
+
 #[derive(Serialize)]
 pub(super) struct All {
     workers: Vec<WorkerView>,
+    gpus: Vec<GpuView>,
 }
 
 pub(super) async fn list(State(api): State<Api>) -> Result<Json<All>, Problem> {
     let (known, now) = (api.store.workers().await?, SystemTime::now().into());
-    Ok(Json(All { workers: known.iter().map(|worker| WorkerView::of(worker, now)).collect() }))
+    let leases = api.store.gpu_leases().await?;
+    Ok(Json(All {
+        workers: known.iter().map(|worker| WorkerView::of(worker, now)).collect(),
+        gpus: leases.iter().map(GpuView::from).collect(),
+    }))
+}
+
+impl From<&GpuLease> for GpuView {
+    fn from(lease: &GpuLease) -> Self {
+        Self {
+            machine: lease.machine.to_string(),
+            uuid: lease.uuid.to_string(),
+            job: lease.run.job,
+            attempt: lease.run.attempt,
+        }
+    }
 }
 
 impl WorkerView {

@@ -3,13 +3,14 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use super::check::{self, CheckArguments};
 use super::deliveries::{self, DeliveriesArguments};
 use super::jobs::{self, JobsArguments};
 use super::send::{self, SendArguments};
 use super::serve::{self, ServeArguments};
 use super::store::{self, StoreArguments};
 use super::workers::{self, WorkersArguments};
-use super::{check, demo, toy_trainer, worker};
+use super::{demo, toy_trainer, worker};
 use crate::toy::TrainerArgs;
 
 /// A push to GitHub becomes a model-training run.
@@ -45,8 +46,9 @@ pub enum Command {
     Serve(ServeArguments),
     /// Run jobs that servers elsewhere take: for several machines, with a store on PostgreSQL.
     Worker(ServeArguments),
-    /// Tell everything that is wrong with the configuration, or what it would do.
-    Check,
+    /// Tell everything that is wrong with the configuration, or what it would do; or check configs of ms-swift against a
+    /// recipe, as they are checked before a run.
+    Check(CheckArguments),
     /// Look at jobs and command them.
     Jobs(JobsArguments),
     /// Look at deliveries and what each recipe said of them.
@@ -73,7 +75,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Deliveries(arguments) => deliveries::run(&common, &arguments),
         Command::Workers(arguments) => workers::run(&common, &arguments),
         Command::Store(arguments) => store::run(&common, &arguments),
-        Command::Check => check::run(&common),
+        Command::Check(arguments) => check::run(&common, &arguments),
         Command::Send(arguments) => send::run(&common, &arguments),
         Command::ToyTrainer(arguments) => toy_trainer::run(&arguments),
     }

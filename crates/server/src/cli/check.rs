@@ -2,17 +2,38 @@
 
 use std::fmt::Write;
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use swifthook_core::Template;
-use swifthook_msswift::{Allowed, Trust};
+use swifthook_msswift::{Allowed, Trust, Version};
 
-use super::CommonArguments;
 use super::environment::variable;
 use super::failure::mistaken;
+use super::{CommonArguments, check_configs, makes_way};
 use crate::config::{Config, Refs, Swift};
 
-pub(super) fn run(common: &CommonArguments) -> ExitCode {
+/// What to check.
+#[derive(Debug, clap::Args)]
+pub struct CheckArguments {
+    /// Check these files against this recipe; neither a server nor its secrets are needed.
+    #[arg(long, value_name = "NAME", requires = "files")]
+    pub recipe: Option<String>,
+    /// The version of ms-swift that it is for; without, the one that the recipe finds here.
+    #[arg(long, value_name = "VERSION", requires = "recipe")]
+    pub ms_swift: Option<Version>,
+    /// Do not look for models and data: they are on another machine.
+    #[arg(long, requires = "recipe")]
+    pub elsewhere: bool,
+    /// Configs of ms-swift.
+    #[arg(value_name = "FILE", requires = "recipe")]
+    pub files: Vec<PathBuf>,
+}
+
+pub(super) fn run(common: &CommonArguments, arguments: &CheckArguments) -> ExitCode {
+    if let Some(recipe) = &arguments.recipe {
+        return check_configs::run(common, recipe, arguments);
+    }
     match Config::load(&common.config, &variable) {
         Ok(config) => match io::Write::write_all(&mut io::stdout(), summary(&config).as_bytes()) {
             Ok(()) => ExitCode::SUCCESS,
@@ -64,6 +85,12 @@ fn summary(config: &Config) -> String {
             };
             let command: Vec<_> = recipe.run.command.iter().map(quoted).collect();
             let _ = writeln!(text, "    {runs}: {} (launcher {})", command.join(" "), recipe.run.launcher);
+            if let Some(gpus) = &recipe.gpus {
+                let _ = writeln!(text, "    on {gpus}, to itself");
+            }
+            if let Some(warning) = makes_way::warning(recipe) {
+                let _ = writeln!(text, "    warning: {warning}");
+            }
             if let (Some(file), Some(swift)) = (&recipe.run.file, &recipe.run.swift) {
                 let _ = writeln!(text, "    with {file} of the commit, {}", may(swift));
             }

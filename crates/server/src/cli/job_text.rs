@@ -4,8 +4,9 @@ use std::fmt::Write;
 use std::time::SystemTime;
 
 use super::id::short;
+use super::many::Order;
 use super::screen::{ago, coloured, harmless, table};
-use crate::api::{JobView, TimelineView};
+use crate::api::{CheckpointView, JobView, TimelineView};
 
 pub(super) fn list(jobs: &[JobView], next: Option<&str>, now: SystemTime) -> String {
     if jobs.is_empty() {
@@ -20,7 +21,7 @@ pub(super) fn list(jobs: &[JobView], next: Option<&str>, now: SystemTime) -> Str
             job.commit.chars().take(12).collect(),
             job.config.as_deref().map(harmless).unwrap_or_default(),
             ago(&job.created_at, now),
-            harmless(&note(job)),
+            harmless(&with_warnings(note(job), job)),
         ]
     };
     let rows: Vec<_> = jobs.iter().map(row).collect();
@@ -54,14 +55,21 @@ pub(super) fn whole(job: &JobView, timeline: &[TimelineView]) -> String {
         ("config", job.config.as_deref().map(str::to_owned)),
         ("group", Some(job.group.to_string())),
         ("launcher", Some(job.launcher.to_string())),
+        ("host", job.host.as_deref().map(str::to_owned)),
         ("attempt", Some(job.attempt.to_string())),
+        ("environment", job.environment.as_deref().map(str::to_owned)),
+        ("resumed from", job.resumed_from.as_ref().map(checkpoint)),
+        ("checkpoint", job.checkpoint.as_ref().map(checkpoint)),
+        ("gpus", (!job.gpus.is_empty()).then(|| job.gpus.join(", "))),
         ("progress", progress(job)),
+        ("peak memory", job.peak_memory_gib.map(|gib| format!("{gib} GiB"))),
         ("exit", exit),
         ("not before", job.not_before.clone()),
         ("repeats", job.rerun_of.map(|id| id.to_string())),
         ("superseded by", job.superseded_by.map(|id| id.to_string())),
     ];
-    for (name, value) in lines {
+    let warnings = job.warnings.iter().map(|warning| ("warning", Some(warning.detail.clone())));
+    for (name, value) in lines.into_iter().chain(warnings) {
         if let Some(value) = value {
             let _ = writeln!(text, "  {name:14}{}", harmless(&value));
         }
@@ -81,23 +89,53 @@ pub(super) fn whole(job: &JobView, timeline: &[TimelineView]) -> String {
 }
 
 /// What became of a job after a command.
-pub(super) fn after(word: &str, job: &JobView) -> String {
+pub(super) fn after(order: Order<'_>, job: &JobView) -> String {
     let id = job.id;
-    match (word, &*job.state) {
+    match (order.word, &*job.state) {
+        ("retry", state) if order.from_start => format!("job {id} begins anew ({state})\n"),
         ("retry", _) => format!("job {id} trains it again (run {}, {})\n", job.run, job.state),
+        ("cancel", "finishing") if order.saves => format!("job {id} is to save and end\n"),
         ("cancel", "finishing") => format!("job {id} is being stopped\n"),
+        ("yield", "finishing") => format!("job {id} is to save and make way\n"),
         (_, state) => format!("job {id} is {state}\n"),
     }
 }
 
+/// Says of a job that has not ended what it is warned of.
+fn with_warnings(note: String, job: &JobView) -> String {
+    if job.finished_at.is_some() || job.warnings.is_empty() {
+        return note;
+    }
+    let words: Vec<_> = job.warnings.iter().map(|warning| warning.reason.as_str()).collect();
+    let warned = format!("warning: {}", words.join(", "));
+    if note.is_empty() { warned } else { format!("{note}; {warned}") }
+}
+
 fn note(job: &JobView) -> String {
     if let ("running" | "finishing", Some(progress)) = (&*job.state, progress(job)) {
-        return progress;
+        // A run that is told of has something wrong with it.
+        return match &job.reason {
+            Some(wrong) => format!("{wrong}! {progress}"),
+            None => progress,
+        };
     }
     match (&job.waits_for, &job.reason) {
+        (Some(wait), _) if wait == "gpu" => match &job.detail {
+            Some(what) => format!("waits for {what}"),
+            None => "waits for GPUs".to_owned(),
+        },
+        (Some(wait), _) if wait == "checkpoint" => match &job.host {
+            Some(host) => format!("waits for {host}, which has its checkpoint"),
+            None => "waits for its checkpoint".to_owned(),
+        },
         (Some(wait), _) => format!("waits for {wait}"),
         (None, reason) => reason.clone().unwrap_or_default(),
     }
+}
+
+fn checkpoint(checkpoint: &CheckpointView) -> String {
+    let step = checkpoint.step.map_or(String::new(), |step| format!("step {step}, "));
+    format!("{step}attempt {}: {}", checkpoint.attempt, checkpoint.path)
 }
 
 fn progress(job: &JobView) -> Option<String> {
@@ -108,6 +146,12 @@ fn progress(job: &JobView) -> Option<String> {
     };
     if let Some(loss) = progress.loss {
         let _ = write!(text, ", loss {loss:.4}");
+    }
+    if progress.loss_is_nan {
+        text.push_str(", loss NaN");
+    }
+    if let Some(loss) = progress.eval_loss {
+        let _ = write!(text, ", eval loss {loss:.4}");
     }
     if let Some(seconds) = progress.eta_s {
         let _ =

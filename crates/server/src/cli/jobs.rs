@@ -8,7 +8,7 @@ use form_urlencoded::Serializer;
 use serde::Deserialize;
 
 use super::job_text;
-use super::many::{self, Filter, JOBS, Page};
+use super::many::{self, Filter, JOBS, Order, Page};
 use super::reach::{Error, Reach, ReachArguments};
 use super::screen::print;
 use super::{CommonArguments, id};
@@ -36,9 +36,11 @@ enum What {
     /// End a held job.
     Reject(CommandArguments),
     /// End jobs; a run is stopped first. By a filter: those that have not ended.
-    Cancel(ManyArguments),
+    Cancel(CancelArguments),
+    /// Let runs save and end; they go on when their turn comes again. By a filter: those that run.
+    Yield(ManyArguments),
     /// Train the changes of finished jobs again, as new jobs. By a filter: those that failed.
-    Retry(ManyArguments),
+    Retry(RetryArguments),
     /// Give up on a run that cannot be reached.
     Abandon(CommandArguments),
 }
@@ -65,6 +67,24 @@ struct ManyArguments {
     /// Do not ask.
     #[arg(long, short)]
     yes: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct CancelArguments {
+    #[command(flatten)]
+    which: ManyArguments,
+    /// Let a run save before it ends, as one that makes way.
+    #[arg(long)]
+    save: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct RetryArguments {
+    #[command(flatten)]
+    which: ManyArguments,
+    /// Let a job that waits for the host of its checkpoint begin anew on any: for a host that never comes back.
+    #[arg(long, requires = "ids")]
+    from_start: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -122,8 +142,13 @@ fn text(common: &CommonArguments, arguments: &JobsArguments) -> Result<Vec<u8>, 
         Some(What::Logs(which)) => logs(&reach, which),
         Some(What::Approve(job)) => command(&reach, "approve", job, json),
         Some(What::Reject(job)) => command(&reach, "reject", job, json),
-        Some(What::Cancel(which)) => commands(&reach, "cancel", which, json),
-        Some(What::Retry(which)) => commands(&reach, "retry", which, json),
+        Some(What::Cancel(CancelArguments { which, save })) => {
+            commands(&reach, Order { saves: *save, ..Order::of("cancel") }, which, json)
+        }
+        Some(What::Yield(which)) => commands(&reach, Order::of("yield"), which, json),
+        Some(What::Retry(RetryArguments { which, from_start })) => {
+            commands(&reach, Order { from_start: *from_start, ..Order::of("retry") }, which, json)
+        }
         Some(What::Abandon(job)) => command(&reach, "abandon", job, json),
     }
 }
@@ -165,28 +190,28 @@ fn command(reach: &Reach, word: &str, job: &CommandArguments, json: bool) -> Res
         return Err(Error::NoServer);
     }
     let id = id::whole(reach, "job", JOBS, &job.job.id)?;
-    many::give(reach, word, &[id], job.yes, json)
+    many::give(reach, Order::of(word), &[id], job.yes, json)
 }
 
-fn commands(reach: &Reach, word: &str, which: &ManyArguments, json: bool) -> Result<Vec<u8>, Error> {
+fn commands(reach: &Reach, order: Order<'_>, which: &ManyArguments, json: bool) -> Result<Vec<u8>, Error> {
     if !reach.is_server() {
         return Err(Error::NoServer);
     }
     let ids = match (&which.ids[..], which.filter.is_empty()) {
         ([], true) => return Err(Error::NoneNamed),
         ([], false) => {
-            let ids = many::found(reach, word, &which.filter)?;
-            many::confirm(word, &ids, which.yes)?;
+            let ids = many::found(reach, order.word, &which.filter)?;
+            many::confirm(order.word, &ids, which.yes)?;
             if ids.is_empty() && !json {
                 return Ok(b"no jobs\n".to_vec());
             }
             // It was asked about all of them, and not about each.
-            return many::give(reach, word, &ids, true, json);
+            return many::give(reach, order, &ids, true, json);
         }
         (_, false) => return Err(Error::NamedAndFiltered),
         (ids, true) => ids.iter().map(|id| id::whole(reach, "job", JOBS, id)),
     };
-    many::give(reach, word, &ids.collect::<Result<Vec<_>, _>>()?, which.yes, json)
+    many::give(reach, order, &ids.collect::<Result<Vec<_>, _>>()?, which.yes, json)
 }
 
 fn line(mut body: Vec<u8>) -> Vec<u8> {

@@ -37,6 +37,31 @@ struct Unconfirmed {
     confirm: String,
 }
 
+/// What is to be done.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Order<'w> {
+    pub(super) word: &'w str,
+    /// Whether a run saves first.
+    pub(super) saves: bool,
+    /// Whether a job that waits for its checkpoint begins anew.
+    pub(super) from_start: bool,
+}
+
+impl<'w> Order<'w> {
+    pub(super) fn of(word: &'w str) -> Self {
+        Self { word, saves: false, from_start: false }
+    }
+
+    /// The body of the call.
+    fn body(self, confirm: Option<&str>) -> Vec<u8> {
+        let mut body = serde_json::Map::new();
+        body.extend(confirm.map(|token| ("confirm".to_owned(), token.into())));
+        body.extend(self.saves.then(|| ("save".to_owned(), true.into())));
+        body.extend(self.from_start.then(|| ("from_start".to_owned(), true.into())));
+        serde_json::Value::Object(body).to_string().into_bytes()
+    }
+}
+
 impl Filter {
     pub(super) fn is_empty(&self) -> bool {
         self.state.is_none() && self.recipe.is_none() && self.repository.is_none()
@@ -108,14 +133,14 @@ pub(super) fn confirm(word: &str, ids: &[String], is_confirmed: bool) -> Result<
 /// Gives a command to each of them. One that is refused does not keep the others from it.
 pub(super) fn give(
     reach: &Reach,
-    word: &str,
+    order: Order<'_>,
     ids: &[String],
     is_confirmed: bool,
     json: bool,
 ) -> Result<Vec<u8>, Error> {
     let (mut told, mut refused) = (Vec::new(), 0);
     for id in ids {
-        match one(reach, word, id, is_confirmed, json) {
+        match one(reach, order, id, is_confirmed, json) {
             Ok(text) => told.extend(text),
             Err(error) if ids.len() == 1 => return Err(error),
             Err(error) if error.is_about_one() => {
@@ -131,16 +156,15 @@ pub(super) fn give(
     }
 }
 
-fn one(reach: &Reach, word: &str, id: &str, is_confirmed: bool, json: bool) -> Result<Vec<u8>, Error> {
-    let path = format!("{JOBS}/{id}/{word}");
-    let mut reply = reach.call(Method::POST, &path, Vec::new())?;
+fn one(reach: &Reach, order: Order<'_>, id: &str, is_confirmed: bool, json: bool) -> Result<Vec<u8>, Error> {
+    let path = format!("{JOBS}/{id}/{}", order.word);
+    let mut reply = reach.call(Method::POST, &path, order.body(None))?;
     if reply.status == StatusCode::PRECONDITION_REQUIRED {
         let asked: Unconfirmed = serde_json::from_slice(&reply.body).map_err(Error::Strange)?;
         if !is_confirmed {
             ask(&asked.would)?;
         }
-        let body = serde_json::json!({ "confirm": asked.confirm }).to_string();
-        reply = reach.call(Method::POST, &path, body.into_bytes())?;
+        reply = reach.call(Method::POST, &path, order.body(Some(&asked.confirm)))?;
         if reply.status == StatusCode::PRECONDITION_REQUIRED {
             return Err(Error::Changed);
         }
@@ -153,13 +177,14 @@ fn one(reach: &Reach, word: &str, id: &str, is_confirmed: bool, json: bool) -> R
         return Ok(reply.body);
     }
     let after: JobView = serde_json::from_slice(&reply.body).map_err(Error::Strange)?;
-    Ok(job_text::after(word, &after).into_bytes())
+    Ok(job_text::after(order, &after).into_bytes())
 }
 
 /// What a command is for unless it is said.
 fn states_for(word: &str) -> &'static str {
     match word {
         "retry" => "failed",
+        "yield" => "running",
         _ => "held,queued,running,finishing",
     }
 }

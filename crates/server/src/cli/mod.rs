@@ -3,6 +3,7 @@
 mod args;
 mod ask;
 mod check;
+mod check_configs;
 mod deliveries;
 mod delivery_text;
 mod demo;
@@ -11,6 +12,8 @@ mod failure;
 mod id;
 mod job_text;
 mod jobs;
+mod makes_way;
+mod manager;
 mod many;
 mod reach;
 mod screen;
@@ -23,4 +26,5 @@ mod worker;
 mod workers;
 
 pub use args::{Arguments, Command, CommonArguments, run};
+pub use check::CheckArguments;
 pub use send::SendArguments;

@@ -6,11 +6,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
 use super::CommonArguments;
 use super::environment::variable;
 use super::failure::{failed, mistaken, misused};
+use super::manager;
 use super::screen::print;
 use crate::config::Config;
 use crate::serve::{
@@ -37,11 +39,29 @@ async fn serve(config: Config) -> Result<(), StartError> {
     let signals = Signals::new()?;
     warn_if_runs_would_be_killed().await;
     let server = Server::open(config).await?;
+    let status = format!("taking pushes at {}", server.addresses().hooks);
     tell(&server);
-    let reloading = tokio::spawn(reload(server.handle(), signals.hangup));
-    server.run(signals.end).await;
-    reloading.abort();
+    beside(status, server.handle(), signals, |end| server.run(end)).await;
     Ok(())
+}
+
+/// What such a process does beside its work: the service manager and SIGHUP.
+pub(super) async fn beside<W: Future<Output = ()>>(
+    status: String,
+    handle: ServerHandle,
+    signals: Signals,
+    work: impl FnOnce(Pin<Box<dyn Future<Output = ()>>>) -> W,
+) {
+    let Signals { end, hangup } = signals;
+    let ended = Box::pin(async move {
+        end.await;
+        manager::stopping();
+    });
+    let working = work(ended);
+    manager::ready(&status);
+    let others = [tokio::spawn(reload(handle, hangup, status)), tokio::spawn(manager::keep_alive())];
+    working.await;
+    others.iter().for_each(JoinHandle::abort);
 }
 
 /// Sets up the log and the runtime of a process that goes on until it is asked to end.
@@ -101,7 +121,7 @@ fn tell(server: &Server) {
 }
 
 /// Takes a new configuration on SIGHUP, new secrets whenever their files change, and GitHub's new addresses.
-pub(super) async fn reload(server: ServerHandle, mut hangup: Signal) {
+async fn reload(server: ServerHandle, mut hangup: Signal, status: String) {
     let mut look = tokio::time::interval(LOOK_AT_SECRETS);
     let mut ask = tokio::time::interval_at(tokio::time::Instant::now() + ASK_FOR_RANGES, ASK_FOR_RANGES);
     let mut seen = server.secret_files();
@@ -111,7 +131,10 @@ pub(super) async fn reload(server: ServerHandle, mut hangup: Signal) {
                 if asked.is_none() {
                     return;
                 }
-                server.reload(&variable)
+                manager::reloading();
+                let done = server.reload(&variable);
+                manager::ready(&status);
+                done
             }
             _ = ask.tick() => {
                 let asking = server.clone();

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use tokio::runtime::Builder;
@@ -11,7 +12,16 @@ use super::failure::{failed, misused};
 use crate::toy::{TrainerArgs, train};
 
 /// Trains until all steps are done, or SIGTERM or SIGINT ask it to end; it exits with 0 then too.
+///
+/// As a run of swifthook it keeps to the contract: it goes on from `SWIFTHOOK_RESUME_FROM`, and tells of its checkpoints in
+/// `SWIFTHOOK_PROGRESS`.
 pub(super) fn run(args: &TrainerArgs) -> ExitCode {
+    let told = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let args = &TrainerArgs {
+        resume_from_checkpoint: args.resume_from_checkpoint.clone().or_else(|| told("SWIFTHOOK_RESUME_FROM")),
+        progress: args.progress.clone().or_else(|| told("SWIFTHOOK_PROGRESS")),
+        ..args.clone()
+    };
     let ended = Builder::new_current_thread().enable_all().build().and_then(|runtime| {
         runtime.block_on(async { Ok(train(args, asked_to_stop()?, &mut io::stdout()).await) })
     });

@@ -6,7 +6,7 @@ use super::CommonArguments;
 use super::environment::variable;
 use super::failure::mistaken;
 use super::screen::print;
-use super::serve::{ServeArguments, Signals, reload, until_it_ends};
+use super::serve::{ServeArguments, Signals, beside, until_it_ends};
 use crate::config::{Config, Purpose};
 use crate::serve::{StartError, Worker, warn_if_runs_would_be_killed};
 
@@ -23,9 +23,8 @@ async fn work(config: Config) -> Result<(), StartError> {
     warn_if_runs_would_be_killed().await;
     let worker = Worker::open(config).await?;
     tell(&worker);
-    let reloading = tokio::spawn(reload(worker.handle(), signals.hangup));
-    worker.run(signals.end).await;
-    reloading.abort();
+    let status = format!("working with {} slots", worker.handle().config().worker.slots);
+    beside(status, worker.handle(), signals, |end| worker.run(end)).await;
     Ok(())
 }
 

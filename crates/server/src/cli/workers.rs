@@ -6,9 +6,10 @@ use std::time::SystemTime;
 use serde::Deserialize;
 
 use super::CommonArguments;
+use super::id::short;
 use super::reach::{Error, Reach, ReachArguments};
 use super::screen::{ago, harmless, print, table};
-use crate::api::WorkerView;
+use crate::api::{GpuView, WorkerView};
 
 /// Which workers are there.
 #[derive(Debug, clap::Args)]
@@ -20,6 +21,8 @@ pub struct WorkersArguments {
 #[derive(Deserialize)]
 struct All {
     workers: Vec<WorkerView>,
+    #[serde(default)]
+    gpus: Vec<GpuView>,
 }
 
 pub(super) fn run(common: &CommonArguments, arguments: &WorkersArguments) -> ExitCode {
@@ -36,7 +39,7 @@ fn text(common: &CommonArguments, arguments: &WorkersArguments) -> Result<Vec<u8
         return Ok(body);
     }
     let all: All = serde_json::from_slice(&body).map_err(Error::Strange)?;
-    Ok(list(&all.workers, SystemTime::now()).into_bytes())
+    Ok((list(&all.workers, SystemTime::now()) + &gpus(&all.gpus)).into_bytes())
 }
 
 fn list(workers: &[WorkerView], now: SystemTime) -> String {
@@ -56,4 +59,21 @@ fn list(workers: &[WorkerView], now: SystemTime) -> String {
     };
     let rows: Vec<_> = workers.iter().map(row).collect();
     table(["WORKER", "STATE", "BUSY", "LABELS", "VERSION", "STARTED", "HEARD OF"], &rows)
+}
+
+/// The GPUs that runs have, if any does.
+fn gpus(leased: &[GpuView]) -> String {
+    if leased.is_empty() {
+        return String::new();
+    }
+    let row = |gpu: &GpuView| {
+        [
+            harmless(&gpu.uuid),
+            harmless(&gpu.machine),
+            short(&gpu.job.to_string()).to_owned(),
+            gpu.attempt.to_string(),
+        ]
+    };
+    let rows: Vec<_> = leased.iter().map(row).collect();
+    format!("\n{}", table(["GPU", "MACHINE", "JOB", "ATTEMPT"], &rows))
 }

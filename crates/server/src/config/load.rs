@@ -8,8 +8,10 @@ use toml::de::DeTable;
 use super::digest;
 use super::hook::{Around, hooks};
 use super::intake::{self, Intake};
+use super::launcher;
+use super::limits;
 use super::mistake::{Mistake, Mistakes, Place};
-use super::model::{Config, Hook, Purpose, Repository, Server, Store};
+use super::model::{Config, Hook, Purpose, Recipe, Repository, Server, Store, Value};
 use super::reader::{Fields, Report, Wrong};
 use super::recipe::{self, Known, recipes};
 use super::retention;
@@ -42,7 +44,7 @@ impl Contact {
         let fields = Fields::new(&report, "the configuration", document.get_ref(), 0);
         let server = sections::server(fields.table("server"), &folder);
         let store = sections::store(fields.table("store"), &folder, variable);
-        let retention = retention::retention(fields.table("retention"), &[]);
+        let (retention, _) = retention::retention(fields.table("retention"), &[]);
         if report.is_clean() {
             return Ok(Self { server, store, retention });
         }
@@ -133,7 +135,7 @@ impl Config {
 }
 
 /// The text of a file, and the folder that it stands in.
-fn read(file: &Path) -> Result<(String, PathBuf), Mistakes> {
+pub(super) fn read(file: &Path) -> Result<(String, PathBuf), Mistakes> {
     let wrong = |what: String, instead: Option<&str>| Mistakes {
         file: file.to_owned(),
         list: vec![Mistake { place: None, what, instead: instead.map(str::to_owned) }],
@@ -148,7 +150,7 @@ fn read(file: &Path) -> Result<(String, PathBuf), Mistakes> {
 }
 
 /// The first error of each line: what follows it in the line is most often its consequence.
-fn syntax(report: &Report<'_>, text: &str, errors: &[toml::de::Error]) {
+pub(super) fn syntax(report: &Report<'_>, text: &str, errors: &[toml::de::Error]) {
     let mut lines = HashSet::new();
     for error in errors {
         let at = error.span().map(|span| span.start);
@@ -170,15 +172,19 @@ fn whole(
     let store = sections::store(fields.table("store"), folder, variable);
     let intake = intake::intake(fields.table("intake"), purpose, folder, variable);
     let worker = sections::worker(fields.table("worker"), purpose, store.url.is_shared());
-    let launchers = sections::launchers(fields.tables("launcher"));
+    let mut launchers = launcher::launchers(fields.tables("launcher"), folder);
     let (repositories, names) = sections::repositories(fields.tables("repository"), folder, variable);
+    launchers.iter_mut().for_each(|launcher| launcher.kind.fetch(&repositories));
     let around = Around { purpose, folder, variable, repositories: &names };
     let hooks = hooks(fields.tables("hook"), &around);
-    let retention = retention::retention(fields.table("retention"), hooks.as_deref().unwrap_or_default());
+    let (retention, environments) =
+        retention::retention(fields.table("retention"), hooks.as_deref().unwrap_or_default());
+    let limits = limits::limits(fields.table("limits"));
     let known = Known {
         folder,
         variable,
         repositories: &names,
+        remotes: &repositories,
         launchers: &launchers,
         worker: &worker,
         has_other_workers: store.url.is_shared(),
@@ -194,6 +200,7 @@ fn whole(
         ),
     };
     let recipes = recipes(fields.tables("recipe"), &known);
+    let private = private(&file, &store, known.own_secrets, &recipes);
     for (key, example) in REQUIRED {
         let is_needed = purpose == Purpose::Serve || key != "hook";
         if is_needed && !fields.has(key) {
@@ -202,8 +209,6 @@ fn whole(
     }
     fields.not_yet(&LATER);
     fields.finish();
-    let names = launchers.names().into_iter().filter(|name| *name != "local");
-    let launchers = std::iter::once("local").chain(names).map(Arc::from).collect();
     Config {
         text,
         file,
@@ -215,11 +220,31 @@ fn whole(
         intake,
         worker,
         retention,
+        environments,
+        limits,
+        private,
         launchers,
         hooks: hooks.unwrap_or_default(),
         repositories,
         recipes,
     }
+}
+
+/// Files that no isolated run is to see.
+fn private(file: &Path, store: &Store, secrets: &[Outside], recipes: &[Recipe]) -> Vec<PathBuf> {
+    let values = recipes.iter().flat_map(|recipe| recipe.run.env.values());
+    let of_recipes = values.filter_map(|value| match value {
+        Value::Outside(place) => Some(place),
+        Value::Text(_) => None,
+    });
+    let files = secrets.iter().chain(of_recipes).filter_map(|place| match place {
+        Outside::File(file) => Some(file.clone()),
+        Outside::Variable(_) => None,
+    });
+    let of_store = store.url.file().into_iter().flat_map(|file| {
+        ["", "-wal", "-shm", ".reserve"].map(|ending| PathBuf::from(format!("{}{ending}", file.display())))
+    });
+    files.chain(of_store).chain(std::path::absolute(file)).collect()
 }
 
 /// Where secrets stand that no run may see.
@@ -245,4 +270,4 @@ const REQUIRED: [(&str, &str); 3] = [
 const ELSEWHERE: &str =
     "name another file with `--config FILE`, or see the whole thing work with `swifthook demo`";
 
-const LATER: [&str; 5] = ["notify", "registry", "deployment", "gateway", "limits"];
+const LATER: [&str; 4] = ["notify", "registry", "deployment", "gateway"];

@@ -3,12 +3,19 @@
 //! A configuration is read as a whole: [`Config::load`] gives either one in which nothing is wrong, or every mistake
 //! with its line and column. What is reserved for later is a mistake too, and never ignored.
 
+mod confine;
 mod digest;
+mod gpus;
 mod hook;
 mod intake;
+#[cfg(feature = "kubernetes")]
+mod kubernetes;
+mod launcher;
+mod limits;
 mod load;
 mod mistake;
 mod model;
+mod only;
 mod queueing;
 mod reader;
 mod recipe;
@@ -16,18 +23,24 @@ mod retention;
 mod run;
 mod secret;
 mod sections;
+#[cfg(feature = "slurm")]
+mod slurm;
 mod store_url;
 mod swift;
 mod trigger;
 mod units;
+mod watchdog;
 
 pub use intake::Intake;
+pub use launcher::{Launcher, LauncherKind};
+pub use limits::Limits;
 pub use load::Contact;
 pub use mistake::{Mistake, Mistakes, Place};
 pub use model::{
-    Config, Hook, Purpose, Queueing, Recipe, Refs, Repository, Run, Server, Store, Swift, Trigger, Value,
-    Worker,
+    Config, Hook, Isolation, Purpose, Queueing, Recipe, Refs, Repository, Run, Server, Store, Swift, Trigger,
+    Value, Worker,
 };
+pub use only::SwiftRecipe;
 pub use retention::SHORTEST_RETENTION;
 pub use secret::{Missing, Outside};
 pub use store_url::{PostgresUrl, StoreUrl};

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,11 +8,16 @@ use std::time::Duration;
 use http::Uri;
 use ipnet::IpNet;
 use swifthook_core::schedule::Schedule;
-use swifthook_core::{ConfigDigest, Debounce, RepoName, Retention, Retry, Superseding, Template};
-use swifthook_launch::Remote;
+use swifthook_core::{
+    Checkout, ConfigDigest, Debounce, GpuRequest, RepoName, Retention, Retry, Superseding, Template,
+};
+use swifthook_launch::{GpuRules, Remote};
 use swifthook_msswift::{Allowed, Trust};
+use swifthook_runner::{Drain, Watch};
 
 use super::intake::Intake;
+use super::launcher::Launcher;
+use super::limits::Limits;
 use super::secret::Outside;
 use super::store_url::StoreUrl;
 
@@ -38,8 +44,14 @@ pub struct Config {
     pub worker: Worker,
     /// `[retention]`.
     pub retention: Retention,
-    /// `[[launcher]]`, by name; `local` is always among them.
-    pub launchers: Vec<Arc<str>>,
+    /// For how long an environment of uv is kept that nobody asks for, from `[retention]`; `None` is for ever.
+    pub environments: Option<Duration>,
+    /// `[limits]`.
+    pub limits: Limits,
+    /// Files of the server that no isolated run sees: this configuration, the store, secrets.
+    pub private: Vec<PathBuf>,
+    /// `[[launcher]]`; `local` is always among them.
+    pub launchers: Vec<Launcher>,
     /// `[[hook]]`; at least one, unless it was read for a worker.
     pub hooks: Vec<Hook>,
     /// `[[repository]]`; at least one.
@@ -81,6 +93,12 @@ pub struct Worker {
     pub labels: Vec<Arc<str>>,
     /// Where `swifthook worker` answers `/healthz`, `/readyz` and `/metrics`; `None` for nowhere.
     pub listen: Option<SocketAddr>,
+    /// What becomes of runs when it is asked to end.
+    pub drain: Drain,
+    /// When a GPU counts as free.
+    pub gpus: GpuRules,
+    /// The name under which GPUs are leased, which all processes of one machine share; `None` for that of the host.
+    pub machine: Option<Arc<str>>,
 }
 
 /// What a configuration is read for.
@@ -133,8 +151,12 @@ pub struct Recipe {
     pub trigger: Trigger,
     /// What then runs.
     pub run: Run,
+    /// The GPUs that it is to have to itself.
+    pub gpus: Option<GpuRequest>,
     /// When, in which order, and how often.
     pub queueing: Queueing,
+    /// How closely its runs are watched; `None` for not at all.
+    pub watch: Option<Watch>,
 }
 
 /// Which pushes train.
@@ -161,16 +183,51 @@ pub struct Run {
     pub file: Option<Template>,
     /// What a pushed config may say, of a run of ms-swift.
     pub swift: Option<Swift>,
+    /// What its working tree has beside the commit's own files.
+    pub checkout: Checkout,
     /// A Python environment whose programs come first.
     pub venv: Option<PathBuf>,
+    /// The lock file in the commit of which uv makes the Python environment.
+    pub uv: Option<String>,
     /// What is set for a run.
     pub env: BTreeMap<String, Value>,
     /// What is handed on from the server's environment.
     pub pass_env: Vec<String>,
+    /// What a run may use.
+    pub limits: swifthook_core::RunLimits,
+    /// What stands between a run and the rest of the machine.
+    pub isolation: Option<Isolation>,
+    /// The container image that it runs in.
+    pub image: Option<Arc<str>>,
+    /// How many machines a run spans.
+    pub nodes: NonZeroU32,
+    /// How many processes train together on each of them.
+    pub nproc: NonZeroU32,
     /// The name of the launcher.
     pub launcher: Arc<str>,
     /// The longest that a run may take.
     pub timeout: Option<Duration>,
+    /// The longest that it may take to save and end once it is asked to.
+    pub grace: Duration,
+}
+
+impl Run {
+    /// Whether it starts in a working tree of its commit. A run that is given data alone has none.
+    #[must_use]
+    pub fn has_tree(&self) -> bool {
+        self.swift.as_ref().is_none_or(|swift| swift.trust == Trust::Code)
+    }
+}
+
+/// What stands between a run and the rest of the machine.
+#[derive(Clone, Debug)]
+pub enum Isolation {
+    /// It runs as this user.
+    User(String),
+    /// It sees the machine as bubblewrap shows it: nothing of the server's, and most of it only to read.
+    Bubblewrap,
+    /// It is started by this program.
+    Prefix(Vec<Template>),
 }
 
 /// What a pushed config of ms-swift may say.

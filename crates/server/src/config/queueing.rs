@@ -50,10 +50,8 @@ fn schedule(fields: &Fields<'_>) -> Option<Schedule> {
         node.read(|text| match text {
             "hold" => Ok(Outside::Hold),
             "skip" => Ok(Outside::Skip),
-            "pause" => {
-                Err(Wrong::not_yet("`outside = \"pause\"`").instead("`hold` lets a run that has begun go on"))
-            }
-            _ => Err(choice("outside", text, &["hold", "skip"])),
+            "pause" => Ok(Outside::Pause),
+            _ => Err(choice("outside", text, &["hold", "skip", "pause"])),
         })
     });
     Schedule::new(zone.as_deref().unwrap_or("UTC"), windows?, outside).ok()

@@ -7,17 +7,20 @@ use std::sync::Arc;
 use swifthook_core::RepoName;
 use toml::de::DeTable;
 
-use super::model::{Hook, Recipe, Worker};
+use super::launcher::{self, Launcher};
+use super::model::{Hook, Recipe, Repository, Run, Worker};
 use super::reader::{Fields, Node, Unique, Wrong};
 use super::secret::Outside;
-use super::{queueing, run, sections, trigger};
+use super::{gpus, queueing, run, sections, trigger, watchdog};
 
 /// What a recipe may refer to.
 pub(super) struct Known<'k> {
     pub(super) folder: &'k Path,
     pub(super) variable: &'k dyn Fn(&str) -> Option<String>,
     pub(super) repositories: &'k Unique,
-    pub(super) launchers: &'k Unique,
+    /// The repositories in which nothing is wrong.
+    pub(super) remotes: &'k [Repository],
+    pub(super) launchers: &'k [Launcher],
     pub(super) worker: &'k Worker,
     /// Whether workers elsewhere may have labels that this one has not.
     pub(super) has_other_workers: bool,
@@ -42,10 +45,23 @@ fn recipe(fields: Fields<'_>, known: &Known<'_>, names: &mut Unique) -> Option<R
         fields.need("repository", "`repository = \"acme/models\"`").and_then(|node| repository(&node, known));
     let trigger = trigger::trigger(&fields);
     let run = run::run(&fields, known);
+    if run.has_tree() {
+        check_fetching(&fields, &run, repository.as_ref(), known);
+    }
+    let gpus = gpus::request(&fields, &run, known);
     let queueing = queueing::queueing(&fields, known);
+    let watch = watchdog::watchdog(&fields, run.swift.is_some());
     fields.not_yet(&LATER);
     fields.finish();
-    Some(Recipe { name: name?, repository: repository?, trigger: trigger?, run, queueing })
+    Some(Recipe { name: name?, repository: repository?, trigger: trigger?, run, gpus, queueing, watch })
+}
+
+fn check_fetching(fields: &Fields<'_>, run: &Run, repository: Option<&RepoName>, known: &Known<'_>) {
+    let launcher = known.launchers.iter().find(|launcher| launcher.name == run.launcher);
+    let repository = known.remotes.iter().find(|one| Some(&one.name) == repository);
+    if let Some((launcher, repository)) = launcher.zip(repository) {
+        launcher::check_repository(fields, launcher, repository);
+    }
 }
 
 /// The variables that the `env` of any recipe names.
@@ -73,4 +89,4 @@ fn repository(node: &Node<'_>, known: &Known<'_>) -> Option<RepoName> {
     Some(name)
 }
 
-const LATER: [&str; 7] = ["gpus", "budget", "limits", "isolation", "watchdog", "then", "nproc"];
+const LATER: [&str; 2] = ["budget", "then"];

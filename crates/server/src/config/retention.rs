@@ -17,8 +17,12 @@ pub(super) const DEFAULT: Retention = Retention {
     keep_failed: Some(Duration::from_secs(180 * 86_400)),
 };
 
-pub(super) fn retention(fields: Option<Fields<'_>>, hooks: &[Hook]) -> Retention {
-    let Some(fields) = fields else { return DEFAULT };
+/// For how long an environment is kept that nobody asks for, where nothing is said.
+const ENVIRONMENTS: Option<Duration> = Some(Duration::from_secs(30 * 86_400));
+
+/// For how long what has ended is kept, and environments that nobody asks for.
+pub(super) fn retention(fields: Option<Fields<'_>>, hooks: &[Hook]) -> (Retention, Option<Duration>) {
+    let Some(fields) = fields else { return (DEFAULT, ENVIRONMENTS) };
     let read = |node: Node<'_>| {
         let keep = node.read(units::duration_or_forever)?;
         if let Some(wrong) = keep.and_then(|keep| too_short(keep, hooks)) {
@@ -30,8 +34,19 @@ pub(super) fn retention(fields: Option<Fields<'_>>, hooks: &[Hook]) -> Retention
         keep: fields.or("keep", DEFAULT.keep, read),
         keep_failed: fields.or("keep_failed", DEFAULT.keep_failed, read),
     };
+    let environments = fields.or("environments", ENVIRONMENTS, environments);
     fields.finish();
-    retention
+    (retention, environments)
+}
+
+fn environments(node: Node<'_>) -> Option<Option<Duration>> {
+    let keep = node.read(units::duration_or_forever)?;
+    if keep.is_some_and(|keep| keep < SHORTEST_FOR_ENVIRONMENTS) {
+        node.wrong(
+            Wrong::new("that is less than a day").instead("at least `1d`: an environment takes long to make"),
+        );
+    }
+    Some(keep)
 }
 
 fn too_short(keep: Duration, hooks: &[Hook]) -> Option<Wrong> {
@@ -48,3 +63,5 @@ fn too_short(keep: Duration, hooks: &[Hook]) -> Option<Wrong> {
         ),
     )
 }
+
+const SHORTEST_FOR_ENVIRONMENTS: Duration = Duration::from_secs(86_400);

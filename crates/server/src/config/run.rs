@@ -1,30 +1,44 @@
 //! The part of a recipe that says what runs, and with what around it.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use swifthook_core::Template;
+use swifthook_core::{Checkout, Template};
+use swifthook_launch::check_host;
+use swifthook_msswift::Trust;
 
 use super::model::{Run, Swift, Value};
 use super::queueing::{check_each, choice};
 use super::reader::{Fields, Node, Wrong};
 use super::recipe::Known;
 use super::secret::Outside;
-use super::{sections, swift, units};
+use super::{confine, launcher, swift, units};
 
 pub(super) fn run(fields: &Fields<'_>, known: &Known<'_>) -> Run {
-    unsupported(fields);
     let told = what(fields).unwrap_or_default();
+    let may_run_code = told.swift.as_ref().is_none_or(|swift| swift.trust == Trust::Code);
+    let environment = fields.get("environment").and_then(|node| environment(&node, known, may_run_code));
+    let environment = environment.unwrap_or_default();
     Run {
+        checkout: checkout(fields, told.swift.as_ref()),
         command: told.command,
         file: told.file,
         swift: told.swift,
-        venv: fields.get("environment").and_then(|node| venv(&node, known)),
+        venv: environment.venv,
+        uv: environment.uv,
         env: fields.get("env").map(|node| env(&node, known)).unwrap_or_default(),
         pass_env: fields.get("pass_env").map(|node| pass_env(&node, known)).unwrap_or_default(),
-        launcher: fields.or("launcher", Arc::from("local"), |node| launcher(&node, known)),
+        limits: fields.get("limits").and_then(|node| confine::limits(&node)).unwrap_or_default(),
+        isolation: fields.get("isolation").and_then(|node| confine::isolation(&node, fields.has("each"))),
+        image: environment.image,
+        nodes: fields.or("nodes", NonZeroU32::MIN, |node| count(&node, "nodes", MOST_NODES)),
+        nproc: fields.or("nproc", NonZeroU32::MIN, |node| count(&node, "nproc", MOST_PROCESSES)),
+        launcher: launcher(fields, known),
         timeout: fields.get("timeout").and_then(|node| node.read(units::duration)),
+        grace: fields.or("grace", GRACE, |node| node.read(units::duration)),
     }
 }
 
@@ -96,24 +110,76 @@ fn trusted(fields: &Fields<'_>, trust: Option<&Node<'_>>) {
     });
 }
 
-fn venv(node: &Node<'_>, known: &Known<'_>) -> Option<PathBuf> {
+/// What Python a run has, besides that of the server's `PATH`.
+#[derive(Default)]
+struct Environment {
+    venv: Option<PathBuf>,
+    uv: Option<String>,
+    image: Option<Arc<str>>,
+}
+
+fn environment(node: &Node<'_>, known: &Known<'_>, may_run_code: bool) -> Option<Environment> {
     let fields = node.fields("`environment`")?;
-    let venv = fields.get("venv").and_then(|node| {
-        node.read(|text| {
-            let folder = known.folder.join(text);
-            if folder.join("bin").is_dir() {
-                return Ok(folder);
-            }
-            Err(Wrong::new(format!(
-                "no Python environment: there is no folder `{}`",
-                folder.join("bin").display()
-            ))
-            .instead("make it with `python -m venv`"))
-        })
+    let venv = fields.get("venv").and_then(|node| node.read(|text| venv(text, known)));
+    let uv = fields.get("uv").and_then(|node| {
+        if !may_run_code {
+            node.wrong(
+                Wrong::new("an environment that the repository names runs its code, which `trust = \"data\"` forbids")
+                    .instead("`environment = { venv = \"…\" }` of this machine, or `trust = \"code\"`"),
+            );
+        }
+        node.read(lock_file)
     });
-    fields.not_yet(&["image", "uv"]);
+    let image = fields.get("image").and_then(|node| node.read(launcher::image));
+    if fields.has("venv") && fields.has("uv") {
+        node.wrong(Wrong::new("`environment` has one of `venv` and `uv`"));
+    }
     fields.finish();
-    venv
+    Some(Environment { venv, uv, image })
+}
+
+fn venv(text: &str, known: &Known<'_>) -> Result<PathBuf, Wrong> {
+    let folder = known.folder.join(text);
+    if folder.join("bin").is_dir() {
+        return Ok(folder);
+    }
+    Err(Wrong::new(format!("no Python environment: there is no folder `{}`", folder.join("bin").display()))
+        .instead("make it with `python -m venv`"))
+}
+
+/// The lock of a project, whose `pyproject.toml` stands beside it.
+fn lock_file(text: &str) -> Result<String, Wrong> {
+    let is_inside = |part: &str| !matches!(part, "" | "." | "..");
+    if !text.split('/').all(is_inside)
+        || text.contains('\0')
+        || !(text == "uv.lock" || text.ends_with("/uv.lock"))
+    {
+        return Err(Wrong::new(format!("`{text}` is no lock of uv in the repository"))
+            .instead("for example `uv.lock` or `training/uv.lock`, with its `pyproject.toml` beside it"));
+    }
+    Ok(text.to_owned())
+}
+
+/// What the working tree is to have. A recipe that is given data alone has no working tree.
+fn checkout(fields: &Fields<'_>, swift: Option<&Swift>) -> Checkout {
+    let (lfs, submodules) = (fields.get("lfs"), fields.get("submodules"));
+    let checkout = Checkout {
+        lfs: lfs.as_ref().and_then(Node::flag).unwrap_or_default(),
+        submodules: submodules.as_ref().map(|node| node.read_items(check_host)).unwrap_or_default().into(),
+    };
+    let has_tree = swift.is_none_or(|swift| swift.trust == Trust::Code);
+    let asked = [
+        ("lfs", lfs.filter(|_| checkout.lfs)),
+        ("submodules", submodules.filter(|_| !checkout.submodules.is_empty())),
+    ];
+    for (key, node) in asked.into_iter().filter(|_| !has_tree) {
+        let Some(node) = node else { continue };
+        node.wrong(
+            Wrong::new(format!("`{key}` is for a working tree, and a run of `trust = \"data\"` has none"))
+                .instead("leave it away, or write `trust = \"code\"`"),
+        );
+    }
+    checkout
 }
 
 fn env(node: &Node<'_>, known: &Known<'_>) -> BTreeMap<String, Value> {
@@ -161,32 +227,29 @@ fn variable_name(text: &str) -> Result<(), Wrong> {
     Ok(())
 }
 
-fn launcher(node: &Node<'_>, known: &Known<'_>) -> Option<Arc<str>> {
-    let name = node.read(sections::word)?;
-    if &*name != "local" && !known.launchers.contains(&name) {
-        let names: Vec<_> = std::iter::once("local").chain(known.launchers.names()).collect();
-        node.wrong(sections::unknown("launcher", &name, &names));
-    }
-    Some(name)
+/// The launcher, which has to be able to do what the recipe asks for.
+fn launcher(fields: &Fields<'_>, known: &Known<'_>) -> Arc<str> {
+    let chosen = match fields.get("launcher") {
+        Some(node) => launcher::chosen(&node, known.launchers),
+        None => known.launchers.first(),
+    };
+    chosen
+        .inspect(|chosen| launcher::check(fields, chosen))
+        .map(|chosen| chosen.name.clone())
+        .unwrap_or_default()
 }
 
-/// What is reserved; the values that say what happens anyway are accepted.
-fn unsupported(fields: &Fields<'_>) {
-    for key in ["nodes", "nproc"] {
-        if let Some(node) = fields.get(key)
-            && node.number::<u32>().is_some_and(|count| count != 1)
-        {
-            node.wrong(Wrong::not_yet(format!("`{key}` other than 1")));
-        }
+/// Machines or processes of one training. Each process has a GPU, of which a machine has a few.
+fn count(node: &Node<'_>, key: &str, most: u32) -> Option<NonZeroU32> {
+    let count: u32 = node.number()?;
+    let counted = NonZeroU32::new(count).filter(|_| count <= most);
+    if counted.is_none() {
+        node.wrong(Wrong::new(format!("`{key}` cannot be {count}")).instead(format!("1 to {most}")));
     }
-    if let Some(node) = fields.get("lfs")
-        && node.flag() == Some(true)
-    {
-        node.wrong(Wrong::not_yet("`lfs = true`"));
-    }
-    if let Some(node) = fields.get("submodules")
-        && !node.items().is_empty()
-    {
-        node.wrong(Wrong::not_yet("`submodules`"));
-    }
+    counted
 }
+
+/// Saving a checkpoint of a large model takes about a minute.
+const GRACE: Duration = Duration::from_secs(60);
+const MOST_PROCESSES: u32 = 64;
+const MOST_NODES: u32 = 1_024;

@@ -1,4 +1,4 @@
-//! `[server]`, `[store]`, `[worker]`, `[[launcher]]` and `[[repository]]`.
+//! `[server]`, `[store]`, `[worker]` and `[[repository]]`.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use http::Uri;
 use swifthook_core::RepoName;
-use swifthook_launch::{Credentials, Remote};
+use swifthook_launch::{Credentials, GpuRules, History, Remote};
+use swifthook_runner::Drain;
 
 use super::model::{Purpose, Repository, Server, Store, Worker};
+use super::queueing::choice;
 use super::reader::{Fields, Node, Unique, Wrong, closest, listed};
 use super::secret::{self, Outside};
 use super::store_url::StoreUrl;
-use super::units;
+use super::{gpus, units};
 
 pub(super) fn server(fields: Option<Fields<'_>>, folder: &Path) -> Server {
     let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
@@ -73,12 +75,24 @@ pub(super) fn store(
 
 /// What works here; `is_shared` says whether other processes may work on the same store.
 pub(super) fn worker(fields: Option<Fields<'_>>, purpose: Purpose, is_shared: bool) -> Worker {
-    let Some(fields) = fields else { return Worker { slots: 1, labels: Vec::new(), listen: None } };
+    let Some(fields) = fields else {
+        return Worker {
+            slots: 1,
+            labels: Vec::new(),
+            listen: None,
+            drain: Drain::default(),
+            gpus: GpuRules::default(),
+            machine: None,
+        };
+    };
     let slots = fields.get("slots");
     let worker = Worker {
         slots: slots.as_ref().map_or(Some(1), |node| node.number()).unwrap_or(1),
         labels: fields.get("labels").map(|node| node.read_items(word)).unwrap_or_default(),
         listen: fields.get("listen").and_then(|node| node.read(address)),
+        drain: fields.or("drain", Drain::default(), |node| node.read(drain)),
+        gpus: fields.get("gpus").and_then(|node| gpus::rules(&node)).unwrap_or_default(),
+        machine: fields.get("machine").and_then(|node| node.read(word)),
     };
     if let (0, Some(node)) = (worker.slots, slots)
         && (purpose == Purpose::Work || !is_shared)
@@ -93,29 +107,13 @@ pub(super) fn worker(fields: Option<Fields<'_>>, purpose: Purpose, is_shared: bo
     worker
 }
 
-/// The names of the launchers that there are.
-pub(super) fn launchers(tables: Vec<Fields<'_>>) -> Unique {
-    let mut names = Unique::new("launchers");
-    for fields in tables {
-        if let Some(node) = fields.need("name", "`name = \"a100\"`")
-            && let Some(name) = node.read(word)
-        {
-            names.check(&node, &name);
-        }
-        let is_local = fields.need("kind", "`kind = \"local\"`").and_then(|node| {
-            node.read(|kind| match kind {
-                "local" => Ok(true),
-                "slurm" | "kubernetes" => Err(Wrong::not_yet(format!("`kind = \"{kind}\"`"))),
-                other => Err(Wrong::new(format!("no kind of launcher is called `{other}`"))
-                    .instead("there is `local`")),
-            })
-        });
-        // What else a launcher of another kind says is no further mistake.
-        if is_local == Some(true) {
-            fields.finish();
-        }
+/// What becomes of runs when their worker is asked to end.
+fn drain(text: &str) -> Result<Drain, Wrong> {
+    match text {
+        "leave" => Ok(Drain::Leave),
+        "yield" => Ok(Drain::Yield),
+        _ => Err(choice("drain", text, &["leave", "yield"])),
     }
-    names
 }
 
 /// The repositories, and their names for whoever refers to them.
@@ -132,9 +130,11 @@ pub(super) fn repositories(
         let clone_url = fields.need("clone_url", "`clone_url = \"https://github.com/acme/models.git\"`");
         let credentials = fields.get("credentials").map(|node| credentials(&node, folder, variable));
         let token = credentials.as_ref().and_then(|given| given.as_ref()?.1.clone());
+        let history = fields.or("history", History::default(), |node| node.read(history));
         fields.finish();
         let name = name?;
         let remote = clone_url.as_ref()?.read(|url| Remote::new(name.clone(), url))?;
+        let remote = remote.keeping(history);
         let remote = match credentials {
             Some(credentials) => remote.with(credentials?.0),
             None => remote,
@@ -143,6 +143,15 @@ pub(super) fn repositories(
     };
     let all = tables.into_iter().filter_map(&mut one).collect();
     (all, names)
+}
+
+fn history(text: &str) -> Result<History, Wrong> {
+    match text {
+        "full" => Ok(History::Full),
+        "blobless" => Ok(History::Blobless),
+        "shallow" => Ok(History::Shallow),
+        _ => Err(choice("history", text, &["full", "blobless", "shallow"])),
+    }
 }
 
 fn credentials(

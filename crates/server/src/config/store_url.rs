@@ -32,6 +32,16 @@ impl PostgresUrl {
 }
 
 impl StoreUrl {
+    /// The file of a store that has one.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Sqlite(file) => Some(file),
+            #[cfg(feature = "postgres")]
+            Self::Postgres(_) => None,
+        }
+    }
+
     /// Reads what stands in the configuration: the URL, or where it stands.
     pub(super) fn read(
         text: &str,

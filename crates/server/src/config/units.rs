@@ -44,15 +44,27 @@ pub(super) fn size(text: &str, most: usize) -> Result<usize, Wrong> {
         "KiB" => 1 << 10,
         "MB" => 1_000_000,
         "MiB" => 1 << 20,
+        "GB" => 1_000_000_000,
+        "GiB" => 1 << 30,
+        "TB" => 1_000_000_000_000,
+        "TiB" => 1 << 40,
         _ => return Err(wrong()),
     };
     match number.checked_mul(unit) {
         Some(0) | None => Err(wrong()),
         Some(bytes) if bytes > most => {
-            Err(Wrong::new(format!("too large: `{text}`")).instead(format!("at most {} MiB", most >> 20)))
+            let most =
+                if most >= 1 << 30 { format!("{} GiB", most >> 30) } else { format!("{} MiB", most >> 20) };
+            Err(Wrong::new(format!("too large: `{text}`")).instead(format!("at most {most}")))
         }
         Some(bytes) => Ok(bytes),
     }
+}
+
+/// A size in bytes of a disk or of memory, such as `64 GiB`; never zero.
+pub(super) fn bytes(text: &str) -> Result<u64, Wrong> {
+    let wrong = |_| Wrong::new(format!("not a size: `{text}`")).instead("for example `512 MiB` or `64 GiB`");
+    size(text, usize::MAX).map(|bytes| bytes as u64).map_err(wrong)
 }
 
 /// A range of addresses, or a single one.
@@ -79,6 +91,15 @@ mod tests {
             ["", "25", "MiB", "0 B", "-1 B", "1.5 MiB", "25 Mib", "300 MiB", "99999999999999999999 B"]
         {
             assert!(size(wrong, most).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn disks_and_memory_are_larger() {
+        assert_eq!(bytes("64 GiB").unwrap(), 64 << 30);
+        assert_eq!(bytes("2TB").unwrap(), 2_000_000_000_000);
+        for wrong in ["", "64", "0 GiB", "64 G", "99999999999 TiB"] {
+            assert!(bytes(wrong).is_err(), "{wrong}");
         }
     }
 

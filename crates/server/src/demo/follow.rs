@@ -5,7 +5,7 @@ use super::DemoError;
 use super::run::{Account, RunDirectory};
 use super::screen::{Mark, Row, Timeline};
 use super::server::Server;
-use super::setting::Setting;
+use super::setting::{CONFIG, Setting};
 use super::upstream::clean_head;
 use crate::api::JobView;
 
@@ -24,14 +24,16 @@ pub(super) struct Follower<'a> {
 impl Follower<'_> {
     /// # Errors
     ///
-    /// When the run does not succeed, or its working tree is not the pushed commit.
+    /// When the run does not succeed, or what it ran is not of the pushed commit.
     pub(super) fn follow(&self) -> Result<(), DemoError> {
         self.timeline.begin(Row::Checkout, "waiting for a worker");
         let run = self.checkout()?;
-        self.timeline.begin(Row::Training, "the toy trainer starts");
+        self.timeline.begin(Row::Training, &format!("{} starts", self.setting.trainer.name()));
         let ended = self.training(&run)?;
         let account = self.account(&run)?.filter(|account| account.step == account.steps);
-        match account.filter(|_| ended.state == "succeeded") {
+        let trainer = &self.setting.trainer;
+        let was_pushed = trainer.is_toy() || run.learning_rate() == Some(trainer.rates()[1]);
+        match account.filter(|_| was_pushed && ended.state == "succeeded") {
             Some(account) => {
                 self.timeline.end(Row::Training, Mark::Good, &account.summary());
                 let seconds = self.pushed.elapsed().as_secs_f64();
@@ -61,6 +63,11 @@ impl Follower<'_> {
             }
             Ok(run.has_begun().then_some(run))
         })?;
+        if !self.setting.trainer.is_toy() {
+            let text = format!("{CONFIG} read from commit {:.12}, the one that was pushed", self.head);
+            self.timeline.end(Row::Checkout, Mark::Good, &text);
+            return Ok(run);
+        }
         match clean_head(&run.tree())? {
             Some(head) if head == self.head => {
                 let text = format!("commit {head:.12}, the one that was pushed");
@@ -113,11 +120,12 @@ fn wait<T>(mut look: impl FnMut() -> Result<Option<T>, DemoError>) -> Result<T, 
             return Ok(found);
         }
         if Instant::now() > deadline {
-            return Err(DemoError::unexpected("nothing more happened for a minute"));
+            return Err(DemoError::unexpected("nothing more happened for five minutes"));
         }
         thread::sleep(GLANCE);
     }
 }
 
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Before ms-swift says anything it imports torch twice.
+const PATIENCE: Duration = Duration::from_secs(300);
 const GLANCE: Duration = Duration::from_millis(40);

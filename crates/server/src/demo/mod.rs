@@ -2,7 +2,8 @@
 //!
 //! Nothing of it is staged. A temporary folder holds a repository, a configuration and a store; the server of this
 //! binary serves them; git pushes; the deliveries are signed and posted over HTTP; the run is launched under its
-//! supervisor from a checkout of the pushed commit. Only the trainer is a [toy](crate::toy).
+//! supervisor from the pushed commit. With ms-swift on the `PATH` that trains, on the CPU; otherwise a
+//! [toy](crate::toy) does, and the demo says so.
 
 mod error;
 mod follow;
@@ -13,6 +14,7 @@ mod screen;
 mod server;
 mod setting;
 mod story;
+mod trainer;
 mod upstream;
 
 pub use error::DemoError;

@@ -39,6 +39,12 @@ impl RunDirectory {
         self.0.join("log")
     }
 
+    /// The learning rate that ms-swift wrote down for this training.
+    pub(super) fn learning_rate(&self) -> Option<f64> {
+        let text = fs::read_to_string(self.0.join("output/args.json")).ok()?;
+        serde_json::from_str::<serde_json::Value>(&text).ok()?.get("learning_rate")?.as_f64()
+    }
+
     /// What `logging.jsonl` says; `None` as long as it says nothing.
     pub(super) fn account(&self) -> io::Result<Option<Account>> {
         let text = match fs::read_to_string(self.0.join("output/logging.jsonl")) {

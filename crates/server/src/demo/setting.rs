@@ -5,6 +5,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::DemoError;
+use super::trainer::Trainer;
 use super::upstream::Upstream;
 use crate::serve::random;
 
@@ -15,21 +16,25 @@ pub(super) struct Setting {
     pub(super) state_dir: PathBuf,
     pub(super) secret: String,
     pub(super) upstream: Upstream,
+    pub(super) trainer: Trainer,
 }
 
 impl Setting {
     /// Makes the folder. A whole one is kept: whoever has watched may go on with it.
-    pub(super) fn create() -> Result<Self, DemoError> {
+    pub(super) fn create(trainer: Trainer) -> Result<Self, DemoError> {
         let temporary = std::env::temp_dir();
         let failed = |error| DemoError::folder(&temporary, error);
         let made = tempfile::Builder::new().prefix("swifthook-demo-").tempdir().map_err(failed)?;
         let folder = made.path().canonicalize().map_err(failed)?;
+        let trainer = trainer.prepared(&folder);
+        let first = trainer.config(&folder, trainer.rates()[0]);
         let setting = Self {
-            upstream: Upstream::create(&folder, &[("README.md", README), (CONFIG, &config(0.02))])?,
+            upstream: Upstream::create(&folder, &[("README.md", README), (CONFIG, &first)])?,
             config: folder.join("swifthook.toml"),
             state_dir: folder.join("state"),
             secret: random().map_err(failed)?,
             folder,
+            trainer,
         };
         setting.write().map_err(|error| DemoError::folder(&setting.folder, error))?;
         let _ = made.keep();
@@ -73,28 +78,13 @@ repository = "{REPOSITORY}"
 branches = ["main"]
 paths = ["configs/sft_*.yaml"]
 each = "configs/sft_*.yaml"
-run = {{ command = [{program}, "toy-trainer", "--config", "{{path}}", "--output-dir", "{{output_dir}}"] }}
-trust = "code"
-"#,
+{run}"#,
             listen = listen?,
             admin_listen = admin_listen?,
             clone_url = text(&self.upstream.clone_url()),
-            program = text(&escaped(&program.to_string_lossy())),
+            run = self.trainer.recipe(&self.folder, program),
         ))
     }
-}
-
-/// The training configuration in the demo's repository.
-pub(super) fn config(learning_rate: f64) -> String {
-    format!(
-        "# What swifthook's toy trainer is told.\nlearning_rate: {learning_rate}\nmax_steps: 80\nseed: 42\n\
-         batch_size: 128\nl2: 0.0001\nstep_delay_ms: 50\n"
-    )
-}
-
-/// An item of a command is a template: braces in it stand double.
-fn escaped(text: &str) -> String {
-    text.replace('{', "{{").replace('}', "}}")
 }
 
 pub(super) const REPOSITORY: &str = "demo/models";

@@ -7,7 +7,8 @@ use super::next::what_next;
 use super::payload::payload;
 use super::screen::{Mark, Row, Screen, Timeline};
 use super::server::Server;
-use super::setting::{CONFIG, PAYLOAD, RECIPE, REPOSITORY, Setting, config};
+use super::setting::{CONFIG, PAYLOAD, RECIPE, REPOSITORY, Setting};
+use super::trainer::Trainer;
 use super::upstream::Pushed;
 use crate::send::{Answer, Delivery};
 
@@ -20,11 +21,12 @@ use crate::send::{Answer, Delivery};
 pub fn tell() -> Result<(), DemoError> {
     let screen = Screen::stdout();
     screen.heading("swifthook demo: a push becomes a training run");
-    screen.aside(
-        "All of it is real: git, HTTP, the store, the supervised run. Only the trainer is a toy, built in,",
-    );
-    screen.aside("that fits a small logistic regression: ms-swift, a GPU and Python are not needed.");
-    let setting = Setting::create()?;
+    let trainer = Trainer::find(std::env::var_os("PATH"))?;
+    if !trainer.is_toy() {
+        screen.aside(&format!("{} is on the PATH: a tiny random model is made for it.", trainer.name()));
+    }
+    let setting = Setting::create(trainer)?;
+    introduce(&screen, &setting.trainer);
     let server = Server::start(&setting)?;
     screen.line("");
     screen.line(&format!("  {REPOSITORY} is served at {}", server.url));
@@ -32,6 +34,25 @@ pub fn tell() -> Result<(), DemoError> {
     server.stop()?;
     what_next(&screen, &setting, &job);
     Ok(())
+}
+
+fn introduce(screen: &Screen, trainer: &Trainer) {
+    match trainer {
+        Trainer::MsSwift(_) => {
+            screen.aside(
+                "All of it is real: git, HTTP, the store, the supervised run, and the training, on the CPU.",
+            );
+        }
+        Trainer::Toy { instead_of } => {
+            if let Some(why) = instead_of {
+                screen.aside(&format!("The `swift` on the PATH is not used: {why}"));
+            }
+            screen.aside(
+                "All of it is real: git, HTTP, the store, the supervised run. Only the trainer is a toy, built in,",
+            );
+            screen.aside("that fits a small logistic regression: ms-swift, a GPU and Python are not needed.");
+        }
+    }
 }
 
 struct Scene<'a> {
@@ -57,8 +78,10 @@ impl Scene<'_> {
     }
 
     fn training_push(&self) -> Result<String, DemoError> {
-        let title = format!("{CONFIG}, learning_rate 0.02 → 0.5");
-        let pushed = self.push(&title, CONFIG, &config(0.5))?;
+        let setting = self.setting;
+        let [first, then] = setting.trainer.rates();
+        let title = format!("{CONFIG}, learning_rate {first} → {then}");
+        let pushed = self.push(&title, CONFIG, &setting.trainer.config(&setting.folder, then))?;
         let began = Instant::now();
         let rows = &[Row::Delivery, Row::Verdict, Row::Job, Row::Checkout, Row::Training, Row::Result];
         self.on_timeline(rows, |timeline| {
@@ -68,7 +91,7 @@ impl Scene<'_> {
             let job = answer.jobs(RECIPE).into_iter().next().map(|(id, _)| id);
             let job = job.ok_or_else(|| DemoError::unexpected("the answer names no job"))?;
             timeline.end(Row::Job, Mark::Good, &format!("{job}, queued durably before the answer"));
-            let (setting, server) = (self.setting, self.server);
+            let server = self.server;
             Follower { setting, server, timeline, job: &job, head: &pushed.head, pushed: began }.follow()?;
             Ok(job)
         })

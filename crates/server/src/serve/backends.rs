@@ -1,28 +1,30 @@
 //! What a server stands on: the store, the launchers, the working trees.
 
-use std::collections::HashMap;
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
-use swifthook_core::{ChangeSet, CommitSha, RefName, RepoName, TrainingLauncher, Workspace, WorkspaceError};
-use swifthook_launch::{GitWorkspace, LocalLauncher};
+use swifthook_core::{ChangeSet, Checkout, CommitSha, RefName, RepoName, Workspace, WorkspaceError};
+use swifthook_launch::{GitWorkspace, GpuProbe, Tidied};
 
 use super::error::StartError;
 use super::host;
-use super::points;
+use super::launchers::Launchers;
 use super::store::{self, Store};
 use crate::config::Config;
 
 pub(super) struct Backends {
     pub(super) store: Arc<dyn Store>,
-    pub(super) launchers: HashMap<Arc<str>, Arc<dyn TrainingLauncher>>,
+    pub(super) launchers: Arc<Launchers>,
     pub(super) workspace: Arc<Trees>,
     /// This machine, by the name that launchers write into their handles.
     pub(super) host: String,
+    /// Its GPUs; looked at where jobs are run.
+    pub(super) gpus: Option<Arc<GpuProbe>>,
 }
 
 impl Backends {
@@ -32,14 +34,17 @@ impl Backends {
         // Logs of runs and the admin token are in it.
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(state_dir)?;
         let host = host::of(directory).map_err(state_dir)?;
-        let local = LocalLauncher::new(directory.join("runs")).map_err(state_dir)?.host(&host);
-        let local = points::around(Arc::new(local));
-        Ok(Self {
-            store: store::open(&config.store.url).await?,
-            launchers: config.launchers.iter().map(|name| (name.clone(), local.clone())).collect(),
-            workspace: Arc::new(Trees::of(config).map_err(state_dir)?),
-            host,
-        })
+        let machine = match &config.worker.machine {
+            Some(machine) => machine.to_string(),
+            None => host::machine().map_err(state_dir)?,
+        };
+        let gpus = (config.worker.slots > 0)
+            .then(|| Arc::new(GpuProbe::start(&machine, config.worker.gpus.clone())));
+        let store = store::open(&config.store.url).await?;
+        let launchers = Arc::new(Launchers::open(config, directory, &host).map_err(state_dir)?);
+        #[cfg(feature = "kubernetes")]
+        tokio::spawn(super::orphans::sweep(Arc::downgrade(&launchers), Arc::downgrade(&store)));
+        Ok(Self { gpus, store, launchers, workspace: Arc::new(Trees::of(config).map_err(state_dir)?), host })
     }
 }
 
@@ -57,6 +62,11 @@ impl Trees {
         Ok(())
     }
 
+    /// See [`GitWorkspace::tidy`].
+    pub(super) async fn tidy(&self, now: SystemTime) -> Tidied {
+        self.now().tidy(now).await
+    }
+
     fn now(&self) -> Arc<GitWorkspace> {
         self.0.read().expect("nothing panics under this lock").clone()
     }
@@ -69,9 +79,10 @@ impl Workspace for Trees {
         repository: &RepoName,
         ref_name: &RefName,
         commit: &CommitSha,
+        with: &Checkout,
         directory: &Path,
     ) -> Result<PathBuf, WorkspaceError> {
-        self.now().checkout(repository, ref_name, commit, directory).await
+        self.now().checkout(repository, ref_name, commit, with, directory).await
     }
 
     async fn diff(

@@ -1,17 +1,23 @@
 //! What the configuration of the moment says of a job.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use swifthook_core::{
-    Admission, Admit, Always, Fleet, Hook, Job, Recipe, Source, Timestamp, TrainingLauncher, Wait,
+    Admission, Admit, Always, Fleet, Hook, Job, Recipe, RunShape, Source, Timestamp, TrainingLauncher, Wait,
+    Workspace,
 };
-use swifthook_msswift::Trust;
 use swifthook_runner::{Catalog, Compose, Terms};
 
+use super::enclose::Enclosing;
 use super::environment;
+use super::launchers::Launchers;
+use super::prepare::Preparing;
 use super::swift::{SwiftComposer, Versions};
+use super::uv::Uv;
 use crate::config;
 
 /// The recipes of one configuration, and how old a push may be by its hooks.
@@ -19,6 +25,10 @@ use crate::config;
 pub(super) struct Recipes {
     pub(super) by_name: HashMap<Arc<str>, (Arc<Recipe>, config::Recipe)>,
     pub(super) max_ages: HashMap<Arc<str>, Option<Duration>>,
+    /// What has to be free on the disk before an attempt begins, in bytes.
+    pub(super) free_disk: u64,
+    /// Files of the server that no isolated run sees.
+    pub(super) private: Arc<[PathBuf]>,
 }
 
 impl Recipes {
@@ -31,26 +41,53 @@ impl Recipes {
     }
 }
 
-/// The catalog of a server. A reload swaps the recipes; the launchers stay.
+/// The catalog of a server. A reload swaps recipes and launchers.
 pub(super) struct ServerCatalog {
     recipes: RwLock<Arc<Recipes>>,
-    launchers: HashMap<Arc<str>, Arc<dyn TrainingLauncher>>,
+    launchers: Arc<Launchers>,
     versions: Arc<Versions>,
+    state_dir: PathBuf,
+    uv: Arc<Uv>,
 }
 
 impl ServerCatalog {
-    pub(super) fn new(recipes: Recipes, launchers: HashMap<Arc<str>, Arc<dyn TrainingLauncher>>) -> Self {
-        Self { recipes: RwLock::new(Arc::new(recipes)), launchers, versions: Arc::default() }
+    pub(super) fn new(
+        recipes: Recipes,
+        launchers: Arc<Launchers>,
+        state_dir: &Path,
+        workspace: Arc<dyn Workspace>,
+    ) -> Self {
+        let (recipes, state_dir) = (RwLock::new(Arc::new(recipes)), state_dir.to_owned());
+        let uv = Arc::new(Uv::new(&state_dir, workspace));
+        Self { recipes, launchers, versions: Arc::default(), state_dir, uv }
     }
 
-    fn compose(&self, run: &config::Run) -> Option<Arc<dyn Compose>> {
-        let swift = run.swift.clone()?;
-        let set_by_recipe = run.env.keys().cloned().collect();
-        Some(Arc::new(SwiftComposer { swift, set_by_recipe, versions: self.versions.clone() }))
+    fn compose(&self, run: &config::Run, recipes: &Recipes) -> Arc<dyn Compose> {
+        let swift = run.swift.clone().map(|swift| SwiftComposer {
+            swift,
+            nproc: run.nproc.get(),
+            set_by_recipe: run.env.keys().cloned().collect(),
+            visible: environment::visible(run),
+            versions: self.versions.clone(),
+        });
+        let enclosing = run.isolation.clone().map(|isolation| Enclosing {
+            isolation,
+            has_home: run.env.contains_key("HOME"),
+            state_dir: self.state_dir.clone(),
+            private: recipes.private.clone(),
+        });
+        // What a run may write has to be there when it begins.
+        let free_disk = recipes.free_disk.saturating_add(run.limits.disk.unwrap_or_default());
+        let uv = run.uv.clone().map(|lock| (self.uv.clone(), lock));
+        let (state_dir, limits) = (self.state_dir.clone(), run.limits);
+        Arc::new(Preparing { swift, enclosing, uv, limits, state_dir, free_disk })
     }
 
-    pub(super) fn replace(&self, recipes: Recipes) {
+    /// From now on the recipes and launchers of `config`.
+    pub(super) fn replace(&self, recipes: Recipes, config: &config::Config) -> io::Result<()> {
+        self.launchers.replace(config)?;
         *self.recipes.write().expect("nothing panics under this lock") = Arc::new(recipes);
+        Ok(())
     }
 }
 
@@ -73,17 +110,31 @@ impl Catalog for ServerCatalog {
         Some(Terms {
             recipe: recipe.clone(),
             admission,
+            gpus: from.gpus.clone(),
             env,
             timeout: from.run.timeout,
-            grace: GRACE,
+            grace: from.run.grace,
+            watch: from.watch,
+            limits: from.run.limits,
+            shape: shape(from),
             max_age: recipes.max_age(&job.source),
-            checkout: from.run.swift.as_ref().is_none_or(|swift| swift.trust == Trust::Code),
-            compose: self.compose(&from.run),
+            checkout: from.run.has_tree().then(|| from.run.checkout.clone()),
+            compose: Some(self.compose(&from.run, &recipes)),
         })
     }
 
     fn launcher(&self, name: &str) -> Option<Arc<dyn TrainingLauncher>> {
-        self.launchers.get(name).cloned()
+        self.launchers.get(name)
+    }
+}
+
+/// What a run of a recipe is to have of a cluster.
+fn shape(recipe: &config::Recipe) -> RunShape {
+    RunShape {
+        nodes: recipe.run.nodes,
+        processes: recipe.run.nproc,
+        gpus: recipe.gpus.as_ref().map_or(0, |request| request.count),
+        image: recipe.run.image.clone(),
     }
 }
 
@@ -96,6 +147,4 @@ impl Admission for NotYet {
     }
 }
 
-/// Saving a checkpoint of a large model takes about a minute.
-const GRACE: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_secs(30);

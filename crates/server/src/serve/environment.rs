@@ -1,6 +1,7 @@
 //! The environment of a run: nothing of ours but what is listed here and in the recipe.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use crate::config::{Missing, Recipe, Run, Value};
 
@@ -13,14 +14,17 @@ pub(super) fn of(
     run: &Run,
     variable: &dyn Fn(&str) -> Option<String>,
 ) -> Result<BTreeMap<String, String>, Missing> {
-    let passed = ALWAYS.into_iter().chain(run.pass_env.iter().map(String::as_str));
+    // An image has programs and a home of its own.
+    let always: &[&str] = if run.image.is_some() { &ALWAYS[2..] } else { &ALWAYS };
+    let passed = always.iter().copied().chain(run.pass_env.iter().map(String::as_str));
     let mut env: BTreeMap<_, _> =
         passed.filter_map(|name| Some((name.to_owned(), variable(name)?))).collect();
     if let Some(venv) = &run.venv {
-        let programs = venv.join("bin").display().to_string();
-        let path = env.get("PATH").map_or(programs.clone(), |path| format!("{programs}:{path}"));
-        env.insert("PATH".to_owned(), path);
-        env.insert("VIRTUAL_ENV".to_owned(), venv.display().to_string());
+        use_venv(&mut env, venv);
+    }
+    // Set to 1 it still means torchrun, so for one process it is not there. A config of ms-swift has more to say of it.
+    if run.nproc.get() > 1 {
+        env.insert("NPROC_PER_NODE".to_owned(), run.nproc.to_string());
     }
     for (name, value) in &run.env {
         let value = match value {
@@ -30,6 +34,23 @@ pub(super) fn of(
         env.insert(name.clone(), value);
     }
     Ok(env)
+}
+
+/// From now on the programs of a Python environment come first.
+pub(super) fn use_venv(env: &mut BTreeMap<String, String>, venv: &Path) {
+    let programs = venv.join("bin").display().to_string();
+    let path = env.get("PATH").map_or(programs.clone(), |path| format!("{programs}:{path}"));
+    env.insert("PATH".to_owned(), path);
+    env.insert("VIRTUAL_ENV".to_owned(), venv.display().to_string());
+}
+
+/// What the recipe sets that is no secret.
+pub(super) fn visible(run: &Run) -> BTreeMap<String, String> {
+    let text = |(name, value): (&String, &Value)| match value {
+        Value::Text(text) => Some((name.clone(), text.clone())),
+        Value::Outside(_) => None,
+    };
+    run.env.iter().filter_map(text).collect()
 }
 
 /// The values of the moment that stand outside the configuration: what no log shows. Very short ones are no secrets,
@@ -54,6 +75,7 @@ const ALWAYS: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroU32;
     use std::path::PathBuf;
 
     use super::*;
@@ -64,10 +86,18 @@ mod tests {
             command: Vec::new(),
             file: None,
             swift: None,
+            checkout: swifthook_core::Checkout::default(),
             venv: None,
+            uv: None,
             env: BTreeMap::new(),
             pass_env: Vec::new(),
+            image: None,
+            nodes: NonZeroU32::MIN,
+            nproc: NonZeroU32::MIN,
+            limits: swifthook_core::RunLimits::default(),
+            isolation: None,
             launcher: "local".into(),
+            grace: std::time::Duration::from_secs(60),
             timeout: None,
         }
     }
@@ -86,6 +116,12 @@ mod tests {
 
     fn pairs(run: &Run) -> Vec<String> {
         of(run, &variable).unwrap().iter().map(|(name, value)| format!("{name}={value}")).collect()
+    }
+
+    #[test]
+    fn a_run_in_an_image_has_its_programs_and_home() {
+        let in_image = Run { image: Some("x".into()), pass_env: vec!["HF_HOME".into()], ..run() };
+        assert_eq!(of(&in_image, &variable).unwrap().into_keys().collect::<Vec<_>>(), ["HF_HOME"]);
     }
 
     #[test]

@@ -10,19 +10,19 @@ use super::token::random;
 /// mark that is made once and kept in `state_dir`, beside the runs. So it is the same when their store moves to a
 /// database that other machines share.
 pub(super) fn of(state_dir: &Path) -> io::Result<String> {
-    let name = fs::read_to_string("/proc/sys/kernel/hostname")?;
-    Ok(format!("{}-{}", name.trim(), mark(state_dir)?))
+    Ok(format!("{}-{}", machine()?, mark(state_dir)?))
+}
+
+/// The name of this machine alone: whatever runs on it sees the same GPUs.
+pub(super) fn machine() -> io::Result<String> {
+    Ok(fs::read_to_string("/proc/sys/kernel/hostname")?.trim().to_owned())
 }
 
 fn mark(state_dir: &Path) -> io::Result<String> {
     let file = state_dir.join("host");
-    let mut made = tempfile::NamedTempFile::new_in(state_dir)?;
-    writeln!(made, "{}", &random()?[..8])?;
-    made.as_file().sync_all()?;
-    match made.persist_noclobber(&file) {
-        Ok(_) => {}
-        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(error.error),
+    // A server starts on a disk that is full, too: what runs ends then, and has to be recorded.
+    if !file.try_exists()? {
+        make(state_dir, &file)?;
     }
     let mark = fs::read_to_string(&file)?.trim().to_owned();
     match mark.len() == 8 && mark.bytes().all(|byte| byte.is_ascii_hexdigit()) {
@@ -30,6 +30,17 @@ fn mark(state_dir: &Path) -> io::Result<String> {
         false => {
             Err(io::Error::other(format!("`{}` does not hold eight hexadecimal digits", file.display())))
         }
+    }
+}
+
+/// Makes the mark, unless somebody else is faster.
+fn make(state_dir: &Path, file: &Path) -> io::Result<()> {
+    let mut made = tempfile::NamedTempFile::new_in(state_dir)?;
+    writeln!(made, "{}", &random()?[..8])?;
+    made.as_file().sync_all()?;
+    match made.persist_noclobber(file) {
+        Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => Err(error.error),
+        _ => Ok(()),
     }
 }
 

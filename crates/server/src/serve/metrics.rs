@@ -16,6 +16,7 @@ struct Counted {
     deliveries: BTreeMap<(&'static str, String), u64>,
     refusals: BTreeMap<(u16, String), u64>,
     finished: BTreeMap<&'static str, u64>,
+    alarms: BTreeMap<String, u64>,
     accepting: Histogram,
     store_errors: u64,
 }
@@ -48,6 +49,11 @@ impl Metrics {
         *self.counted().finished.entry(stage.word()).or_default() += 1;
     }
 
+    /// The watchdog found something wrong with a run; `kind` is its word for it.
+    pub(super) fn alarmed(&self, kind: &str) {
+        *self.counted().alarms.entry(kind.to_owned()).or_default() += 1;
+    }
+
     /// All of them, in the text format
     /// (<https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>). `jobs` are the counts of
     /// the moment, `unrecorded` are pushes that the store has no record of.
@@ -75,6 +81,16 @@ impl Metrics {
         for (stage, count) in jobs {
             text.line("swifthook_jobs", &[("state", stage.word())], count);
         }
+        if !counted.alarms.is_empty() {
+            text.family(
+                "swifthook_watchdog_alarms_total",
+                "counter",
+                "Runs found stuck or astray, by what was wrong.",
+            );
+            for (kind, count) in &counted.alarms {
+                text.line("swifthook_watchdog_alarms_total", &[("kind", kind)], count);
+            }
+        }
         text.family("swifthook_jobs_finished_total", "counter", "Jobs that this server saw end, by state.");
         for (state, count) in &counted.finished {
             text.line("swifthook_jobs_finished_total", &[("state", state)], count);
@@ -93,6 +109,20 @@ pub(super) fn messages(counts: [(&'static str, u64); 4]) -> String {
     text.family("swifthook_broker_messages_total", "counter", "Messages by what became of them here.");
     for (what, count) in counts {
         text.line("swifthook_broker_messages_total", &[("what", what)], count);
+    }
+    text.0
+}
+
+/// The GPUs of a machine, in the same format.
+pub(super) fn gpus(counts: [(&'static str, usize); 4]) -> String {
+    let mut text = Text::default();
+    text.family(
+        "swifthook_gpus",
+        "gauge",
+        "GPUs of this machine: leased to runs, free, used by others, broken.",
+    );
+    for (state, count) in counts {
+        text.line("swifthook_gpus", &[("state", state)], count);
     }
     text.0
 }

@@ -74,11 +74,13 @@ mod armed {
 
 #[cfg(feature = "failpoints")]
 mod launcher {
+    use std::path::PathBuf;
     use std::sync::Arc;
 
     use async_trait::async_trait;
     use swifthook_core::{
-        Capabilities, LaunchError, Progress, RunHandle, RunKey, RunSpec, RunStatus, Stop, TrainingLauncher,
+        Capabilities, Checkpoint, LaunchError, Progress, Pulse, Reason, RunHandle, RunKey, RunSpec,
+        RunStatus, Stop, TrainingLauncher,
     };
 
     use super::reach;
@@ -120,6 +122,22 @@ mod launcher {
 
         async fn progress(&self, run: &RunHandle) -> Result<Progress, LaunchError> {
             self.0.progress(run).await
+        }
+
+        async fn pulse(&self, run: &RunHandle) -> Result<Pulse, LaunchError> {
+            self.0.pulse(run).await
+        }
+
+        async fn examine(&self, run: &RunHandle, why: &Reason) -> Result<Option<PathBuf>, LaunchError> {
+            self.0.examine(run, why).await
+        }
+
+        async fn checkpoint(&self, run: &RunHandle) -> Result<Option<Checkpoint>, LaunchError> {
+            self.0.checkpoint(run).await
+        }
+
+        async fn holds(&self, checkpoint: &Checkpoint) -> Result<bool, LaunchError> {
+            self.0.holds(checkpoint).await
         }
     }
 }

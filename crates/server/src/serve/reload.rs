@@ -44,6 +44,9 @@ pub enum ReloadError {
     /// Where GitHub's deliveries come from is not known.
     #[error(transparent)]
     Ranges(#[from] RangesError),
+    /// A launcher cannot be had.
+    #[error("a launcher cannot be had")]
+    Launchers(#[source] io::Error),
     /// There is no place for working trees.
     #[error("working trees cannot be made")]
     Trees(#[from] io::Error),
@@ -68,7 +71,10 @@ fn needs_restart(old: &Config, new: &Config) -> bool {
             (config.server.listen, config.server.admin_listen, config.server.admin_token.clone()),
             config.server.github_meta.clone(),
             (config.store.url.clone(), config.store.state_dir.clone(), config.intake.clone()),
-            (config.worker.slots, config.worker.labels.clone(), config.worker.listen),
+            (
+                (config.worker.slots, config.worker.labels.clone(), config.worker.listen),
+                (config.worker.gpus.clone(), config.worker.machine.clone()),
+            ),
         )
     };
     of(old) != of(new)
@@ -103,6 +109,11 @@ impl Handle {
     pub(super) fn hidden(&self) -> Hidden {
         let handle = self.clone();
         Arc::new(move || environment::hidden(&handle.config().recipes, &|name| std::env::var(name).ok()))
+    }
+
+    /// The working trees.
+    pub(super) fn trees(&self) -> Arc<Trees> {
+        self.0.trees.clone()
     }
 
     /// The configuration of the moment.
@@ -171,10 +182,10 @@ impl Handle {
         if remotes(&self.config()) != remotes(&config) {
             self.0.trees.replace(&config)?;
         }
+        self.0.catalog.replace(recipes, &config).map_err(ReloadError::Launchers)?;
         if let Some((current, receiver)) = receiver {
             current.replace(receiver);
         }
-        self.0.catalog.replace(recipes);
         if self.config().retention != config.retention {
             self.0.store.retain(config.retention);
         }

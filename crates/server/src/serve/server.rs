@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::{Router, middleware};
 use swifthook_core::{Current, Intake};
+use swifthook_runner::Drain;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -21,7 +22,7 @@ use super::reload::Handle;
 use super::store::Store;
 use super::throttle::{Throttle, throttle};
 use super::works::{self, Works};
-use super::{run_dirs, snapshot, token};
+use super::{old_runs, snapshot, tidy, token};
 use crate::api::Api;
 use crate::config::Config;
 
@@ -67,7 +68,12 @@ impl Server {
         let addresses = Addresses { hooks: hooks.1, admin: admin.1 };
 
         let receiver = Arc::new(Current::new(receiver));
-        let catalog = Arc::new(ServerCatalog::new(recipes, backends.launchers.clone()));
+        let catalog = Arc::new(ServerCatalog::new(
+            recipes,
+            backends.launchers.clone(),
+            &config.store.state_dir,
+            backends.workspace.clone(),
+        ));
         let metrics = Arc::new(Metrics::default());
         let state_dir = config.store.state_dir.clone();
         let mut api = Api::new(backends.store.clone(), token, state_dir);
@@ -93,6 +99,12 @@ impl Server {
         api.hidden = handle.hidden();
         let retention_of = handle.clone();
         api.retention = Arc::new(move || retention_of.config().retention);
+        let launchers_of = handle.clone();
+        api.capabilities = Arc::new(move |name| {
+            let config = launchers_of.config();
+            let launcher = config.launchers.iter().find(|launcher| *launcher.name == *name)?;
+            Some(launcher.kind.capabilities())
+        });
         let deciding = receiver.clone();
         api.replay = Some(Arc::new(move |delivery, now| deciding.load().replay(delivery, now)));
         let counting = Arc::new(Throttle::new(receiver.clone()));
@@ -104,6 +116,7 @@ impl Server {
             metrics,
             backends.store.clone(),
             broker.clone(),
+            backends.gpus.clone(),
         )));
         Ok(Self {
             hooks: (hooks.0, hook_routes),
@@ -146,15 +159,25 @@ impl Server {
                 broker.move_into(self.store.clone(), self.handle.changes(), stopped()).await;
             }
         };
+        let drain = self.handle.config().worker.drain;
         let asked = async {
             shutdown.await;
-            info!("shutting down; runs go on");
+            info!("shutting down; {}", after(drain));
             stop.cancel();
         };
-        let clearing = run_dirs::clear(self.store.clone(), self.handle.clone(), stopped());
-        tokio::join!(hooks, admin, runner, moving, asked, clearing);
+        let clearing = old_runs::clear(self.store.clone(), self.handle.clone(), stopped());
+        let tidying = tidy::tidy(self.store.clone(), self.handle.trees(), self.handle.clone(), stopped());
+        tokio::join!(hooks, admin, runner, moving, asked, clearing, tidying);
         // What is not written yet is written now, and the next server may have the store.
         self.store.close().await;
+    }
+}
+
+/// What becomes of runs, for people.
+pub(super) fn after(drain: Drain) -> &'static str {
+    match drain {
+        Drain::Leave => "runs go on",
+        Drain::Yield => "runs save and make way",
     }
 }
 

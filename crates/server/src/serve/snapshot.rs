@@ -29,7 +29,8 @@ pub(super) fn of(config: &Config, github: &[IpNet]) -> Result<(Receiver, Recipes
 
 /// The recipes alone: all that whoever takes no pushes needs.
 pub(super) fn recipes(config: &Config) -> Result<Recipes, Error> {
-    let mut recipes = Recipes::default();
+    let (free_disk, private) = (config.limits.free_disk, config.private.clone().into());
+    let mut recipes = Recipes { free_disk, private, ..Recipes::default() };
     for hook in &config.hooks {
         recipes.max_ages.insert(hook.hook.id().clone(), hook.hook.max_age);
     }

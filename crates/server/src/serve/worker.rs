@@ -14,10 +14,10 @@ use super::health::Health;
 use super::listener::{self, Bounds};
 use super::metrics::Metrics;
 use super::reload::Handle;
-use super::server::bind;
+use super::server::{after, bind};
 use super::store::Store;
 use super::works::{self, Works};
-use super::{run_dirs, snapshot, token};
+use super::{old_runs, snapshot, tidy, token};
 use crate::api::Api;
 use crate::config::Config;
 
@@ -47,7 +47,12 @@ impl Worker {
         }
         let recipes = snapshot::recipes(&config)?;
         let backends = Backends::open(&config).await?;
-        let catalog = Arc::new(ServerCatalog::new(recipes, backends.launchers.clone()));
+        let catalog = Arc::new(ServerCatalog::new(
+            recipes,
+            backends.launchers.clone(),
+            &config.store.state_dir,
+            backends.workspace.clone(),
+        ));
         let metrics = Arc::new(Metrics::default());
         let api = Api::new(backends.store.clone(), token::of(&config)?, config.store.state_dir.clone());
         let changes = api.changes.clone();
@@ -59,7 +64,12 @@ impl Worker {
                 let (listener, bound) = bind(address).await?;
                 let health =
                     Health { store: backends.store.clone(), runner: Some(works.handle()), broker: None };
-                let numbers = api.guard(works::exposition(metrics, backends.store.clone(), None));
+                let numbers = api.guard(works::exposition(
+                    metrics,
+                    backends.store.clone(),
+                    None,
+                    backends.gpus.clone(),
+                ));
                 (Some((listener, health.public().merge(numbers))), Some(bound))
             }
         };
@@ -79,7 +89,8 @@ impl Worker {
         self.handle.clone()
     }
 
-    /// Works until `shutdown`. Then it claims nothing more and releases its jobs; their runs go on.
+    /// Works until `shutdown`. Then it claims nothing more and releases its jobs; their runs go on, unless `[worker] drain`
+    /// lets them save and make way first.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let stop = self.shutdown;
         let stopped = || stop.clone().cancelled_owned();
@@ -89,13 +100,15 @@ impl Worker {
             }
         };
         let working = self.works.run(self.handle.hidden(), stopped());
+        let drain = self.handle.config().worker.drain;
         let asked = async {
             shutdown.await;
-            info!("claiming nothing more; runs go on");
+            info!("claiming nothing more; {}", after(drain));
             stop.cancel();
         };
-        let clearing = run_dirs::clear(self.store.clone(), self.handle.clone(), stopped());
-        tokio::join!(listening, working, asked, clearing);
+        let clearing = old_runs::clear(self.store.clone(), self.handle.clone(), stopped());
+        let tidying = tidy::tidy(self.store.clone(), self.handle.trees(), self.handle.clone(), stopped());
+        tokio::join!(listening, working, asked, clearing, tidying);
         self.store.close().await;
     }
 }

@@ -9,7 +9,8 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use http::header;
-use swifthook_core::Job;
+use swifthook_core::{Gpu, Gpus, Job, NoGpus, Standing};
+use swifthook_launch::GpuProbe;
 use swifthook_runner::{Handle, Moment, Options, Runner};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -48,8 +49,13 @@ impl Works {
         let options = Options {
             slots: config.worker.slots,
             labels: config.worker.labels.clone(),
+            drain: config.worker.drain,
             version: env!("CARGO_PKG_VERSION").into(),
             observer: Arc::new(observer(metrics, changes, notes)),
+            gpus: match &backends.gpus {
+                Some(gpus) => gpus.clone(),
+                None => Arc::new(NoGpus),
+            },
             ..Options::new(&format!("{host}-{}", std::process::id()), host, state_dir.clone())
         };
         Self {
@@ -100,6 +106,7 @@ fn observer(metrics: Arc<Metrics>, changes: Changes, notes: Notes) -> impl Fn(&J
             Moment::CheckedOut => points::reach("checked_out"),
             Moment::Ended => points::reach("finishing"),
             Moment::Finished => points::reach("finished"),
+            Moment::Alarmed(why) => metrics.alarmed(&why.word),
             _ => {}
         }
         let progress = match moment {
@@ -122,13 +129,36 @@ fn observer(metrics: Arc<Metrics>, changes: Changes, notes: Notes) -> impl Fn(&J
 }
 
 /// `/metrics`.
-pub(super) fn exposition(metrics: Arc<Metrics>, store: Arc<dyn Store>, broker: Option<Broker>) -> Router {
-    type Shared = (Arc<Metrics>, Arc<dyn Store>, Option<Broker>);
-    let show = get(async |State((metrics, store, broker)): State<Shared>| {
+pub(super) fn exposition(
+    metrics: Arc<Metrics>,
+    store: Arc<dyn Store>,
+    broker: Option<Broker>,
+    gpus: Option<Arc<GpuProbe>>,
+) -> Router {
+    type Shared = (Arc<Metrics>, Arc<dyn Store>, Option<Broker>, Option<Arc<GpuProbe>>);
+    let show = get(async |State((metrics, store, broker, gpus)): State<Shared>| {
         let jobs = store.open_jobs().await.unwrap_or_default();
         let mut text = metrics.text(&jobs, store.unrecorded());
         text.push_str(&broker.map(|broker| metrics::messages(broker.counts())).unwrap_or_default());
+        if let Some(gpus) = gpus.filter(|gpus| gpus.are_there()) {
+            text.push_str(&gpu_numbers(&gpus, &*store).await);
+        }
         ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
     });
-    Router::new().route("/metrics", show).with_state((metrics, store, broker))
+    Router::new().route("/metrics", show).with_state((metrics, store, broker, gpus))
+}
+
+/// The GPUs of this machine, by what they do. Where the driver or the store does not answer there is no number.
+async fn gpu_numbers(gpus: &GpuProbe, store: &dyn Store) -> String {
+    let (Ok(seen), Ok(leases)) = (gpus.peek().await, store.gpu_leases().await) else { return String::new() };
+    let machine = gpus.machine();
+    let ours: Vec<_> = leases.into_iter().filter(|lease| lease.machine == machine).collect();
+    let state = |gpu: &Gpu| match &gpu.standing {
+        _ if ours.iter().any(|lease| lease.uuid == gpu.uuid) => "leased",
+        Standing::Idle | Standing::Settling => "free",
+        Standing::InUse(_) => "in_use",
+        Standing::Broken(_) => "broken",
+    };
+    let count = |word| seen.iter().filter(|gpu| state(gpu) == word).count();
+    metrics::gpus(["leased", "free", "in_use", "broken"].map(|word| (word, count(word))))
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
 use super::checkpoint::{self, TrainerState};
-use super::log::{End, Evaluation, Log, Pace, Summary, Training, rounded};
+use super::log::{self, End, Evaluation, Log, Pace, Summary, Training, rounded};
 use super::model::{Data, Model, TRAINING};
 use super::settings::{InvalidSettings, Settings};
 
@@ -25,6 +25,9 @@ pub struct TrainerArgs {
     /// A checkpoint-N directory to go on from.
     #[arg(long, alias = "resume_from_checkpoint", value_name = "DIR")]
     pub resume_from_checkpoint: Option<PathBuf>,
+    /// Where each checkpoint is told of once it is whole.
+    #[arg(long, value_name = "FILE")]
+    pub progress: Option<PathBuf>,
 }
 
 /// Trains until all steps are done or `stop` resolves; then the step is finished and saved. What it does it tells
@@ -91,6 +94,7 @@ impl TrainError {
 
 struct Run<'a> {
     output_dir: &'a Path,
+    progress: Option<&'a Path>,
     settings: Settings,
     data: Data,
     model: Model,
@@ -115,6 +119,7 @@ impl<'a> Run<'a> {
             .map_err(|e| TrainError::files(format!("the output directory {}", output_dir.display()), e))?;
         Ok(Self {
             output_dir,
+            progress: args.progress.as_deref(),
             data: Data::make(settings.seed),
             settings,
             model,
@@ -193,6 +198,9 @@ impl<'a> Run<'a> {
             score.loss,
             score.accuracy
         )?;
+        if let Some(progress) = self.progress {
+            log::tell_checkpoint(progress, self.state.global_step, &place)?;
+        }
         self.last_checkpoint = Some(place);
         Ok(())
     }

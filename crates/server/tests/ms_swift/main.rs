@@ -8,6 +8,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed expectation ends the test")]
 
+mod going;
 #[expect(dead_code, reason = "a part of the world of the server's tests is enough here")]
 #[path = "../server/world.rs"]
 mod world;
@@ -69,7 +70,7 @@ fn push(world: &World, server: &Running, text: &str) -> String {
 
 /// The job at its end; ms-swift takes a minute where the machine is busy.
 fn ends(world: &World, server: &Running, id: &str) -> Value {
-    let deadline = Instant::now() + Duration::from_secs(600);
+    let deadline = Instant::now() + Duration::from_secs(1_200);
     loop {
         let job = server.job(id);
         if matches!(job["state"].as_str().unwrap(), "succeeded" | "failed" | "cancelled" | "quarantined") {
@@ -87,19 +88,44 @@ fn a_pushed_config_trains_and_tells_how_far_it_is() {
     // What would be imported in the place of torch, if the run began in a working tree.
     world.commit("torch.py", "raise SystemExit('the repository runs code')\n");
     let server = world.serve();
-    let id = push(&world, &server, &sft());
+    // Lines of an evaluation come last, and count no steps.
+    let id =
+        push(&world, &server, &(sft() + "split_dataset_ratio: 0.25\neval_strategy: steps\neval_steps: 3\n"));
     let job = ends(&world, &server, &id);
     let (_, log) = server.call("GET", &format!("/api/v1/jobs/{id}/log?tail=60"), "");
     assert_eq!(job["state"], "succeeded", "{job:#}\n{log}\n{}", world.server_log());
     let progress = &job["progress"];
     assert_eq!((&progress["step"], &progress["max_steps"]), (&6.into(), &6.into()), "{progress}");
-    assert!(progress["loss"].as_f64().unwrap() > 0.0, "{progress}");
+    for key in ["loss", "eval_loss", "grad_norm", "learning_rate", "seconds_per_step"] {
+        assert!(progress[key].as_f64().is_some_and(|number| number >= 0.0), "{key}: {progress}");
+    }
+    assert_eq!((&progress["checkpoint"], &job["checkpoint"]["step"]), (&6.into(), &6.into()), "{job:#}");
     let output = world.path(&format!("swifthook-state/runs/{id}-1/output"));
     for part in ["logging.jsonl", "args.json", "checkpoint-3", "checkpoint-6/adapter_config.json"] {
         assert!(output.join(part).exists(), "{part}");
     }
     let tree = world.path(&format!("swifthook-state/runs/{id}-1/tree"));
     assert!(!tree.join("torch.py").exists() && !tree.join("configs").exists());
+}
+
+#[test]
+#[ignore = "needs ms-swift: SWIFTHOOK_TEST_MS_SWIFT=FOLDER"]
+fn the_demo_trains_with_the_ms_swift_that_is_on_the_path() {
+    let temporary = tempfile::tempdir().unwrap();
+    let path = format!("{}/venv/bin:{}", made().display(), std::env::var("PATH").unwrap());
+    let mut demo = std::process::Command::new(assert_cmd::cargo::cargo_bin!("swifthook"));
+    demo.arg("demo").env("PATH", path).env("TMPDIR", temporary.path());
+    let output = demo.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    for row in [
+        "ms-swift 4.",
+        "✓ checkout   configs/sft_demo.yaml read from commit ",
+        "✓ training   20 steps, loss 5.",
+        "✓ result     succeeded, ",
+    ] {
+        assert!(text.lines().any(|line| line.trim_start().starts_with(row)), "{row}\nis not in\n{text}");
+    }
 }
 
 #[test]

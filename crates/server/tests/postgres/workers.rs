@@ -95,6 +95,94 @@ fn a_run_goes_on_while_its_store_moves_from_sqlite_to_postgresql() {
     assert_eq!(site.runs(), 1);
 }
 
+/// Its machine may be gone for good, and only it could tell how the run is.
+#[test]
+fn a_run_whose_machine_is_away_can_be_given_up_and_is_ended_when_the_machine_is_back() {
+    let cluster = Cluster::shared();
+    let recipe = "run = { command = [\"sh\", \"-c\", \"echo $$ > $HOME/pid; exec sleep 600\"] }";
+    let site = Site::new(&cluster.database("given_up"), recipe);
+    let server = site.serve("slots = 0");
+    let away = site.work("away", "slots = 1");
+    let id = job_of(&server.deliver(&site.push().1));
+    server.wait_for(&id, &["running"]);
+    let pid =
+        until(|| std::fs::read_to_string(site.world.path("pid")).ok().filter(|pid| pid.ends_with('\n')));
+    let is_alive = || std::path::Path::new("/proc").join(pid.as_ref().unwrap().trim()).exists();
+    let abandon = || {
+        site.world.program(&["jobs", "--server", &server.admin, "abandon", &id, "--yes"]).output().unwrap()
+    };
+    let refused = abandon();
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+
+    away.signal("TERM");
+    assert!(away.ended().success());
+    let given_up = abandon();
+    assert!(given_up.status.success(), "{given_up:?}");
+    let job = server.job(&id);
+    assert_eq!(
+        (&job["state"], &job["reason"]),
+        (&Value::from("failed"), &Value::from("abandoned")),
+        "{job:#}"
+    );
+    assert!(is_alive());
+    let _back = site.work("away", "slots = 1");
+    assert!(until(|| (!is_alive()).then_some(())).is_some(), "its run goes on");
+}
+
+/// A machine that goes down: what it saved is on its disk, and there it goes on.
+#[test]
+fn a_worker_that_drains_lets_its_runs_save_and_they_go_on_where_their_checkpoints_are() {
+    let cluster = Cluster::shared();
+    let program = assert_cmd::cargo::cargo_bin!("swifthook").display().to_string();
+    let recipe = format!(
+        "run = {{ command = [\"{program}\", \"toy-trainer\", \"--config\", \"sft.yaml\", \"--output-dir\", \
+         \"{{output_dir}}\"] }}"
+    );
+    let site = Site::new(&cluster.database("drain"), &recipe);
+    let server = site.serve("slots = 0");
+    let first = site.work("first", "slots = 1\ndrain = \"yield\"");
+    let push = |text: &str| {
+        let commit = site.world.commit("sft.yaml", text);
+        job_of(&server.deliver(&site.world.push(&commit, &commit, &["sft.yaml"])))
+    };
+    let id = push("max_steps: 100\nsave_steps: 10\nstep_delay_ms: 50\n");
+    // Its progress is stored every ten seconds, and by then it is done.
+    let log = site.world.path(&format!("first/runs/{id}-1/output/logging.jsonl"));
+    let is_far = || (std::fs::read_to_string(&log).ok()?.lines().count() >= 3).then_some(());
+    assert!(until(is_far).is_some(), "{:#}", server.job(&id));
+    first.signal("TERM");
+    assert!(first.ended().success());
+    let job = server.job(&id);
+    assert_eq!((&job["state"], &job["reason"]), (&"queued".into(), &"yielded".into()), "{job:#}");
+    assert_eq!(job["waits_for"], "checkpoint", "{job:#}");
+    assert_eq!(job["checkpoint"]["host"], job["host"], "{job:#}");
+
+    // A worker elsewhere has a look at everything else.
+    let other = site.work("other", "slots = 1");
+    let jobs = ["list", "show"].map(|what| {
+        let mut arguments = vec!["jobs", "--server", &server.admin, what];
+        arguments.extend((what == "show").then_some(&*id));
+        String::from_utf8(site.world.program(&arguments).output().unwrap().stdout).unwrap()
+    });
+    let host = job["host"].as_str().unwrap();
+    assert!(jobs[0].contains(&format!("waits for {host}, which has its checkpoint")), "{}", jobs[0]);
+    assert!(jobs[1].contains(&format!("host          {host}")), "{}", jobs[1]);
+    let (status, _) = server.call("POST", &format!("/api/v1/jobs/{id}/yield"), "");
+    assert_eq!(status, 409, "it makes way already");
+    other.signal("TERM");
+    assert!(other.ended().success());
+    let words = |job: &Value| {
+        let lines = job["timeline"].as_array().unwrap().iter();
+        lines.map(|line| line["what"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(words(&server.job(&id)), words(&job), "nobody elsewhere has taken it up");
+
+    let _back = site.work("first", "slots = 1");
+    let job = server.wait_for(&id, &["succeeded", "failed"]);
+    assert_eq!((&job["state"], &job["attempt"]), (&"succeeded".into(), &2.into()), "{job:#}");
+    assert!(job["resumed_from"]["step"].as_u64() >= Some(3), "{job:#}");
+}
+
 #[test]
 fn a_worker_whose_store_is_its_servers_alone_says_so() {
     let world = World::new("run = { command = [\"true\"] }");

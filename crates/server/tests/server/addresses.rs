@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::time::Duration;
 
 use crate::world::World;
 
@@ -70,7 +71,9 @@ fn a_hook_for_github_alone_is_never_open_to_all() {
         (None, "does not say from where GitHub delivers"),
     ] {
         let world = world(&answer.map_or("http://127.0.0.1:1/meta".into(), meta));
-        let output = world.program(&["serve"]).output().unwrap();
+        // One that starts would never end.
+        let mut serve = assert_cmd::Command::from_std(world.program(&["serve"]));
+        let output = serve.timeout(Duration::from_secs(60)).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(said.contains(expected), "{said}");

@@ -38,14 +38,35 @@ fn check_tells_what_a_configuration_would_do() {
 }
 
 #[test]
+fn check_warns_of_runs_that_are_to_make_way_and_may_save_nothing() {
+    let world = World::new(SLEEPS);
+    let told = || ok(&world.program(&["check"]).output().unwrap()).to_owned();
+    let hours = "schedule = [{ hours = \"20:00-08:00\" }]";
+    world.configure(&format!("{SLEEPS}\n{hours}\noutside = \"hold\""));
+    assert!(!told().contains("warning"), "{}", told());
+    world.configure(&format!("{SLEEPS}\n{hours}\noutside = \"pause\"\ngrace = \"90s\""));
+    assert!(told().contains(
+        "warning: outside of its hours a run makes way: on SIGTERM its command has to save within 90 s"
+    ));
+    let swift = |args: &str| {
+        world.configure(&format!(
+            "{hours}\noutside = \"pause\"\nrun = {{ swift = \"sft\", config = \"sft.yaml\", args = {{ {args} }} }}"
+        ));
+        told()
+    };
+    assert!(swift("save_strategy = \"no\"").contains("warning: its args say `save_strategy = \"no\"`"));
+    assert!(!swift("save_strategy = \"steps\"").contains("warning"));
+}
+
+#[test]
 fn check_tells_all_mistakes_and_exits_with_2() {
     let world = World::new(SLEEPS);
     world.configure(
-        "pathz = [\"x\"]\nlauncher = \"slurm\"\ntimeout = \"soon\"\ngpus = { count = 1 }\nrun = { command = [\"{path}\"] }",
+        "pathz = [\"x\"]\nlauncher = \"slurm\"\ntimeout = \"soon\"\nbudget = {}\nrun = { command = [\"{path}\"] }",
     );
     let wrong = world.program(&["check"]).output().unwrap();
     let told = refused(&wrong, 2);
-    for mistake in ["`pathz`", "`slurm`", "`soon`", "`gpus`", "`{path}`", "5 mistakes"] {
+    for mistake in ["`pathz`", "`slurm`", "`soon`", "`budget`", "`{path}`", "5 mistakes"] {
         assert!(told.contains(mistake), "{mistake} in {told}");
     }
     let elsewhere = world.program(&["check", "--config", "nowhere.toml"]).output().unwrap();

@@ -4,7 +4,12 @@
 
 mod addresses;
 mod command_line;
+mod going;
+mod gpus;
 mod many;
 mod serve;
+mod service_manager;
 mod store;
+mod swift;
+mod uv;
 mod world;

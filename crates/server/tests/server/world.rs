@@ -53,7 +53,7 @@ impl World {
         self.git(&["rev-parse", "HEAD"])
     }
 
-    fn git(&self, arguments: &[&str]) -> String {
+    pub(crate) fn git(&self, arguments: &[&str]) -> String {
         let output = Command::new("git")
             .args(["-c", "user.name=dev", "-c", "user.email=dev@example.org", "-c", "commit.gpgsign=false"])
             .args(arguments)
@@ -85,10 +85,16 @@ impl World {
             .args(arguments)
             .current_dir(self.folder.path())
             .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("PATH", self.search_path())
+            .env("LD_LIBRARY_PATH", self.path("bin"))
             .env("HOME", self.folder.path())
             .env("LANG", "C.UTF-8");
         command
+    }
+
+    /// With the programs of this world first, if it has any.
+    fn search_path(&self) -> String {
+        format!("{}:{}", self.path("bin").display(), std::env::var("PATH").unwrap())
     }
 
     pub(crate) fn serve(&self) -> Running {

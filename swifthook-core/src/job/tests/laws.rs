@@ -8,9 +8,13 @@ use crate::policy::Verdict;
 fn stop_kind() -> impl Strategy<Value = StopKind> {
     prop_oneof![
         Just(StopKind::Cancel),
+        Just(StopKind::CancelSaving),
         Just(StopKind::Supersede),
         Just(StopKind::Timeout),
-        Just(StopKind::Yield)
+        Just(StopKind::Yield),
+        Just(StopKind::Stuck),
+        Just(StopKind::Restart),
+        Just(StopKind::Limit)
     ]
 }
 
@@ -27,10 +31,14 @@ fn exit() -> impl Strategy<Value = Exit> {
     let codes = prop_oneof![Just(Some(0)), Just(Some(1)), Just(Some(137)), Just(None)];
     let signals = prop_oneof![3 => Just(None), 1 => Just(Some(9))];
     let stops = prop::option::weighted(0.3, stop_kind());
-    (codes, signals, stops).prop_map(|(code, signal, stopped)| Exit {
+    let full = prop::option::weighted(0.2, (0..120u64).prop_map(Duration::from_secs));
+    let exits = (codes, signals, stops, full, prop::bool::weighted(0.1));
+    exits.prop_map(|(code, signal, stopped, out_of_gpu_memory_after, refused)| Exit {
         code,
         signal,
         stopped,
+        out_of_gpu_memory_after,
+        refused,
         ..Exit::default()
     })
 }
@@ -40,8 +48,11 @@ fn command_kind() -> impl Strategy<Value = Command> {
         Just(Command::Approve),
         Just(Command::Reject),
         Just(Command::Cancel),
+        Just(Command::CancelSaving),
+        Just(Command::Yield),
         Just(Command::Retry),
         Just(Command::Abandon),
+        Just(Command::BeginAnew),
     ]
 }
 
@@ -59,18 +70,27 @@ fn answer() -> impl Strategy<Value = Diffed> {
 fn event() -> impl Strategy<Value = Event> {
     let on_its_way = prop_oneof![
         2 => Just(claim()),
-        4 => Just(start()),
+        2 => Just(start()),
+        2 => Just(start_on_gpus()),
         3 => Just(submitted()),
         2 => Just(Event::Seen),
         3 => exit().prop_map(Event::Ended),
         2 => Just(Event::Vanished),
         5 => any::<Option<bool>>().prop_map(collected),
+        1 => (1..5u32, 1..100u64).prop_map(|(attempt, step)| saved(attempt, step)),
         3 => Just(takeover()),
     ];
     let beside_it = prop_oneof![
         Just(not_before()),
+        Just(no_gpus()),
+        Just(prepared()),
+        Just(warned()),
+        Just(Event::Warned(Vec::new())),
         hold().prop_map(Event::Hold),
         Just(no_longer()),
+        Just(checkpoint_lost()),
+        Just(watched()),
+        Just(Event::Watched(None)),
         answer().prop_map(diffed),
         any::<bool>().prop_map(refused),
         Just(Event::NeverRan),
@@ -123,6 +143,12 @@ proptest! {
             if matches!(event, Event::Seen) && before.evidence.is_none() && before.stage.is_active() {
                 prop_assert_eq!(after.crashes, 0);
             }
+            if before.stage.is_active() && after.stage.is_active() {
+                prop_assert_eq!(&after.gpus, &before.gpus, "an attempt keeps its GPUs");
+            }
+            if after.retries > before.retries {
+                prop_assert_eq!(after.found_gpu_full, before.found_gpu_full, "to find a GPU full is no retry");
+            }
             if after.crashes > before.crashes {
                 let may_count = matches!(event, Event::Start { .. } | Event::Takeover { .. });
                 prop_assert!(may_count, "only a start and a change of worker count a crash");
@@ -144,6 +170,9 @@ proptest! {
             prop_assert_eq!(state.hold.is_some(), state.stage == Stage::Held);
             prop_assert_eq!(state.finished_at.is_some(), state.stage.is_final());
             prop_assert!(state.attempt > 0 || !state.stage.is_active());
+            prop_assert!(!waits || state.gpus.is_none(), "what waits has no GPUs");
+            let waits_for_gpus = state.stage == Stage::Queued && state.waits_for == Some(Wait::Gpu);
+            prop_assert!(waits_for_gpus || state.gpu_request.is_none());
             let knows_why = state.stop.is_some() || state.evidence.is_some() || state.is_poison;
             prop_assert!(knows_why || state.stage != Stage::Finishing);
         }
@@ -173,8 +202,13 @@ proptest! {
     ) {
         for (before, _, after) in steps(first, events) {
             if let (Some(old), Some(new)) = (before.stop, after.stop) {
-                let is_replaced =
-                    old == StopKind::Yield && matches!(new, StopKind::Cancel | StopKind::Supersede);
+                let is_replaced = match old {
+                    StopKind::Yield => {
+                        matches!(new, StopKind::Cancel | StopKind::CancelSaving | StopKind::Supersede)
+                    }
+                    StopKind::CancelSaving => new == StopKind::Cancel,
+                    _ => false,
+                };
                 prop_assert!(old == new || is_replaced, "{old:?} became {new:?}");
             }
         }

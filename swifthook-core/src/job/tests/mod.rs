@@ -1,9 +1,14 @@
 mod laws;
 mod table;
 
+use std::time::Duration;
+
 use super::*;
 use crate::admission::Wait;
-use crate::launcher::RunHandle;
+use crate::fingerprint::{Fingerprint, PastFailure};
+use crate::gpu::{GpuGrant, GpuRequest};
+use crate::id::JobId;
+use crate::launcher::{Checkpoint, RunHandle};
 use crate::policy::{HoldReason, Reason};
 use crate::push::Gap;
 use crate::time::Timestamp;
@@ -15,8 +20,38 @@ fn claim() -> Event {
     Event::Claim { at: AT }
 }
 
+fn prepared() -> Event {
+    Event::Prepared(Prepared {
+        fingerprint: Some(Fingerprint([7; 32])),
+        environment: Some("uv:1234".into()),
+        ..Prepared::default()
+    })
+}
+
+fn warned() -> Event {
+    Event::Warned(vec![Reason::new("gpu_memory", "the GPUs here have 48 GiB")])
+}
+
 fn start() -> Event {
-    Event::Start { at: AT, host: None }
+    Event::Start { at: AT, host: None, gpus: None }
+}
+
+fn grant() -> GpuGrant {
+    GpuGrant { machine: "box".into(), uuids: vec!["GPU-1".into(), "GPU-2".into()], memory: None }
+}
+
+fn start_on_gpus() -> Event {
+    Event::Start { at: AT, host: None, gpus: Some(grant()) }
+}
+
+fn no_gpus() -> Event {
+    Event::NoGpus { until: LATER, request: GpuRequest::of(2), why: "1 of 4 is free".into() }
+}
+
+/// A GPU had no memory left so many seconds after the start.
+fn out_of_memory(seconds: u64) -> Event {
+    let out_of_gpu_memory_after = Some(Duration::from_secs(seconds));
+    Event::Ended(Exit { code: Some(1), out_of_gpu_memory_after, ..Exit::default() })
 }
 
 fn takeover() -> Event {
@@ -80,7 +115,29 @@ fn stopped(code: i32, by: StopKind) -> Event {
 }
 
 fn collected(steps_done: Option<bool>) -> Event {
-    Event::Collected { steps_done, retry_at: LATER, at: AT }
+    Event::Collected { steps_done, step: None, checkpoint: None, peak_memory: None, retry_at: LATER, at: AT }
+}
+
+/// The run of an attempt left a checkpoint of this step.
+fn saved(attempt: u32, step: u64) -> Event {
+    let path = format!("/runs/{attempt}/checkpoint-{step}").into();
+    let checkpoint = Checkpoint { path, step: Some(step), attempt, host: Some("gpu-1".into()) };
+    Event::Collected {
+        steps_done: Some(false),
+        step: Some(step + 1),
+        checkpoint: Some(checkpoint),
+        peak_memory: None,
+        retry_at: LATER,
+        at: AT,
+    }
+}
+
+fn watched() -> Event {
+    Event::Watched(Some(Reason::new("silent", "nothing was heard of it for 25 min")))
+}
+
+fn checkpoint_lost() -> Event {
+    Event::CheckpointLost { why: "somebody removed it".into() }
 }
 
 fn needs_diff() -> State {

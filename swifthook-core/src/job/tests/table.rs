@@ -106,6 +106,31 @@ fn a_queued_job() {
 }
 
 #[test]
+fn a_queued_job_that_cannot_begin() {
+    let claimed = || after(queued(), [claim()]);
+    becomes(claimed(), unfit(), "failed(config) 0/1/0/0");
+    becomes(claimed(), refused(true), "failed(refused) 0/1/0/0");
+    becomes(claimed(), refused(false), "queued(backoff) 0/1/0/0 waits_for=backoff not_before=60000");
+    assert_eq!(after(claimed(), [refused(false), claim(), refused(false)]).refusals, 2);
+    becomes(claimed(), takeover(), "queued 0/2/1/0");
+    becomes(after(claimed(), [Event::Release]), takeover(), "queued 0/2/0/0");
+    becomes(after(claimed(), [takeover(), takeover()]), takeover(), "quarantined(crashes) 0/4/3/0");
+}
+
+#[test]
+fn a_job_that_failed_so_before_is_held_and_runs_once_a_person_approves_it() {
+    let failures = vec![PastFailure { job: JobId([1; 16]), at: Some(AT), how: "exit code 1".into() }];
+    let known = Event::Hold(HoldReason::KnownFailure(failures));
+    let held = || after(queued(), [claim(), prepared(), known.clone()]);
+    becomes(held(), command(Command::Approve), "queued 0/1/0/0");
+    assert!(!held().is_approved("known_failure"));
+    let approved = after(held(), [command(Command::Approve), claim(), start()]);
+    assert!(approved.is_approved("known_failure") && !approved.is_approved("approval"));
+    assert_eq!(approved.environment.as_deref(), Some("uv:1234"));
+    assert_eq!(approved.fingerprint, Some(Fingerprint([7; 32])));
+}
+
+#[test]
 fn a_starting_job() {
     becomes(starting(), submitted(), "running 1/1/1/0 handle");
     becomes(after(starting(), [submitted()]), submitted(), "running 1/1/1/0 handle");
@@ -131,6 +156,8 @@ fn a_running_job() {
         (Event::StopWanted(StopKind::Yield), "Yield"),
         (supersede(), "Supersede"),
         (command(Command::Cancel), "Cancel"),
+        (command(Command::CancelSaving), "CancelSaving"),
+        (command(Command::Yield), "Yield"),
     ] {
         becomes(running(), event, &format!("finishing 1/1/0/0 stop={stop} handle"));
     }
@@ -196,10 +223,11 @@ fn an_unreachable_job() {
 #[test]
 fn a_job_that_is_being_stopped() {
     let stopping = stopping;
-    for first in [StopKind::Cancel, StopKind::Supersede, StopKind::Timeout, StopKind::Yield] {
-        for second in [StopKind::Cancel, StopKind::Supersede, StopKind::Timeout, StopKind::Yield] {
+    for first in STOPS {
+        for second in STOPS {
             let kept = match (first, second) {
-                (StopKind::Yield, StopKind::Cancel | StopKind::Supersede) => second,
+                (StopKind::Yield, StopKind::Cancel | StopKind::CancelSaving | StopKind::Supersede) => second,
+                (StopKind::CancelSaving, StopKind::Cancel) => second,
                 _ => first,
             };
             let expected = format!("finishing 1/1/0/0 stop={kept:?} handle");
@@ -224,7 +252,7 @@ fn a_job_that_is_stopped_before_its_submission_is_known() {
 fn a_run_that_did_all_its_steps_succeeded_even_if_a_stop_came_too_late() {
     becomes(collecting(exited(0)), collected(Some(true)), "succeeded 1/1/0/0 handle evidence");
     becomes(collecting(exited(0)), collected(None), "succeeded 1/1/0/0 handle evidence");
-    for stop in [StopKind::Cancel, StopKind::Supersede, StopKind::Timeout, StopKind::Yield] {
+    for stop in STOPS {
         let stopped = after(stopping(stop), [exited(0)]);
         let succeeded = format!("succeeded 1/1/0/0 stop={stop:?} handle evidence");
         becomes(stopped, collected(Some(true)), &succeeded);
@@ -237,9 +265,13 @@ fn a_run_that_did_all_its_steps_succeeded_even_if_a_stop_came_too_late() {
 fn a_run_that_was_stopped_ends_as_the_stop_says() {
     for (stop, expected) in [
         (StopKind::Cancel, "cancelled(cancelled) 1/1/0/0 stop=Cancel handle evidence"),
+        (StopKind::CancelSaving, "cancelled(cancelled) 1/1/0/0 stop=CancelSaving handle evidence"),
         (StopKind::Supersede, "superseded(superseded) 1/1/0/0 stop=Supersede handle evidence"),
         (StopKind::Timeout, "failed(timeout) 1/1/0/0 stop=Timeout handle evidence"),
-        (StopKind::Yield, "queued 1/1/0/0"),
+        (StopKind::Limit, "failed(limit) 1/1/0/0 stop=Limit handle evidence"),
+        (StopKind::Yield, "queued(yielded) 1/1/0/0"),
+        (StopKind::Stuck, "failed(watchdog) 1/1/0/0 stop=Stuck handle evidence"),
+        (StopKind::Restart, "queued(backoff) 1/1/0/1 waits_for=backoff not_before=60000"),
     ] {
         for end in [exited(0), exited(1), exited(143), signalled(9), Event::Vanished] {
             becomes(after(stopping(stop), [end.clone()]), collected(Some(false)), expected);
@@ -265,6 +297,63 @@ fn the_machines_failures_are_retried_and_the_trainings_are_not() {
 }
 
 #[test]
+fn a_run_that_never_could_have_begun_is_refused_and_not_tried_again() {
+    let gone = Exit { refused: true, message: Some("the commit is gone".into()), ..Exit::default() };
+    let of = |exit: Exit| collecting(Event::Ended(exit));
+    becomes(of(gone.clone()), collected(None), "failed(refused) 1/1/0/0 handle evidence");
+    // Without it nobody knows how it ended.
+    let passing = Exit { refused: false, ..gone.clone() };
+    let again = "queued(backoff) 1/1/0/1 waits_for=backoff not_before=60000";
+    becomes(of(passing), collected(None), again);
+    let cancelled = Exit { stopped: Some(StopKind::Cancel), ..gone };
+    becomes(of(cancelled), collected(None), "cancelled(cancelled) 1/1/0/0 stop=Cancel handle evidence");
+}
+
+#[test]
+fn a_job_waits_for_gpus_with_what_it_asks_for_until_it_waits_for_nothing_or_something_else() {
+    let waits = || after(queued(), [claim(), no_gpus()]);
+    becomes(after(queued(), [claim()]), no_gpus(), "queued(gpu) 0/1/0/0 waits_for=gpu not_before=60000");
+    assert_eq!(waits().gpu_request, Some(GpuRequest::of(2)));
+    assert_eq!(after(waits(), [claim()]).gpu_request, Some(GpuRequest::of(2)), "while it is looked at");
+    for event in [
+        not_before(),
+        Event::Hold(HoldReason::Budget),
+        no_longer(),
+        refused(true),
+        refused(false),
+        command(Command::Cancel),
+        start(),
+        start_on_gpus(),
+    ] {
+        assert_eq!(after(waits(), [claim(), event.clone()]).gpu_request, None, "{event:?}");
+    }
+    let started = after(waits(), [claim(), start_on_gpus()]);
+    assert_eq!((told(&started), started.gpus), ("running 1/2/1/0".into(), Some(grant())));
+}
+
+#[test]
+fn a_run_that_finds_its_gpu_full_at_its_start_is_tried_on_another_once() {
+    let on_gpus = || after(queued(), [claim(), start_on_gpus(), submitted(), Event::Seen]);
+    let full = |seconds| after(on_gpus(), [out_of_memory(seconds)]);
+    let again = "queued(gpu) 1/1/0/0 waits_for=gpu not_before=60000";
+    let failed = "failed(training) 1/1/0/0 handle evidence";
+    becomes(full(60), collected(None), again);
+    becomes(full(61), collected(None), failed);
+    becomes(collecting(out_of_memory(10)), collected(None), failed);
+    becomes(
+        after(full(10), [command(Command::Cancel)]),
+        collected(None),
+        "cancelled(cancelled) 1/1/0/0 stop=Cancel handle evidence",
+    );
+    let second = after(full(10), [collected(None), claim(), start_on_gpus(), submitted(), Event::Seen]);
+    assert_eq!(told(&second), "running 2/2/0/0 handle");
+    becomes(after(second, [out_of_memory(10)]), collected(None), "failed(training) 2/2/0/0 handle evidence");
+    // What the machine did comes after it, and counts as ever.
+    let killed = after(full(10), [collected(None), claim(), start_on_gpus(), submitted(), Event::Vanished]);
+    becomes(killed, collected(None), "queued(backoff) 2/2/1/1 waits_for=backoff not_before=60000");
+}
+
+#[test]
 fn a_job_that_would_be_retried_is_not_once_nobody_wants_it_any_more() {
     let vanished = || collecting(Event::Vanished);
     let cancelled = after(vanished(), [command(Command::Cancel)]);
@@ -282,18 +371,83 @@ fn a_job_that_would_be_retried_is_not_once_nobody_wants_it_any_more() {
 }
 
 #[test]
+fn a_run_that_is_cancelled_after_it_has_saved_says_what_it_left() {
+    let why = |end: Event| {
+        let ended = after(stopping(StopKind::CancelSaving), [exited(0), end]);
+        ended.reason.unwrap().to_string()
+    };
+    let left = "cancelled: a person cancelled it; it left the checkpoint of step 30 (attempt 1)";
+    assert_eq!(why(saved(1, 30)), left);
+    assert_eq!(why(collected(None)), "cancelled: a person cancelled it; it left no checkpoint");
+    assert_eq!(
+        why(saved(0, 20)),
+        "cancelled: a person cancelled it; it left no checkpoint",
+        "that of an earlier attempt is not what it left"
+    );
+}
+
+#[test]
 fn a_job_resumes_as_a_new_attempt() {
     let resumed = after(stopping(StopKind::Yield), [exited(0), collected(Some(false)), claim()]);
     becomes(resumed, start(), "running 2/2/1/0");
+}
+
+#[test]
+fn an_attempt_goes_on_from_the_last_whole_checkpoint_of_those_before_it() {
+    let step = |state: &State| state.checkpoint.as_ref().and_then(|checkpoint| checkpoint.step);
+    let from = |state: &State| state.resumed_from.as_ref().and_then(|checkpoint| checkpoint.step);
+    let yielded = after(stopping(StopKind::Yield), [exited(0), saved(1, 30)]);
+    assert_eq!((step(&yielded), yielded.retries), (Some(30), 0), "to make way is no failure");
+    let why = yielded.reason.as_ref().unwrap().to_string();
+    assert_eq!(why, "yielded: it made way, and goes on from the checkpoint of step 30 (attempt 1)");
+
+    let again = after(yielded, [claim(), start()]);
+    assert_eq!((from(&again), again.attempt), (Some(30), 2));
+    let killed = after(again, [submitted(), Event::Vanished, collected(None)]);
+    assert_eq!((step(&killed), killed.retries), (Some(30), 1), "an attempt without one takes none away");
+    let third = after(killed, [claim(), start(), submitted(), signalled(9), saved(3, 40)]);
+    assert_eq!((step(&third), from(&third), third.retries), (Some(40), Some(30), 2));
+
+    let anew = after(third, [claim(), checkpoint_lost(), start()]);
+    assert_eq!((step(&anew), from(&anew), anew.attempt), (None, None, 4));
+}
+
+#[test]
+fn what_is_wrong_with_a_run_is_told_while_it_runs_and_of_how_it_ended() {
+    becomes(running(), watched(), "running(silent) 1/1/0/0 handle");
+    becomes(after(running(), [watched()]), Event::Watched(None), "running 1/1/0/0 handle");
+    becomes(stopping(StopKind::Cancel), watched(), "finishing 1/1/0/0 stop=Cancel handle");
+    let stopped = |stop| after(running(), [watched(), Event::StopWanted(stop), signalled(9)]);
+    let failed = after(stopped(StopKind::Stuck), [saved(1, 30)]);
+    assert_eq!(failed.reason.unwrap().to_string(), "watchdog: nothing was heard of it for 25 min");
+    let again = after(stopped(StopKind::Restart), [saved(1, 30)]);
+    assert_eq!((again.stage, again.retries), (Stage::Queued, 1), "as after a failure of the machine");
+    assert_eq!(again.checkpoint.unwrap().step, Some(30));
+    let last = State { retries: 2, ..stopped(StopKind::Restart) };
+    becomes(last, collected(None), "failed(machine) 1/1/0/3 stop=Restart handle evidence");
+}
+
+#[test]
+fn a_run_that_ended_early_says_at_which_step() {
+    let early = after(collecting(exited(0)), [saved(1, 30)]);
+    let why = early.reason.as_ref().unwrap().to_string();
+    assert_eq!(why, "stopped_early: it ended well before its last step, at step 31");
+    assert_eq!(early.checkpoint.unwrap().step, Some(30), "its last checkpoint is kept");
 }
 
 /// Every event that there is, by name.
 fn every_event() -> Vec<(&'static str, Event)> {
     vec![
         ("claim", claim()),
+        ("prepared", prepared()),
+        ("warned", warned()),
         ("start", start()),
+        ("start_on_gpus", start_on_gpus()),
         ("not_before", not_before()),
+        ("no_gpus", no_gpus()),
         ("hold", Event::Hold(HoldReason::Budget)),
+        ("checkpoint_lost", checkpoint_lost()),
+        ("watched", watched()),
         ("no_longer", no_longer()),
         ("diffed", diffed(Diffed::Launch(None))),
         ("submitted", submitted()),
@@ -316,23 +470,57 @@ fn every_event() -> Vec<(&'static str, Event)> {
         ("approve", command(Command::Approve)),
         ("reject", command(Command::Reject)),
         ("cancel", command(Command::Cancel)),
+        ("cancel_saving", command(Command::CancelSaving)),
+        ("yield", command(Command::Yield)),
         ("retry", command(Command::Retry)),
         ("abandon", command(Command::Abandon)),
+        ("begin_anew", command(Command::BeginAnew)),
     ]
 }
 
 #[test]
+fn a_job_begins_anew_whose_checkpoint_is_out_of_reach_and_waits_for_the_rest_of_what_it_waits_for() {
+    let yielded = || after(stopping(StopKind::Yield), [exited(0), saved(1, 30)]);
+    let anew = after(yielded(), [command(Command::BeginAnew)]);
+    assert_eq!((anew.host(), &anew.checkpoint, &anew.reason, anew.waits_for), (None, &None, &None, None));
+    let started = after(anew, [claim(), start()]);
+    assert_eq!((started.resumed_from, started.attempt), (None, 2));
+
+    let until = Event::NotBefore { until: LATER, waits_for: Wait::Checkpoint, why: "gpu-1 has it".into() };
+    let anew = after(yielded(), [until, command(Command::BeginAnew)]);
+    assert_eq!((anew.waits_for, anew.not_before), (None, None));
+    let anew = after(yielded(), [not_before(), command(Command::BeginAnew)]);
+    assert_eq!((anew.waits_for, anew.not_before, anew.host()), (Some(Wait::Window), Some(LATER), None));
+}
+
+#[test]
 fn whatever_is_not_in_the_table_is_illegal() {
-    let active = "seen unreachable stop_wanted ended vanished takeover release supersede cancel";
+    let active = "seen unreachable stop_wanted ended vanished takeover release supersede cancel \
+                  cancel_saving yield watched warned";
     let unsubmitted = "submitted submitted_other refused refused_for_good unfit never_ran";
     let lost = |state| after(state, [unreachable()]);
-    let waiting = "supersede cancel";
+    let waiting = "supersede cancel cancel_saving";
     let answered = "cause_gone approve reject expire";
     for (state, legal) in [
         (needs_diff(), ["claim takeover release diffed reject expire", waiting, ""]),
         (State::held(HoldReason::Approval), [answered, waiting, ""]),
         (State::held(HoldReason::TooManyJobs(300)), ["reject expire", waiting, ""]),
-        (queued(), ["claim takeover release start not_before hold no_longer", waiting, ""]),
+        (
+            queued(),
+            [
+                "claim takeover release prepared warned start start_on_gpus not_before no_gpus hold no_longer checkpoint_lost",
+                "refused refused_for_good unfit",
+                waiting,
+            ],
+        ),
+        (
+            after(stopping(StopKind::Yield), [exited(0), saved(1, 30)]),
+            [
+                "claim takeover release prepared warned start start_on_gpus not_before no_gpus hold no_longer checkpoint_lost",
+                "refused refused_for_good unfit begin_anew",
+                waiting,
+            ],
+        ),
         (starting(), [active, unsubmitted, ""]),
         (running(), [active, "submitted", ""]),
         (lost(running()), [active, "submitted", "abandon"]),
@@ -372,3 +560,14 @@ fn nothing_leads_out_of_a_final_stage() {
         }
     }
 }
+
+const STOPS: [StopKind; 8] = [
+    StopKind::Cancel,
+    StopKind::CancelSaving,
+    StopKind::Supersede,
+    StopKind::Timeout,
+    StopKind::Yield,
+    StopKind::Stuck,
+    StopKind::Restart,
+    StopKind::Limit,
+];

@@ -1,76 +1,125 @@
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use async_trait::async_trait;
-use swifthook_core::{Job, Reason};
-use swifthook_msswift::{Config, Flags, Launch, Mistake, Processes, Rules, Table, Trust, Verb, check};
-use swifthook_runner::{Compose, Composed, Draft, Uncomposed};
+use swifthook_core::{Fingerprint, Job, Reason};
+use swifthook_msswift::{Config, Launch, Processes, Rules, Table, Trust, Verb};
+use swifthook_runner::{Composed, Draft, Uncomposed};
 
 use super::installed::{Installed, Versions};
 use crate::config::Swift;
+use crate::preflight::{Amiss, Ask, Inspected, inspect};
+use crate::serve::workload;
 
 /// Makes runs of ms-swift from the configs of one recipe, within what the recipe allows at the moment.
 pub(in crate::serve) struct SwiftComposer {
     pub(in crate::serve) swift: Swift,
+    /// How many processes train together.
+    pub(in crate::serve) nproc: u32,
     /// The variables that the recipe itself sets: they stay.
     pub(in crate::serve) set_by_recipe: BTreeSet<String>,
+    /// Those of them that are no secret: who changes one runs something else.
+    pub(in crate::serve) visible: BTreeMap<String, String>,
     pub(in crate::serve) versions: Arc<Versions>,
 }
 
-#[async_trait]
-impl Compose for SwiftComposer {
-    fn most_bytes(&self) -> usize {
-        Config::MOST_BYTES
-    }
+impl SwiftComposer {
+    /// The largest config that is read, in bytes.
+    pub(in crate::serve) const MOST_BYTES: usize = Config::MOST_BYTES;
 
-    async fn compose(&self, job: &Job, draft: Draft) -> Result<Composed, Uncomposed> {
-        let Draft { file, argv, env, output_dir } = draft;
+    /// The command of a run, or everything that is wrong with its config.
+    pub(in crate::serve) async fn compose(
+        &self,
+        job: &Job,
+        draft: Draft,
+        environment: Option<&str>,
+    ) -> Result<Composed, Uncomposed> {
+        let Draft { file, argv, env, output_dir, resume, gpus, gpu_kinds, .. } = draft;
+        let count = gpus;
+        // Which ones it gets is not known before it begins, but of which kinds they may be.
+        let gpus = format!("{gpus} GPUs of {}", gpu_kinds.join(", "));
         let verb =
             verb_of(&argv).ok_or_else(|| refusal("the job's command is none of ms-swift".to_owned()))?;
         let path = env.get("PATH").map(String::as_str);
         let installed = self.versions.installed(verb.program(), path).await?;
         let table = table_of(&installed).map_err(refusal)?;
         let name = job.spec.file.as_deref().unwrap_or_default();
-        let mistaken = |mistakes: &[Mistake]| refusal(listed(name, mistakes));
-
-        let rules = Rules {
-            table,
-            verb,
-            trust: self.swift.trust,
-            models: &self.swift.models,
-            data: &self.swift.data,
-        };
-        let config = Config::read(&file).map_err(|mistake| mistaken(&[mistake]))?;
-        let flags = check(&config, rules).map_err(|mistakes| mistaken(&mistakes))?;
-        let absent = absent(&flags).await;
-        if !absent.is_empty() {
-            return Err(mistaken(&absent));
-        }
-        let recipe = Config::of_arguments(&argv[2..])
-            .map_err(|mistake| vec![mistake])
-            .and_then(|config| check(&config, Rules { trust: Trust::Code, ..rules }))
-            .map_err(|mistakes| refusal(listed("the recipe's args", &mistakes)))?;
+        let Inspected { config, recipe } = self.inspect(table, verb, name, file, argv[2..].to_vec()).await?;
 
         let launch = Launch {
             table,
             verb,
-            config: &flags,
+            config: &config,
             recipe: &recipe,
             output_dir: &output_dir,
-            resume: None,
-            processes: Processes::default(),
+            resume: resume.as_deref(),
+            processes: Processes { per_node: self.nproc, ..Processes::default() },
             is_offline: false,
         };
         let command = launch.command();
+        let fingerprint = self.fingerprint(job, &installed, &launch, environment, &gpus);
+        let workload = workload::of_swift(job, verb, &config, &recipe, count, self.nproc);
         let mut argv = command.argv;
         // What was asked for its version is what runs.
         argv[0] = installed.program.display().to_string();
-        Ok(Composed { argv, env: self.environment(env, command.env) })
+        let env = self.environment(env, command.env);
+        Ok(Composed { argv, env, fingerprint: Some(fingerprint), workload, ..Composed::default() })
     }
-}
 
-impl SwiftComposer {
+    /// Everything that decides what the run does: the version, the flags, the data as they are now, and of a repository
+    /// that may run code its commit.
+    fn fingerprint(
+        &self,
+        job: &Job,
+        installed: &Installed,
+        launch: &Launch<'_>,
+        environment: Option<&str>,
+        gpus: &str,
+    ) -> Fingerprint {
+        let command = Launch { output_dir: "", resume: None, ..launch.clone() }.command();
+        let mut parts = vec![installed.version.to_string(), environment.unwrap_or_default().to_owned()];
+        parts.push(gpus.to_owned());
+        parts.extend(command.argv);
+        parts.extend(
+            command.env.into_iter().map(|(name, value)| format!("{name}={}", value.unwrap_or_default())),
+        );
+        parts.extend(self.visible.iter().map(|(name, value)| format!("{name}={value}")));
+        let locals = launch.config.locals().chain(launch.recipe.locals());
+        parts.extend(locals.map(|local| marks(local.path)));
+        if self.swift.trust == Trust::Code {
+            parts.push(job.change.head.to_string());
+        }
+        Fingerprint::of(parts)
+    }
+
+    /// Everything that is wrong, at once. A disk that hangs keeps nobody but this job.
+    async fn inspect(
+        &self,
+        table: &'static Table,
+        verb: Verb,
+        name: &str,
+        file: Vec<u8>,
+        args: Vec<String>,
+    ) -> Result<Inspected, Uncomposed> {
+        let Swift { trust, models, data, .. } = self.swift.clone();
+        let look = tokio::task::spawn_blocking(move || {
+            let rules = Rules { table, verb, trust, models: &models, data: &data };
+            inspect(&file, Ask { rules, args: &args, is_here: true })
+        });
+        match tokio::time::timeout(PATIENCE, look).await {
+            Ok(Ok(Ok(inspected))) => Ok(inspected),
+            Ok(Ok(Err(Amiss::Wrong(wrong)))) => Err(refusal(wrong.of(name))),
+            Ok(Ok(Err(Amiss::NotNow(why)))) => Err(Uncomposed::NotNow(why)),
+            Ok(Err(failed)) => Err(Uncomposed::NotNow(format!("the config could not be checked: {failed}"))),
+            Err(_) => Err(Uncomposed::NotNow(format!(
+                "models and data could not be looked at within {} s: a disk does not answer",
+                PATIENCE.as_secs()
+            ))),
+        }
+    }
+
     /// What the command wants to be set and cleared, except where the recipe itself says otherwise.
     fn environment(
         &self,
@@ -87,7 +136,7 @@ impl SwiftComposer {
     }
 }
 
-fn verb_of(argv: &[String]) -> Option<Verb> {
+pub(crate) fn verb_of(argv: &[String]) -> Option<Verb> {
     match argv {
         [program, word, ..] if program == "swift" => Verb::of_swift(word).ok(),
         [program, word, ..] if program == "megatron" => Verb::of_megatron(word).ok(),
@@ -95,7 +144,7 @@ fn verb_of(argv: &[String]) -> Option<Verb> {
     }
 }
 
-fn table_of(installed: &Installed) -> Result<&'static Table, String> {
+pub(crate) fn table_of(installed: &Installed) -> Result<&'static Table, String> {
     Table::of(installed.version).ok_or_else(|| {
         let known: Vec<_> = Table::all().iter().map(|table| table.version().to_string()).collect();
         format!(
@@ -107,28 +156,15 @@ fn table_of(installed: &Installed) -> Result<&'static Table, String> {
     })
 }
 
-/// Models and data that the config names and that are not on this machine.
-async fn absent(flags: &Flags) -> Vec<Mistake> {
-    let named: Vec<_> = flags.paths().map(|(line, path)| (line, path.to_owned())).collect();
-    let is_absent = |(line, path): (Option<usize>, PathBuf)| {
-        let missing = path.metadata().err()?;
-        Some(Mistake { line, what: format!("`{}`: {missing}", path.display()) })
-    };
-    let look = move || named.into_iter().filter_map(is_absent).collect();
-    tokio::task::spawn_blocking(look).await.unwrap_or_default()
-}
-
-fn listed(name: &str, mistakes: &[Mistake]) -> String {
-    let lines: Vec<_> = mistakes.iter().take(MOST_TOLD).map(ToString::to_string).collect();
-    let more = match mistakes.len().saturating_sub(MOST_TOLD) {
-        0 => String::new(),
-        more => format!("; and {more} more"),
-    };
-    format!("{name}: {}{more}", lines.join("; "))
+/// What tells a file from what was there before under its name.
+fn marks(path: &Path) -> String {
+    let Ok(metadata) = path.metadata() else { return String::new() };
+    format!("{} {} {}", metadata.len(), metadata.mtime(), metadata.mtime_nsec())
 }
 
 fn refusal(why: String) -> Uncomposed {
     Uncomposed::Unfit(Reason::new("config", why))
 }
 
-const MOST_TOLD: usize = 20;
+/// A disk that is far away answers within seconds.
+const PATIENCE: Duration = Duration::from_secs(20);

@@ -14,20 +14,20 @@ use tokio::process::Command;
 /// The versions of the ms-swift installations that runs use. One is asked once: its program is written anew with each
 /// installation.
 #[derive(Default)]
-pub(in crate::serve) struct Versions {
+pub(crate) struct Versions {
     known: Mutex<HashMap<(PathBuf, SystemTime), Version>>,
 }
 
 /// An ms-swift that is there.
-pub(super) struct Installed {
+pub(crate) struct Installed {
     /// Its program.
-    pub(super) program: PathBuf,
-    pub(super) version: Version,
+    pub(crate) program: PathBuf,
+    pub(crate) version: Version,
 }
 
 impl Versions {
     /// The ms-swift that a run with this `PATH` finds, or why there is none.
-    pub(super) async fn installed(&self, program: &str, path: Option<&str>) -> Result<Installed, Uncomposed> {
+    pub(crate) async fn installed(&self, program: &str, path: Option<&str>) -> Result<Installed, Uncomposed> {
         let path = path.unwrap_or_default();
         let program = std::env::split_paths(path)
             .map(|folder| folder.join(program))
@@ -147,7 +147,7 @@ mod tests {
         let path = folder.path().to_str().unwrap().to_owned();
         let told = async |path: Option<&str>| match Versions::default().installed("swift", path).await {
             Err(Uncomposed::Unfit(why)) => why.to_string(),
-            Err(Uncomposed::NotNow(why)) => panic!("{why}"),
+            Err(Uncomposed::NotNow(why) | Uncomposed::Waits(_, why)) => panic!("{why}"),
             Ok(found) => panic!("{}", found.version),
         };
         assert!(told(None).await.contains("no program `swift`"));

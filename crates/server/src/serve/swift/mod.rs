@@ -4,4 +4,5 @@ mod compose;
 mod installed;
 
 pub(super) use compose::SwiftComposer;
-pub(super) use installed::Versions;
+pub(crate) use compose::{table_of, verb_of};
+pub(crate) use installed::Versions;

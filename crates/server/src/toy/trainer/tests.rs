@@ -108,6 +108,7 @@ fn args(dir: &TempDir, out: &str, resume: Option<PathBuf>) -> TrainerArgs {
         config: dir.path().join("sft.yaml"),
         output_dir: dir.path().join(out),
         resume_from_checkpoint: resume,
+        progress: None,
     }
 }
 

@@ -1,99 +1,14 @@
-//! The git workspace on real repositories.
-
-#![expect(clippy::unwrap_used, reason = "a test that cannot set up its world has failed")]
+//! What a working tree is, and a diff.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 
 use swifthook_core::{
-    ChangeSet, CommitSha, PathChange, Problem, RefName, RepoName, Workspace, WorkspaceError,
+    Checkout, CommitSha, PathChange, Problem, RefName, RepoName, Workspace, WorkspaceError,
 };
-use swifthook_launch::{GitWorkspace, Remote};
 
-/// A repository that somebody pushes to, and a workspace that fetches from it.
-struct World {
-    dir: tempfile::TempDir,
-    name: RepoName,
-}
-
-impl World {
-    fn new() -> Self {
-        let world = Self { dir: tempfile::tempdir().unwrap(), name: RepoName::new("acme/models").unwrap() };
-        fs::create_dir(world.origin()).unwrap();
-        world.git(&["init", "-q", "-b", "main"]);
-        world
-    }
-
-    fn origin(&self) -> PathBuf {
-        self.dir.path().join("origin")
-    }
-
-    fn tree(&self) -> PathBuf {
-        self.dir.path().join("runs/1/tree")
-    }
-
-    fn git(&self, arguments: &[&str]) -> String {
-        let output = Command::new("git")
-            .current_dir(self.origin())
-            .env("GIT_CONFIG_GLOBAL", "/dev/null")
-            .args(["-c", "user.name=x", "-c", "user.email=x@x", "-c", "protocol.file.allow=always"])
-            .args(arguments)
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{arguments:?}: {output:?}");
-        String::from_utf8(output.stdout).unwrap().trim().to_owned()
-    }
-
-    fn write(&self, path: &str, text: &str) {
-        let path = self.origin().join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-
-    /// Commits everything that stands in the working tree.
-    fn commit(&self) -> CommitSha {
-        self.git(&["add", "-A"]);
-        self.git(&["commit", "-q", "--allow-empty", "-m", "."]);
-        self.head()
-    }
-
-    fn head(&self) -> CommitSha {
-        CommitSha::parse(&self.git(&["rev-parse", "HEAD"])).unwrap().unwrap()
-    }
-
-    fn workspace(&self) -> GitWorkspace {
-        let remote = Remote::new(self.name.clone(), self.origin().to_str().unwrap()).unwrap();
-        GitWorkspace::new(self.dir.path().join("state"), [remote]).unwrap()
-    }
-
-    async fn checkout(&self, branch: &str, commit: &CommitSha) -> Result<PathBuf, WorkspaceError> {
-        let branch = RefName::Branch(branch.into());
-        self.workspace().checkout(&self.name, &branch, commit, &self.tree()).await
-    }
-
-    async fn diff(
-        &self,
-        branch: &str,
-        before: Option<&CommitSha>,
-        head: &CommitSha,
-    ) -> Vec<(String, PathChange)> {
-        let branch = RefName::Branch(branch.into());
-        match self.workspace().diff(&self.name, &branch, before, head).await.unwrap() {
-            ChangeSet::Complete(paths) => {
-                paths.iter().map(|(path, change)| (path.to_owned(), change)).collect()
-            }
-            ChangeSet::Incomplete(..) => panic!("a diff is always complete"),
-        }
-    }
-
-    /// Makes the commit gone for good that no ref has any more.
-    fn forget(&self) {
-        self.git(&["reflog", "expire", "--expire=now", "--all"]);
-        self.git(&["gc", "-q", "--prune=now"]);
-    }
-}
+use crate::world::World;
 
 async fn file(world: &World, commit: &CommitSha, path: &str) -> Result<Vec<u8>, WorkspaceError> {
     let main = RefName::Branch("main".into());
@@ -181,7 +96,7 @@ async fn what_an_interrupted_fetch_left_does_not_count_as_here() {
     let second = world.commit();
     // The commit alone, without its tree, as unpacking leaves it when it is killed.
     let object = format!("objects/{}/{}", &second.as_str()[..2], &second.as_str()[2..]);
-    let mirror = world.dir.path().join("state/mirrors/acme/models.git");
+    let mirror = world.mirror();
     fs::create_dir_all(mirror.join(&object).parent().unwrap()).unwrap();
     fs::copy(world.origin().join(".git").join(&object), mirror.join(&object)).unwrap();
     let tree = world.checkout("main", &second).await.unwrap();
@@ -244,7 +159,8 @@ async fn a_repository_that_is_not_configured_is_refused_for_good() {
     let world = World::new();
     let (other, main) = (RepoName::new("acme/other").unwrap(), RefName::Branch("main".into()));
     let commit = world.commit();
-    let refused = world.workspace().checkout(&other, &main, &commit, &world.tree()).await.unwrap_err();
+    let with = Checkout::default();
+    let refused = world.workspace().checkout(&other, &main, &commit, &with, &world.tree()).await.unwrap_err();
     assert!(refused.is_permanent() && refused.to_string().contains("acme/other"));
 }
 
@@ -260,7 +176,9 @@ async fn many_may_want_a_tree_at_once() {
     for (n, tree) in trees.iter().cloned().enumerate() {
         let (workspace, name) = (workspaces[n % 2].clone(), world.name.clone());
         let (main, commit) = (main.clone(), commit.clone());
-        checkouts.spawn(async move { workspace.checkout(&name, &main, &commit, &tree).await.unwrap() });
+        let with = Checkout::default();
+        checkouts
+            .spawn(async move { workspace.checkout(&name, &main, &commit, &with, &tree).await.unwrap() });
     }
     checkouts.join_all().await;
     assert!(trees.iter().all(|tree| read(tree, "a.txt") == "1"));
@@ -282,7 +200,7 @@ async fn nothing_in_a_commit_is_run() {
     let tree = world.checkout("main", &commit).await.unwrap();
     assert_eq!(read(&tree, "model.bin"), pointer);
     assert_eq!(fs::read_dir(tree.join("sub")).unwrap().count(), 0, "a submodule is not fetched");
-    let hook = world.dir.path().join("state/mirrors/acme/models.git/hooks");
+    let hook = world.mirror().join("hooks");
     fs::create_dir_all(&hook).unwrap();
     let pwned = world.dir.path().join("pwned");
     for name in ["post-checkout", "reference-transaction"] {
@@ -292,26 +210,6 @@ async fn nothing_in_a_commit_is_run() {
     }
     world.checkout("main", &commit).await.unwrap();
     assert!(!pwned.exists());
-}
-
-#[tokio::test]
-async fn what_a_killed_git_left_in_the_mirror_is_no_hindrance() {
-    let world = World::new();
-    world.write("a.txt", "1");
-    let first = world.commit();
-    world.checkout("main", &first).await.unwrap();
-    let second = world.commit();
-    let mirror = world.dir.path().join("state/mirrors/acme/models.git");
-    fs::write(mirror.join(format!("refs/swifthook/{second}.lock")), "").unwrap();
-    for (name, half_made) in [("tree1", "commondir"), ("tree2", "HEAD")] {
-        let kept = mirror.join("worktrees").join(name);
-        fs::create_dir_all(&kept).unwrap();
-        fs::write(kept.join("locked"), "initializing").unwrap();
-        fs::write(kept.join(half_made), "").unwrap();
-    }
-    world.checkout("main", &second).await.unwrap();
-    let kept = fs::read_dir(mirror.join("worktrees")).unwrap().flatten().map(|kept| kept.file_name());
-    assert_eq!(kept.collect::<Vec<_>>(), ["tree"]);
 }
 
 #[tokio::test]
@@ -326,8 +224,6 @@ async fn a_tree_can_be_discarded_twice_and_made_again() {
         workspace.discard(&world.name, &world.tree()).await.unwrap();
         assert!(!world.tree().exists());
     }
-    let known = world.dir.path().join("state/mirrors/acme/models.git/worktrees");
-    assert!(fs::read_dir(known).map_or(0, Iterator::count) == 0, "git still knows of it");
     world.checkout("main", &commit).await.unwrap();
 }
 
@@ -413,4 +309,42 @@ async fn a_forced_push_whose_past_is_gone_is_compared_like_a_new_branch() {
     world.forget();
     assert_eq!(world.diff("feature", Some(&gone), &head).await, [present("new.txt")]);
     assert_eq!(world.diff("main", Some(&gone), &base).await, [present("a.txt")]);
+}
+
+#[tokio::test]
+async fn a_tree_is_a_repository_of_its_own_and_changes_no_mirror() {
+    let world = World::new();
+    world.write("a.txt", "1");
+    let first = world.commit();
+    world.write("a.txt", "2");
+    let second = world.commit();
+    let tree = world.checkout("main", &second).await.unwrap();
+    let git = |arguments: &[&str]| {
+        let mut git = std::process::Command::new("git");
+        git.current_dir(&tree).args(["-c", "user.name=x", "-c", "user.email=x@x"]).args(arguments);
+        let output = git.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    assert_eq!(git(&["rev-parse", "HEAD", "HEAD^"]), format!("{second}\n{first}"));
+    assert_eq!(git(&["status", "--porcelain"]), "");
+    let before = names(&world.mirror());
+    git(&["config", "core.sshCommand", "touch pwned"]);
+    git(&["commit", "-q", "--allow-empty", "-m", "mine"]);
+    git(&["branch", "mine"]);
+    assert_eq!(names(&world.mirror()), before);
+    assert!(!read(&world.mirror(), "config").contains("pwned"));
+}
+
+/// Everything under a folder.
+fn names(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        found.push(entry.path());
+        if entry.file_type().unwrap().is_dir() {
+            found.extend(names(&entry.path()));
+        }
+    }
+    found.sort();
+    found
 }

@@ -1,0 +1,119 @@
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde_json::json;
+use swifthook_core::{
+    Checkout, Job, JobId, RefName, RepoName, Retry, RunKey, RunSpec, State, TrainingLauncher, Workspace,
+};
+use swifthook_launch::{GitWorkspace, LocalLauncher, Remote};
+
+use crate::repository::Repository;
+use crate::{mark, median};
+
+/// From the submission of a run to the first thing that its process does, in turn with the checkout before it.
+#[expect(clippy::print_stdout, reason = "the figures are what this program is for")]
+pub(crate) fn measure(rounds: usize) -> Result<bool, Box<dyn Error>> {
+    let folder = tempfile::tempdir()?;
+    let mut origin = Repository::new(folder.path().join("origin.git"), 1)?;
+    let name = RepoName::new("acme/models")?;
+    let remote = Remote::new(name.clone(), &format!("file://{}", origin.path.display()))?;
+    let workspace = GitWorkspace::new(folder.path().join("state"), [remote])?;
+    let runs = folder.path().join("state/runs");
+    let launcher = LocalLauncher::new(&runs)?;
+    let (main, with) = (RefName::Branch("main".into()), Checkout::default());
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let (mut checkouts, mut starts) = (Vec::new(), Vec::new());
+    for round in 0..=rounds {
+        let commit = origin.commit()?;
+        let key = RunKey { job: JobId([u8::try_from(round % 256)?; 16]), attempt: u32::try_from(round)? + 1 };
+        let run = run(&runs, &key)?;
+        let (checked_out, started) = runtime.block_on(async {
+            let began = Instant::now();
+            workspace.checkout(&name, &main, &commit, &with, &run.working_dir).await?;
+            let checked_out = began.elapsed();
+            let submitted = now();
+            launcher.submit(&key, &run).await?;
+            let stamp = stamp_of(&run.run_dir).ok_or("the run does not start")?;
+            Ok::<_, Box<dyn Error>>((checked_out, stamp.saturating_sub(submitted)))
+        })?;
+        // The first one clones.
+        if round > 0 {
+            checkouts.push(checked_out.as_secs_f64() * 1e3);
+            starts.push(started.as_secs_f64() * 1e3);
+        }
+    }
+    starts.sort_by(f64::total_cmp);
+    let p95 = starts[starts.len() * 95 / 100];
+    let middle = median(starts);
+    println!(
+        "submission to the start of the process: median {middle:.1} ms, p95 {p95:.1} ms of {rounds}; the checkout before it \
+         {:.1} ms",
+        median(checkouts)
+    );
+    Ok(mark(&format!("{middle:.1} ms from submission to start, at most 30"), middle <= 30.0))
+}
+
+/// What a run does: it writes down when it began.
+pub(crate) fn stamp(file: &str) -> Result<(), Box<dyn Error>> {
+    let unfinished = format!("{file}.new");
+    fs::write(&unfinished, now().as_nanos().to_string())?;
+    Ok(fs::rename(unfinished, file)?)
+}
+
+fn stamp_of(run_dir: &Path) -> Option<Duration> {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while Instant::now() < deadline {
+        if let Ok(text) = fs::read_to_string(run_dir.join("stamp")) {
+            return text.parse().ok().map(Duration::from_nanos);
+        }
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    None
+}
+
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than 1970")
+}
+
+fn run(runs: &Path, key: &RunKey) -> Result<RunSpec, Box<dyn Error>> {
+    let run_dir = runs.join(key.to_string());
+    let us = std::env::current_exe()?.display().to_string();
+    Ok(RunSpec {
+        job: Arc::new(job(key)?),
+        argv: vec![us, STAMP.to_owned(), run_dir.join("stamp").display().to_string()],
+        env: BTreeMap::new(),
+        working_dir: run_dir.join("tree"),
+        checkout: None,
+        output_dir: run_dir.join("output"),
+        run_dir,
+        timeout: None,
+        grace: Duration::from_secs(20),
+        limits: swifthook_core::RunLimits::default(),
+        enclosure: swifthook_core::Enclosure::default(),
+        shape: swifthook_core::RunShape::default(),
+    })
+}
+
+fn job(key: &RunKey) -> Result<Job, Box<dyn Error>> {
+    let change = json!({
+        "repository": "acme/models", "ref_name": { "branch": "main" }, "head": "a".repeat(40),
+        "recipe": "bench", "config": "", "run": 0,
+    });
+    let spec = json!({
+        "recipe": "bench", "config": null, "group": "bench", "priority": 0, "launcher": "local", "labels": [],
+        "command": [], "superseded": "keep", "debounce": null, "retry": Retry::default(),
+    });
+    let job = json!({
+        "id": key.job, "change": change, "before": null, "sender": null, "pushed_at": null, "source": "person",
+        "spec": spec, "state": State::queued(None, None), "created_at": 0, "rerun_of": null,
+        "superseded_by": null, "progress": null,
+    });
+    Ok(serde_json::from_value(job)?)
+}
+
+/// The argument by which this program is a run.
+pub(crate) const STAMP: &str = "__stamp";

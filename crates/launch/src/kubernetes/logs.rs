@@ -1,0 +1,248 @@
+//! The output of runs, copied from the cluster into their directories.
+//!
+//! How far the copy came stands in `log.copied`, beside the log and by whole lines. A copy that was interrupted is cut back
+//! to there, and goes on from the time of its last line: so nothing is lost or there twice, whoever is restarted. Whoever
+//! holds `log.lock` copies.
+
+use std::collections::HashMap;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::AsyncReadExt;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, LogParams};
+use rustix::fs::FlockOperation;
+use serde::{Deserialize, Serialize};
+use swifthook_core::RunKey;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tokio::time::{sleep, timeout};
+
+use super::end;
+use super::error::is_not_found;
+use super::lines::{Cut, Lines};
+use super::link::within;
+use super::names::TRAIN;
+use crate::local::Lock;
+
+/// The copies that this process makes.
+#[derive(Default)]
+pub(super) struct Logs {
+    copies: Mutex<HashMap<RunKey, Copying>>,
+}
+
+struct Copying {
+    task: AbortHandle,
+    is_whole: watch::Receiver<bool>,
+}
+
+/// Where a log comes from and goes to.
+pub(super) struct Route {
+    pub(super) pods: Api<Pod>,
+    pub(super) pod: String,
+    pub(super) dir: PathBuf,
+}
+
+impl Logs {
+    /// Sees to it that the output of a run is being copied.
+    pub(super) fn follow(&self, key: &RunKey, route: impl FnOnce() -> Route) {
+        drop(self.copy_of(key, route));
+    }
+
+    /// Waits until the log of a run that has ended is whole; not for ever, since a cluster may not have it any more.
+    pub(super) async fn finish(&self, key: &RunKey, route: impl FnOnce() -> Route) {
+        let mut is_whole = self.copy_of(key, route);
+        if timeout(PATIENCE, is_whole.wait_for(|is_whole| *is_whole)).await.is_ok() {
+            self.copies().remove(key);
+        }
+    }
+
+    fn copy_of(&self, key: &RunKey, route: impl FnOnce() -> Route) -> watch::Receiver<bool> {
+        let mut copies = self.copies();
+        let copying = copies.entry(*key).or_insert_with(|| {
+            let (whole, is_whole) = watch::channel(false);
+            let route = route();
+            let task = tokio::spawn(async move {
+                route.copy_all().await;
+                whole.send_replace(true);
+            });
+            Copying { task: task.abort_handle(), is_whole }
+        });
+        copying.is_whole.clone()
+    }
+
+    fn copies(&self) -> std::sync::MutexGuard<'_, HashMap<RunKey, Copying>> {
+        self.copies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Logs {
+    fn drop(&mut self) {
+        self.copies().values().for_each(|copying| copying.task.abort());
+    }
+}
+
+impl Route {
+    /// Returns when the log is whole.
+    async fn copy_all(&self) {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match self.copy().await {
+                Ok(true) => return,
+                Ok(false) => pause = FIRST_PAUSE,
+                Err(error) => {
+                    tracing::debug!(%error, pod = self.pod, "the log is not there yet, or cut off");
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+            }
+            sleep(pause).await;
+        }
+    }
+
+    /// Copies for as long as the cluster goes on giving; whether the log is whole then.
+    async fn copy(&self) -> io::Result<bool> {
+        let mut copy = match Copy::resume(&self.dir)? {
+            Resumed::Whole => return Ok(true),
+            Resumed::Elsewhere => return Ok(false),
+            Resumed::Here(copy) => copy,
+        };
+        // Asked before the last look, so that nothing is written after it.
+        let is_over = match within(self.pods.get(&self.pod)).await {
+            Ok(pod) => end::container(&pod, TRAIN).and_then(end::terminated).is_some(),
+            Err(error) if is_not_found(&error) => {
+                copy.close()?;
+                return Ok(true);
+            }
+            Err(error) => return Err(io::Error::other(error)),
+        };
+        let params = LogParams {
+            container: Some(TRAIN.into()),
+            follow: !is_over,
+            timestamps: true,
+            since_time: copy.lines.since().and_then(|since| since.parse().ok()),
+            ..LogParams::default()
+        };
+        let stream = within(self.pods.log_stream(&self.pod, &params)).await;
+        let stream = match stream {
+            // Its node has it no more.
+            Err(error) if is_over && is_not_found(&error) => {
+                copy.close()?;
+                return Ok(true);
+            }
+            other => other.map_err(io::Error::other)?,
+        };
+        let mut stream = std::pin::pin!(stream);
+        let mut piece = vec![0; PIECE];
+        loop {
+            match stream.read(&mut piece).await? {
+                0 => break,
+                count => copy.write(&piece[..count])?,
+            }
+        }
+        if is_over {
+            copy.close()?;
+        }
+        Ok(is_over)
+    }
+}
+
+/// A log that is being written.
+struct Copy {
+    dir: PathBuf,
+    log: File,
+    lines: Lines,
+    length: u64,
+    noted: Copied,
+    _lock: Lock,
+}
+
+enum Resumed {
+    Here(Box<Copy>),
+    /// Another process copies.
+    Elsewhere,
+    Whole,
+}
+
+impl Copy {
+    fn resume(dir: &Path) -> io::Result<Resumed> {
+        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        let open = |name: &str| {
+            OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .open(dir.join(name))
+        };
+        let Some(lock) = Lock::take(open(LOCK)?, FlockOperation::NonBlockingLockExclusive)? else {
+            return Ok(if Copied::read(dir)?.is_whole { Resumed::Whole } else { Resumed::Elsewhere });
+        };
+        let noted = Copied::read(dir)?;
+        if noted.is_whole {
+            return Ok(Resumed::Whole);
+        }
+        let log = OpenOptions::new().append(true).create(true).mode(0o600).open(dir.join(LOG))?;
+        let length = log.metadata()?.len().min(noted.length);
+        log.set_len(length)?;
+        let lines = Lines::after(noted.last.clone());
+        Ok(Resumed::Here(Box::new(Self { dir: dir.to_owned(), log, lines, length, noted, _lock: lock })))
+    }
+
+    fn write(&mut self, piece: &[u8]) -> io::Result<()> {
+        let mut text = Vec::with_capacity(piece.len());
+        self.lines.push(piece, &mut text);
+        self.log.write_all(&text)?;
+        let before = self.length;
+        self.length += text.len() as u64;
+        // Where the last line ended that is there as a whole.
+        if let Some(last) = text.iter().rposition(|byte| *byte == b'\n') {
+            self.noted =
+                Copied { length: before + last as u64 + 1, last: self.lines.last_whole(), ..self.noted };
+            self.noted.write(&self.dir)?;
+        }
+        Ok(())
+    }
+
+    fn close(&mut self) -> io::Result<()> {
+        Copied { length: self.length, last: self.lines.last_whole(), is_whole: true }.write(&self.dir)
+    }
+}
+
+/// How far a copy came.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Copied {
+    length: u64,
+    last: Option<Cut>,
+    is_whole: bool,
+}
+
+impl Copied {
+    fn read(dir: &Path) -> io::Result<Self> {
+        match fs::read(dir.join(COPIED)) {
+            // One that a power failure left half there is as none: all is copied again.
+            Ok(text) => Ok(serde_json::from_slice(&text).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn write(&self, dir: &Path) -> io::Result<()> {
+        let unfinished = dir.join(format!("{COPIED}.tmp"));
+        fs::write(&unfinished, serde_json::to_vec(self)?)?;
+        fs::rename(&unfinished, dir.join(COPIED))
+    }
+}
+
+const LOG: &str = "log";
+const LOCK: &str = "log.lock";
+const COPIED: &str = "log.copied";
+const PIECE: usize = 64 * 1024;
+/// How long the end of a run waits for its log.
+const PATIENCE: Duration = Duration::from_secs(10);
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);

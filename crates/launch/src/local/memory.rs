@@ -1,0 +1,101 @@
+//! Whether a run ended because a GPU had no memory left, which its exit code does not tell.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use swifthook_core::Exit;
+
+use super::record::Ended;
+
+/// How a run ended, with what the end of its log says of the memory of GPUs.
+pub(crate) fn with_its_end(log: &Path, ended: Ended) -> Exit {
+    let lasted = ended.ended_at.since(ended.began_at);
+    let exit = Exit::from(ended);
+    // A log that cannot be read says nothing.
+    let is_told = !exit.is_success() && tail(log).is_ok_and(|tail| tells_of_it(&tail));
+    Exit { out_of_gpu_memory_after: is_told.then_some(lasted), ..exit }
+}
+
+fn tail(log: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(log)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(LOOKED_AT)))?;
+    let mut tail = Vec::new();
+    file.take(LOOKED_AT).read_to_end(&mut tail)?;
+    Ok(tail)
+}
+
+/// As PyTorch says it, in Python and in C++, and the driver and the runtime of CUDA.
+fn tells_of_it(log: &[u8]) -> bool {
+    PHRASES.iter().any(|phrase| log.windows(phrase.len()).any(|text| text == phrase.as_bytes()))
+}
+
+/// Several processes of one run may each say a page about it.
+const LOOKED_AT: u64 = 64 << 10;
+const PHRASES: [&str; 4] = [
+    "CUDA out of memory",
+    "CUDA error: out of memory",
+    "CUDA_ERROR_OUT_OF_MEMORY",
+    "cudaErrorMemoryAllocation",
+];
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use swifthook_core::Timestamp;
+
+    use super::*;
+
+    fn ended(code: i32, log: &str) -> Exit {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), log).unwrap();
+        let ended = Ended {
+            version: 1,
+            code: Some(code),
+            signal: None,
+            stopped: None,
+            message: None,
+            began_at: Timestamp(1_000),
+            ended_at: Timestamp(21_000),
+        };
+        with_its_end(file.path(), ended)
+    }
+
+    #[test]
+    fn what_the_log_says_of_memory_is_found_at_its_end() {
+        let page = "step 1\n".repeat(20_000);
+        let torch = "[rank0]: torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total \
+                     capacity of 79.25 GiB of which 1.19 GiB is free.";
+        let driver =
+            "RuntimeError: CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported";
+        let after = Some(Duration::from_secs(20));
+        for (code, log, expected) in [
+            (1, torch.to_owned(), after),
+            (1, format!("{page}{driver}\n"), after),
+            (1, format!("{torch}\n{page}"), None),
+            (0, torch.to_owned(), None),
+            (1, "ValueError: no such key: out of memory\n".to_owned(), None),
+            (1, String::new(), None),
+        ] {
+            let exit = ended(code, &log);
+            assert_eq!((exit.out_of_gpu_memory_after, exit.code), (expected, Some(code)));
+        }
+    }
+
+    #[test]
+    fn a_log_that_is_gone_says_nothing() {
+        let gone = Path::new("/nonexistent/log");
+        let ended = Ended {
+            version: 1,
+            code: Some(1),
+            signal: None,
+            stopped: None,
+            message: None,
+            began_at: Timestamp(0),
+            ended_at: Timestamp(0),
+        };
+        assert_eq!(with_its_end(gone, ended).out_of_gpu_memory_after, None);
+    }
+}

@@ -1,0 +1,161 @@
+//! What is handed to Slurm and to the shell on the node, made from typed values.
+
+use std::fmt::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use swifthook_core::{RunKey, RunSpec};
+
+use super::config::SlurmOptions;
+use super::quote::{quote, quote_all};
+
+/// Something of a run that no script can say, in a person's words.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Unsayable(pub(super) String);
+
+/// What the name of a Slurm job says: by this a run is found again.
+pub(super) fn job_name(key: &RunKey) -> String {
+    format!("swifthook-{key}")
+}
+
+/// What its comment says. Name and comment together are ours; a name alone may be anybody's.
+pub(super) fn comment(key: &RunKey) -> String {
+    format!("swifthook run {key}")
+}
+
+/// The arguments of `sbatch`. What is said here overrides `#SBATCH` lines, so none of it can be undone by one
+/// (<https://slurm.schedmd.com/sbatch.html>).
+pub(super) fn arguments(options: &SlurmOptions, key: &RunKey, run: &RunSpec) -> Vec<String> {
+    let warning = (run.grace + BEFORE_THE_LIMIT).as_secs();
+    let mut arguments = vec![
+        "--parsable".to_owned(),
+        format!("--job-name={}", job_name(key)),
+        format!("--comment={}", comment(key)),
+        format!("--chdir={}", run.run_dir.display()),
+        // Relative to that: a whole path could hold `%`, which means something in it.
+        "--output=log".to_owned(),
+        "--error=log".to_owned(),
+        "--open-mode=append".to_owned(),
+        "--input=/dev/null".to_owned(),
+        // Of the environment of `sbatch`, which holds nothing but what finds Slurm.
+        "--export=ALL".to_owned(),
+        // Slurm would begin it anew; we go on from its checkpoint.
+        "--no-requeue".to_owned(),
+        format!("--signal=B:TERM@{warning}"),
+        format!("--nodes={0}-{0}", run.shape.nodes),
+        "--ntasks-per-node=1".to_owned(),
+    ];
+    let mut add = |name: &str, value: Option<String>| {
+        arguments.extend(value.map(|value| format!("--{name}={value}")));
+    };
+    add("partition", options.partition.clone());
+    add("account", options.account.clone());
+    add("qos", options.qos.clone());
+    add("cpus-per-task", options.cpus.map(|count| count.to_string()));
+    add("gres", (run.shape.gpus > 0).then(|| format!("{}:{}", options.gres, run.shape.gpus)));
+    add("mem", run.limits.memory.map(|bytes| format!("{}M", bytes.div_ceil(1 << 20))));
+    add("time", options.time.map(minutes));
+    arguments
+}
+
+/// The batch script: the site's own lines, and the run. Neither the command nor its environment is in it, since
+/// `scontrol write batch_script` shows it.
+pub(super) fn script(options: &SlurmOptions, key: &RunKey, run: &RunSpec) -> Result<String, Unsayable> {
+    let mut body = String::new();
+    let values = [
+        ("key", key.to_string()),
+        ("run_dir", text(&run.run_dir)?.to_owned()),
+        ("grace", seconds(run.grace)),
+        ("timeout", run.timeout.map(seconds).unwrap_or_default()),
+        ("nodes", run.shape.nodes.to_string()),
+    ];
+    for (name, value) in values {
+        let value = quote(&value).ok_or_else(|| zero_byte(name))?;
+        let _ = writeln!(body, "{name}={value}");
+    }
+    body.push_str(RUN);
+    Ok(options.framed(&body))
+}
+
+/// The file `command` of the run's directory: what becomes the training on each node.
+pub(super) fn command(key: &RunKey, run: &RunSpec) -> Result<String, Unsayable> {
+    let is_alone = run.shape.nodes.get() == 1;
+    let argv: Vec<_> = run.enclosure.prefix.iter().chain(&run.argv).cloned().collect();
+    let argv = quote_all(&argv).ok_or_else(|| zero_byte("an argument"))?;
+    let mut text_of =
+        String::from("# What becomes the training. Its environment is what stands in `environment`.\n");
+    if is_alone {
+        text_of.push_str("echo $$ >session\n");
+    }
+    text_of.push_str("unset ENVIRONMENT HOSTNAME\n. ./environment\n");
+    let _ = writeln!(text_of, "export SWIFTHOOK_RUN='{key}'");
+    if !is_alone {
+        text_of.push_str(TORCHRUN);
+        let _ = writeln!(text_of, "export NPROC_PER_NODE={}", run.shape.processes);
+    }
+    if let Some(files) = run.limits.files {
+        let _ = writeln!(text_of, "ulimit -n {files}");
+    }
+    let working_dir = quote(text(&run.working_dir)?).ok_or_else(|| zero_byte("the working directory"))?;
+    let missing = quote(text(&run.run_dir.join(MISSING))?).ok_or_else(|| zero_byte("the run directory"))?;
+    let _ = writeln!(text_of, "cd {working_dir} || exit 126\nunset OLDPWD\nset -- {argv}");
+    let _ = writeln!(text_of, "command -v \"$1\" >/dev/null || {{ : >{missing}; exit 127; }}");
+    text_of.push_str(if is_alone { "exec \"$@\" 2>&3 3>&-\n" } else { "exec \"$@\"\n" });
+    Ok(text_of)
+}
+
+/// The file `environment` of the run's directory.
+pub(super) fn environment(run: &RunSpec) -> Result<String, Unsayable> {
+    let mut text = String::new();
+    for (name, value) in &run.env {
+        if !is_sayable(name) {
+            let why =
+                format!("the variable `{name}` cannot be handed on: a shell sets the environment there");
+            return Err(Unsayable(why));
+        }
+        let value = quote(value).ok_or_else(|| zero_byte(name))?;
+        let _ = writeln!(text, "export {name}={value}");
+    }
+    Ok(text)
+}
+
+/// Names that a POSIX shell can set; a few are its own and may not be set in all of them.
+fn is_sayable(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    !name.is_empty()
+        && name.bytes().all(is_plain)
+        && !name.starts_with(|first: char| first.is_ascii_digit())
+        && !OF_THE_SHELL.contains(&name)
+}
+
+fn text(path: &Path) -> Result<&str, Unsayable> {
+    path.to_str().ok_or_else(|| Unsayable(format!("the path `{}` is not UTF-8", path.display())))
+}
+
+fn zero_byte(what: &str) -> Unsayable {
+    Unsayable(format!("{what} holds a zero byte, which no script can"))
+}
+
+/// Slurm counts limits in minutes: a begun one is a whole one.
+fn minutes(time: Duration) -> String {
+    time.as_secs().div_ceil(60).max(1).to_string()
+}
+
+/// As `sleep` takes them.
+pub(super) fn seconds(time: Duration) -> String {
+    format!("{}.{:03}", time.as_secs(), time.subsec_millis())
+}
+
+/// The file that says that the program of a run is not there.
+pub(super) const MISSING: &str = "missing";
+/// How long before the limit a run is asked to end, beside its grace: to write down how it ended, and since Slurm looks
+/// now and then only.
+pub(super) const BEFORE_THE_LIMIT: Duration = Duration::from_secs(30);
+const RUN: &str = include_str!("run.sh");
+const OF_THE_SHELL: [&str; 6] = ["UID", "EUID", "PPID", "SHELLOPTS", "BASHOPTS", "BASH_VERSINFO"];
+/// One command per node, as torchrun wants it. The port is that of nobody else's run on the first node, most likely.
+const TORCHRUN: &str = "\
+export NNODES=\"$SLURM_NNODES\" NODE_RANK=\"$SLURM_NODEID\"
+export MASTER_ADDR=\"$(scontrol show hostnames \"$SLURM_JOB_NODELIST\" | head -n 1)\"
+export MASTER_PORT=\"$((20000 + SLURM_JOB_ID % 20000))\"
+";

@@ -1,0 +1,204 @@
+//! What a run may use, and what it is started within.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot set up its world has failed")]
+
+mod supervisor;
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use support::{end, ended, script, until};
+use swifthook_conformance::launcher::alive_with;
+use swifthook_core::{
+    Enclosure, JobId, RunKey, RunLimits, RunSpec, RunStatus, Stop, StopKind, TrainingLauncher,
+};
+use swifthook_launch::LocalLauncher;
+
+fn launcher(runs: &Path) -> LocalLauncher {
+    LocalLauncher::new(runs).unwrap().supervised_by(supervisor::program())
+}
+
+/// The first attempt of a job that no other test has, in this process or another.
+fn key(id: u8) -> RunKey {
+    let mut job = [id; 16];
+    job[..4].copy_from_slice(&std::process::id().to_be_bytes());
+    RunKey { job: JobId(job), attempt: 1 }
+}
+
+fn log(run: &RunSpec) -> String {
+    fs::read_to_string(run.run_dir.join("log")).unwrap()
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(ToString::to_string).collect()
+}
+
+#[tokio::test]
+async fn a_process_has_no_more_files_open_than_it_may() {
+    let runs = tempfile::tempdir().unwrap();
+    let mut run = script(
+        runs.path(),
+        &key(1),
+        "ulimit -n; ulimit -Hn; echo $$; cat /proc/$$/stat; echo \"$SWIFTHOOK_RUN\"",
+    );
+    run.limits = RunLimits { files: Some(64), ..RunLimits::default() };
+    let handle = launcher(runs.path()).submit(&key(1), &run).await.unwrap();
+    assert!(ended(&launcher(runs.path()), &handle).await.is_success(), "{}", log(&run));
+    let text = log(&run);
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!((lines[0], lines[1]), ("64", "64"), "{text}");
+    let stat: Vec<_> = lines[3].rsplit_once(')').unwrap().1.split_whitespace().collect();
+    assert_eq!(stat[2], lines[2], "it still leads its group: {text}");
+    assert_eq!(lines[4], key(1).to_string());
+}
+
+#[tokio::test]
+async fn a_program_that_is_not_there_is_told_within_limits_too() {
+    let runs = tempfile::tempdir().unwrap();
+    let mut run = script(runs.path(), &key(2), "");
+    run.argv = words(&["no-such-program"]);
+    run.limits = RunLimits { files: Some(64), ..RunLimits::default() };
+    let handle = launcher(runs.path()).submit(&key(2), &run).await.unwrap();
+    assert_eq!(ended(&launcher(runs.path()), &handle).await.code, Some(127));
+    assert!(log(&run).contains("cannot start `no-such-program`"), "{}", log(&run));
+}
+
+#[tokio::test]
+async fn a_run_that_uses_more_than_it_may_is_asked_to_end_and_it_is_told_of_what() {
+    let runs = tempfile::tempdir().unwrap();
+    let (saves, waits) = ("trap 'echo saved; exit 0' TERM", "while :; do sleep 0.05; done");
+    let none = RunLimits::default();
+    for (id, text, limits, told) in [
+        (
+            3,
+            format!(
+                "{saves}; mkdir -p \"$RUN_DIR/output\"; head -c 8388608 /dev/zero >\"$RUN_DIR/output/x\"; {waits}"
+            ),
+            RunLimits { disk: Some(1 << 20), ..none },
+            "it has written 8 MiB, and may write 1 MiB",
+        ),
+        (
+            4,
+            format!("{saves}; x=$(head -c 60000000 /dev/zero | tr '\\0' x); {waits}"),
+            RunLimits { memory: Some(20 << 20), ..none },
+            "MiB of memory, and may have 20 MiB",
+        ),
+        (
+            5,
+            "trap 'echo saved; exit 0' TERM; sh -c 'while :; do :; done' & wait".to_owned(),
+            RunLimits { cpu_time: Some(Duration::from_millis(300)), ..none },
+            "of processor time, and may have 0 s",
+        ),
+    ] {
+        let mut run = script(runs.path(), &key(id), &text);
+        run.limits = limits;
+        let handle = launcher(runs.path()).submit(&key(id), &run).await.unwrap();
+        let exit = ended(&launcher(runs.path()), &handle).await;
+        let message = exit.message.unwrap_or_default();
+        assert_eq!(exit.stopped, Some(StopKind::Limit), "{told}: {message} {}", log(&run));
+        assert!(message.contains(told), "{told}: {message}");
+        assert!(log(&run).contains("saved"), "it had its grace: {}", log(&run));
+    }
+}
+
+#[tokio::test]
+async fn a_run_within_its_limits_is_left_alone() {
+    let runs = tempfile::tempdir().unwrap();
+    let mut run = script(runs.path(), &key(6), "head -c 100000 /dev/zero >\"$RUN_DIR/x\"; sleep 0.5; exit 3");
+    run.limits = RunLimits {
+        memory: Some(1 << 30),
+        cpu_time: Some(Duration::from_secs(60)),
+        files: Some(1_000),
+        disk: Some(1 << 30),
+    };
+    let handle = launcher(runs.path()).submit(&key(6), &run).await.unwrap();
+    let exit = ended(&launcher(runs.path()), &handle).await;
+    assert_eq!((exit.code, exit.stopped), (Some(3), None));
+}
+
+#[tokio::test]
+async fn what_a_run_is_started_within_gets_its_mark_and_its_group() {
+    let runs = tempfile::tempdir().unwrap();
+    let mut run = script(
+        runs.path(),
+        &key(7),
+        "echo \"$SWIFTHOOK_RUN $WRAPPED\"; cat /proc/$$/stat; echo $$; touch tmp/here",
+    );
+    run.enclosure = Enclosure { prefix: words(&["env", "WRAPPED=yes"]), ..Enclosure::default() };
+    run.limits.files = Some(99);
+    let handle = launcher(runs.path()).submit(&key(7), &run).await.unwrap();
+    assert!(ended(&launcher(runs.path()), &handle).await.is_success(), "{}", log(&run));
+    let text = log(&run);
+    assert!(text.starts_with(&format!("{} yes\n", key(7))), "{text}");
+    let stat: Vec<_> = text.lines().nth(1).unwrap().rsplit_once(')').unwrap().1.split_whitespace().collect();
+    assert_eq!(Some(stat[2]), text.lines().nth(2), "{text}");
+    assert!(run.run_dir.join("progress.jsonl").exists() && run.run_dir.join("tmp/here").exists());
+}
+
+/// Stands between supervisor and training as bubblewrap does: it dies of a signal, and its child with it.
+fn between(outlives_command: bool) -> Enclosure {
+    let text =
+        "\"$@\" & child=$!; trap 'kill -9 $child; trap - TERM; kill -TERM $$' TERM; wait $child; exit $?";
+    Enclosure { prefix: words(&["sh", "-c", text, "between"]), outlives_command, owner: None }
+}
+
+#[tokio::test]
+async fn a_signal_goes_past_what_only_stands_in_between() {
+    let runs = tempfile::tempdir().unwrap();
+    let text = "trap 'echo saved; exit 5' TERM; echo up >\"$RUN_DIR/up\"; while :; do sleep 0.02; done";
+    for (id, outlives, code) in [(8, true, Some(5)), (9, false, None)] {
+        let mut run = script(runs.path(), &key(id), text);
+        run.enclosure = between(outlives);
+        let launcher = launcher(runs.path());
+        let handle = launcher.submit(&key(id), &run).await.unwrap();
+        until("it is up", || run.run_dir.join("up").exists()).await;
+        launcher.stop(&handle, Stop::Grace(Duration::from_secs(20))).await.unwrap();
+        let exit = ended(&launcher, &handle).await;
+        assert_eq!((exit.code, exit.stopped), (code, Some(StopKind::Cancel)), "{exit:?}: {}", log(&run));
+        assert!(!outlives || log(&run).contains("saved"), "{}", log(&run));
+    }
+}
+
+#[tokio::test]
+async fn what_is_left_within_something_is_found_when_the_supervisor_is_killed() {
+    let runs = tempfile::tempdir().unwrap();
+    let mut run = script(runs.path(), &key(10), "echo up >\"$RUN_DIR/up\"; setsid sleep 600 & sleep 600");
+    run.enclosure = between(true);
+    let launcher = launcher(runs.path());
+    let handle = launcher.submit(&key(10), &run).await.unwrap();
+    until("it is up", || run.run_dir.join("up").exists()).await;
+    let begun: serde_json::Value =
+        serde_json::from_slice(&fs::read(run.run_dir.join("begun.json")).unwrap()).unwrap();
+    let killed = std::process::Command::new("kill").args(["-9", &begun["supervisor"].to_string()]).status();
+    assert!(killed.unwrap().success());
+    assert_eq!(end(&launcher, &handle).await, RunStatus::Vanished);
+    assert!(alive_with(&format!("SWIFTHOOK_RUN={}", key(10))).is_empty());
+}
+
+#[tokio::test]
+#[ignore = "needs root, setpriv and a user `nobody`"]
+async fn a_run_of_another_user_writes_where_it_may_and_sees_nothing_beside_it() {
+    let state = tempfile::tempdir().unwrap();
+    fs::set_permissions(state.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let runs = state.path().join("runs");
+    fs::write(state.path().join("admin-token"), "secret").unwrap();
+    fs::create_dir(state.path().join("git")).unwrap();
+    fs::write(state.path().join("git/objects"), "secret").unwrap();
+    let text = "id -un; echo result >\"$RUN_DIR/output/result\"; echo '{}' >>\"$RUN_DIR/progress.jsonl\"; touch tmp/x; \
+        cat \"$STATE/admin-token\" \"$STATE/git/objects\" \"$RUN_DIR/run.json\" && exit 9; touch \"$RUN_DIR/exit.json\" && exit 9; \
+        exit 0";
+    let mut run = script(&runs, &key(11), text);
+    run.env.insert("STATE".into(), state.path().to_str().unwrap().into());
+    run.working_dir = run.run_dir.join("tree");
+    run.argv[2] = format!("cd \"$RUN_DIR\"; {}", run.argv[2]);
+    let prefix = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs"];
+    run.enclosure =
+        Enclosure { prefix: words(&prefix), owner: Some((65_534, 65_534)), ..Enclosure::default() };
+    let handle = launcher(&runs).submit(&key(11), &run).await.unwrap();
+    let exit = ended(&launcher(&runs), &handle).await;
+    assert_eq!(exit.code, Some(0), "{}", log(&run));
+    assert!(log(&run).starts_with("nobody\n") && !log(&run).contains("secret"), "{}", log(&run));
+    assert!(run.run_dir.join("output/result").exists());
+}

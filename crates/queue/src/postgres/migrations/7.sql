@@ -1,0 +1,13 @@
+-- Who has which GPUs: an attempt has them from its start until it is known to have ended. Nothing else ends a lease.
+CREATE TABLE gpus (
+    machine TEXT NOT NULL,
+    uuid TEXT NOT NULL,
+    job UUID NOT NULL,
+    attempt BIGINT NOT NULL,
+    PRIMARY KEY (machine, uuid)
+);
+CREATE INDEX gpus_job ON gpus (job);
+
+-- Queued jobs that are known to wait for GPUs.
+ALTER TABLE jobs ADD COLUMN waits_for_gpus BOOLEAN NOT NULL DEFAULT FALSE;
+CREATE INDEX jobs_wait_for_gpus ON jobs (turn, id) WHERE waits_for_gpus;

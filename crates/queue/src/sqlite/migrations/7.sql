@@ -1,0 +1,3 @@
+-- Jobs that a person gave up while their runs could not be reached: whoever is on their machine ends what is left.
+ALTER TABLE jobs ADD COLUMN given_up INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX jobs_given_up ON jobs (id) WHERE given_up = 1;

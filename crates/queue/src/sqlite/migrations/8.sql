@@ -1,0 +1,3 @@
+-- What a run has in common with others that tell how much memory it needs on its GPUs.
+ALTER TABLE jobs ADD COLUMN workload BLOB;
+CREATE INDEX jobs_workload ON jobs (workload) WHERE workload IS NOT NULL;

@@ -1,0 +1,161 @@
+use std::fmt;
+
+use swifthook_msswift::{Config, Flags, Mistake, Rules, Trust, look};
+
+use super::local::{self, Found};
+use super::port;
+
+/// What a config is looked at for.
+#[derive(Clone, Copy)]
+pub(crate) struct Ask<'a> {
+    /// What it may say.
+    pub(crate) rules: Rules<'a>,
+    /// What the recipe adds, as `--name=value`.
+    pub(crate) args: &'a [String],
+    /// Whether models, data and ports are on this machine.
+    pub(crate) is_here: bool,
+}
+
+/// Flags in which nothing is wrong.
+pub(crate) struct Inspected {
+    /// Those of the config.
+    pub(crate) config: Flags,
+    /// Those of the recipe.
+    pub(crate) recipe: Flags,
+}
+
+/// What is wrong.
+#[derive(Debug)]
+pub(crate) enum Amiss {
+    /// Everything that is wrong for good.
+    Wrong(Wrong),
+    /// What may be right another time.
+    NotNow(String),
+}
+
+/// Everything that is wrong for good.
+#[derive(Debug, Default)]
+pub(crate) struct Wrong {
+    /// With the config, in its order.
+    pub(crate) config: Vec<Mistake>,
+    /// With what the recipe adds.
+    pub(crate) recipe: Vec<Mistake>,
+}
+
+/// Looks at a config, at what its recipe adds, and at the models and data that both name on this machine. It may wait
+/// for a disk.
+pub(crate) fn inspect(file: &[u8], ask: Ask<'_>) -> Result<Inspected, Amiss> {
+    let (config, mut wrong_config) = match Config::read(file) {
+        Ok(config) => look(&config, ask.rules),
+        Err(mistake) => (Flags::default(), vec![mistake]),
+    };
+    let (recipe, mut wrong_recipe) = match Config::of_arguments(ask.args) {
+        Ok(args) => look(&args, Rules { trust: Trust::Code, ..ask.rules }),
+        Err(mistake) => (Flags::default(), vec![mistake]),
+    };
+    let mut not_now = Vec::new();
+    if ask.is_here {
+        not_now.extend(look_at_files(&config, &mut wrong_config));
+        not_now.extend(look_at_files(&recipe, &mut wrong_recipe));
+        not_now.extend(port::taken(ask.rules.verb, &config, &recipe));
+    }
+    if !wrong_config.is_empty() || !wrong_recipe.is_empty() {
+        wrong_config.sort_by_key(|mistake| mistake.line);
+        return Err(Amiss::Wrong(Wrong { config: wrong_config, recipe: wrong_recipe }));
+    }
+    match not_now.is_empty() {
+        true => Ok(Inspected { config, recipe }),
+        false => Err(Amiss::NotNow(not_now.join("; "))),
+    }
+}
+
+fn look_at_files(flags: &Flags, wrong: &mut Vec<Mistake>) -> Vec<String> {
+    let mut not_now = Vec::new();
+    for found in flags.locals().filter_map(local::look) {
+        match found {
+            Found::Wrong(mistake) => wrong.push(mistake),
+            Found::NotNow(why) => not_now.push(why),
+        }
+    }
+    not_now
+}
+
+impl Wrong {
+    /// In one line, for the reason of a job.
+    pub(crate) fn of(&self, name: &str) -> String {
+        let parts = [(name, &self.config), ("the recipe's args", &self.recipe)];
+        let parts = parts.into_iter().filter(|(_, list)| !list.is_empty());
+        parts.map(|(name, list)| format!("{name}: {}", Listed(list))).collect::<Vec<_>>().join("; ")
+    }
+}
+
+struct Listed<'m>(&'m [Mistake]);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<_> = self.0.iter().take(MOST_TOLD).map(ToString::to_string).collect();
+        f.write_str(&lines.join("; "))?;
+        match self.0.len().saturating_sub(MOST_TOLD) {
+            0 => Ok(()),
+            more => write!(f, "; and {more} more"),
+        }
+    }
+}
+
+const MOST_TOLD: usize = 20;
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use swifthook_msswift::{Allowed, Table, Verb};
+
+    use super::*;
+
+    fn told(text: &str, args: &[&str], is_here: bool) -> Result<Inspected, String> {
+        let allowed = Allowed::new(["/**"]).unwrap();
+        let rules = Rules {
+            table: &Table::all()[0],
+            verb: Verb::Sft,
+            trust: Trust::Data,
+            models: &allowed,
+            data: &allowed,
+        };
+        let args: Vec<_> = args.iter().map(|&arg| arg.to_owned()).collect();
+        inspect(text.as_bytes(), Ask { rules, args: &args, is_here }).map_err(|amiss| match amiss {
+            Amiss::Wrong(wrong) => wrong.of("sft.yaml"),
+            Amiss::NotNow(why) => why,
+        })
+    }
+
+    #[test]
+    fn mistakes_of_keys_models_data_and_of_the_recipe_are_told_at_once_in_the_order_of_the_lines() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path().display();
+        fs::create_dir_all(folder.path().join("model")).unwrap();
+        fs::write(folder.path().join("bad.jsonl"), "{\n").unwrap();
+        fs::write(folder.path().join("file"), "x").unwrap();
+        let text = format!(
+            "model: {at}/model\nadapters: [{at}/file, {at}/absent]\nlerning_rate: 1\ndataset: {at}/bad.jsonl#5\n"
+        );
+        let args = [&*format!("--val_dataset={at}/none.csv"), "--max_steps=many"];
+        let told = told(&text, &args, true).map(|_| ()).unwrap_err();
+        let expected = format!(
+            "sft.yaml: line 1: `model`: `{at}/model`: there is no `config.json` in it, so it is no model; \
+             line 2: `adapters`: `{at}/file`: it is no folder, as a model is; \
+             line 2: `adapters`: `{at}/absent`: No such file or directory (os error 2); \
+             line 3: `swift sft` of ms-swift 4.6.0 has no `lerning_rate`: did you mean `learning_rate`?; \
+             line 4: `dataset`: `{at}/bad.jsonl`: line 1: not JSON: EOF while parsing an object (column 1); \
+             the recipe's args: `max_steps`: `many` is not a whole number; \
+             `val_dataset`: `{at}/none.csv`: No such file or directory (os error 2)"
+        );
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn elsewhere_the_files_are_not_looked_at() {
+        assert!(told("model: /no/such/model\ndataset: /no/such.jsonl\n", &[], false).is_ok());
+        assert!(told("model: /no/such/model\n", &[], true).is_err());
+        assert!(told("model: [\n", &[], false).is_err());
+    }
+}

@@ -1,0 +1,57 @@
+//! Models and data that a config names on this machine.
+
+use std::io::ErrorKind;
+use std::path::Path;
+
+use swifthook_msswift::{Local, LocalKind, Mistake};
+
+use super::data;
+
+/// What is wrong with what is named.
+pub(super) enum Found {
+    /// For good.
+    Wrong(Mistake),
+    /// Its disk does not answer as it should.
+    NotNow(String),
+}
+
+/// Looks at one of them.
+pub(super) fn look(local: Local<'_>) -> Option<Found> {
+    let path = local.path;
+    let found = match local.kind {
+        LocalKind::Data => data::amiss(path),
+        kind => path.metadata().map(|metadata| match metadata.is_dir() {
+            true => unlike_a_model(kind, path),
+            false => Some("it is no folder, as a model is".to_owned()),
+        }),
+    };
+    match found {
+        Ok(None) => None,
+        Ok(Some(why)) => Some(Found::Wrong(mistake(local, &why))),
+        Err(error) => match error.kind() {
+            ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::NotADirectory => {
+                Some(Found::Wrong(mistake(local, &error.to_string())))
+            }
+            _ => Some(Found::NotNow(format!("`{}`: {error}", path.display()))),
+        },
+    }
+}
+
+/// What a folder has not that is to be a model: a download that was broken off, or the folder above it.
+fn unlike_a_model(kind: LocalKind, path: &Path) -> Option<String> {
+    let has = |name: &str| path.join(name).exists();
+    match kind {
+        LocalKind::Model if !has("config.json") => {
+            Some("there is no `config.json` in it, so it is no model".to_owned())
+        }
+        // ms-swift puts an adapter that has a name into a folder below.
+        LocalKind::Adapter if !has("adapter_config.json") && !has("args.json") && !has("default") => Some(
+            "there is neither `adapter_config.json` nor `args.json` in it, so it is no adapter".to_owned(),
+        ),
+        _ => None,
+    }
+}
+
+fn mistake(local: Local<'_>, why: &str) -> Mistake {
+    Mistake { line: local.line, what: format!("`{}`: `{}`: {why}", local.key, local.path.display()) }
+}

@@ -1,0 +1,11 @@
+//! What is looked at before an attempt begins, in milliseconds: what would fail after minutes, on a GPU that others
+//! wait for.
+
+mod data;
+mod disk;
+mod inspect;
+mod local;
+mod port;
+
+pub(crate) use disk::{free, shown};
+pub(crate) use inspect::{Amiss, Ask, Inspected, Wrong, inspect};

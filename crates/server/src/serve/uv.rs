@@ -1,0 +1,384 @@
+//! Python environments that commits ask for by a lock of uv: each is made once, and used by every run that asks for it.
+//!
+//! An environment is a folder under `environments` of the state directory, named by the digest of all that it is made
+//! of. It counts once its file `complete` is there. It cannot be made elsewhere and moved: its programs begin with the path
+//! of its own Python.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Pid, Signal, kill_process_group};
+use swifthook_core::{Fingerprint, Job, Problem, Reason, RunLimits, Workspace};
+use swifthook_launch::{confined, leave_a_way};
+use swifthook_runner::Uncomposed;
+use tokio::process::{Child, Command};
+
+use super::enclose::{Enclosing, Places};
+use crate::api::plain;
+
+/// Makes environments.
+pub(super) struct Uv {
+    root: PathBuf,
+    workspace: Arc<dyn Workspace>,
+}
+
+/// An environment that is there.
+pub(super) struct Made {
+    pub(super) venv: PathBuf,
+    /// Of all that it was made of.
+    pub(super) digest: String,
+}
+
+/// What an environment is made of.
+struct Project {
+    lock: Vec<u8>,
+    pyproject: Vec<u8>,
+    uv: PathBuf,
+    folder: PathBuf,
+    digest: String,
+}
+
+impl Uv {
+    pub(super) fn new(state_dir: &Path, workspace: Arc<dyn Workspace>) -> Self {
+        let state_dir = std::path::absolute(state_dir).unwrap_or_else(|_| state_dir.to_owned());
+        Self { root: state_dir.join(ENVIRONMENTS), workspace }
+    }
+
+    /// The environment that the commit of `job` asks for, made now if it is not there.
+    pub(super) async fn environment(
+        &self,
+        job: &Job,
+        lock: &str,
+        env: &BTreeMap<String, String>,
+        limits: &RunLimits,
+        enclosing: Option<&Enclosing>,
+    ) -> Result<Made, Uncomposed> {
+        let project = self.project(job, lock, env).await?;
+        let made = || Made { venv: project.folder.join("venv"), digest: project.digest.clone() };
+        self.used(&project)?;
+        if is_complete(&project.folder) {
+            return Ok(made());
+        }
+        let guard = self.lock(&project).await?;
+        // Somebody else may have made it meanwhile.
+        if !is_complete(&project.folder) {
+            self.make(job, &project, guard, env, limits, enclosing).await?;
+        }
+        Ok(made())
+    }
+
+    /// Notes that somebody asks for it: what nobody has asked for in a long time is removed. Before it is looked whether it
+    /// is there, so that it is not removed in between.
+    fn used(&self, project: &Project) -> Result<(), Uncomposed> {
+        let noted = fs::create_dir_all(&self.root)
+            .and_then(|()| self.lock_file(project)?.set_modified(SystemTime::now()));
+        noted.map_err(|error| Uncomposed::NotNow(format!("{}: {error}", self.root.display())))
+    }
+
+    fn lock_file(&self, project: &Project) -> io::Result<File> {
+        let file = self.root.join(format!("{}.lock", project.digest));
+        File::options().write(true).create(true).truncate(false).open(file)
+    }
+
+    async fn project(
+        &self,
+        job: &Job,
+        lock: &str,
+        env: &BTreeMap<String, String>,
+    ) -> Result<Project, Uncomposed> {
+        let pyproject = match lock.rsplit_once('/') {
+            Some((folder, _)) => format!("{folder}/pyproject.toml"),
+            None => "pyproject.toml".to_owned(),
+        };
+        let (lock, pyproject) = (self.read(job, lock).await?, self.read(job, &pyproject).await?);
+        let path = env.get("PATH").map(String::as_str).unwrap_or_default();
+        let uv = program("uv", path)
+            .ok_or_else(|| unfit(format!("no program `uv` in `{path}`, which `environment` asks for")))?;
+        let python = python(env).await;
+        let parts: [&[u8]; 6] = [
+            &lock,
+            &pyproject,
+            python.as_bytes(),
+            std::env::consts::ARCH.as_bytes(),
+            // What one recipe has made, as its user and with its variables, is no other's.
+            job.change.repository.as_str().as_bytes(),
+            job.change.recipe.as_bytes(),
+        ];
+        let digest = Fingerprint::of(parts).to_string()[..32].to_owned();
+        Ok(Project { lock, pyproject, uv, folder: self.root.join(&digest), digest })
+    }
+
+    async fn read(&self, job: &Job, path: &str) -> Result<Vec<u8>, Uncomposed> {
+        let change = &job.change;
+        let read =
+            self.workspace.read_file(&change.repository, &change.ref_name, &change.head, path, MOST_BYTES);
+        read.await.map_err(|error| match error.is_permanent() {
+            true => unfit(told(&error)),
+            false => Uncomposed::NotNow(told(&error)),
+        })
+    }
+
+    /// Keeps everybody else from making it, in this process and others. What holds the lock is the open file, and uv has
+    /// it too: one that outlives us keeps others away until it ends.
+    async fn lock(&self, project: &Project) -> Result<File, Uncomposed> {
+        let failed = |error: io::Error| Uncomposed::NotNow(format!("{}: {error}", self.root.display()));
+        let file = self.lock_file(project).map_err(failed)?;
+        loop {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(file),
+                Err(rustix::io::Errno::WOULDBLOCK) => tokio::time::sleep(LOOK_AGAIN).await,
+                Err(error) => return Err(failed(error.into())),
+            }
+        }
+    }
+
+    async fn make(
+        &self,
+        job: &Job,
+        project: &Project,
+        lock: File,
+        env: &BTreeMap<String, String>,
+        limits: &RunLimits,
+        enclosing: Option<&Enclosing>,
+    ) -> Result<(), Uncomposed> {
+        let failed = |error: io::Error| Uncomposed::NotNow(format!("{}: {error}", project.folder.display()));
+        // Whatever is there was left half made by somebody who was killed.
+        remove(&project.folder).map_err(failed)?;
+        let cache = self.root.join(format!("cache-{}", job.change.recipe));
+        for folder in [&project.folder.join("tmp"), &cache] {
+            fs::create_dir_all(folder).map_err(failed)?;
+        }
+        fs::write(project.folder.join("uv.lock"), &project.lock).map_err(failed)?;
+        fs::write(project.folder.join("pyproject.toml"), &project.pyproject).map_err(failed)?;
+        let log = self.root.join(format!("{}.log", project.digest));
+        let command = self.command(job, project, &cache, env, limits, enclosing).await?;
+        let output = File::create(&log).map_err(failed)?;
+        tracing::info!(job = %job.id, environment = project.digest, "making an environment with uv");
+        // Ours too, so that nobody takes what is done for half made before it is marked.
+        let its_lock = lock.try_clone().map_err(failed)?;
+        let status = Building::begin(command, its_lock, output).map_err(failed)?.end().await;
+        let tail = tail(&log);
+        let made = match status {
+            Ok(Some(status)) if status.success() => complete(&project.folder).map_err(failed),
+            Ok(Some(status)) if status.code().is_none() || is_passing(&tail) => {
+                Err(Uncomposed::NotNow(format!("uv could not make the environment ({status}): {tail}")))
+            }
+            Ok(Some(status)) => Err(unfit(format!("uv could not make the environment ({status}): {tail}"))),
+            Ok(None) => Err(unfit(format!("uv has not made the environment within an hour: {tail}"))),
+            Err(error) => Err(failed(error)),
+        };
+        if made.is_err() {
+            let _ = remove(&project.folder);
+        }
+        drop(lock);
+        made
+    }
+
+    /// With the variables, the limits and the isolation of the run, and nothing of ours.
+    async fn command(
+        &self,
+        job: &Job,
+        project: &Project,
+        cache: &Path,
+        env: &BTreeMap<String, String>,
+        limits: &RunLimits,
+        enclosing: Option<&Enclosing>,
+    ) -> Result<Command, Uncomposed> {
+        let mut env = env.clone();
+        let folder = text(&project.folder)?;
+        let mut argv: Vec<String> = Vec::new();
+        if let Some(enclosing) = enclosing {
+            let places = Places {
+                run_dir: folder.clone(),
+                output_dir: folder.clone(),
+                working_dir: folder.clone(),
+                tmp: format!("{folder}/tmp"),
+                writes: vec![folder.clone(), text(cache)?],
+                reads: None,
+            };
+            let enclosure = enclosing.enclosure(job, &places, &mut env).await?;
+            if let Some((user, group)) = enclosure.owner {
+                own(&project.folder, cache, user, group)
+                    .map_err(|error| Uncomposed::NotNow(format!("{folder}: {error}")))?;
+            }
+            argv.extend(enclosure.prefix);
+        }
+        argv.push(text(&project.uv)?);
+        // The project itself is in the working tree of each run, and so no part of what they share.
+        argv.extend(["sync", "--frozen", "--no-install-project", "--no-progress"].map(str::to_owned));
+        let argv = confined(&argv, limits).map_err(|error| Uncomposed::NotNow(error.to_string()))?;
+        env.insert("UV_PROJECT_ENVIRONMENT".to_owned(), format!("{folder}/venv"));
+        env.insert("UV_CACHE_DIR".to_owned(), text(cache)?);
+        env.entry("UV_PYTHON_INSTALL_DIR".to_owned()).or_insert(format!("{}/python", text(cache)?));
+        env.remove("VIRTUAL_ENV");
+        let mut command = Command::new(&argv[0]);
+        command.args(&argv[1..]).current_dir(&project.folder).env_clear().envs(env);
+        Ok(command)
+    }
+}
+
+/// A build under way. If it is dropped, everything of it is killed.
+struct Building {
+    child: Child,
+    group: Option<Pid>,
+}
+
+impl Building {
+    fn begin(mut command: Command, lock: File, output: File) -> io::Result<Self> {
+        command.stdin(lock).stdout(output.try_clone()?).stderr(output).process_group(0).kill_on_drop(true);
+        let child = command.spawn()?;
+        let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        Ok(Self { child, group })
+    }
+
+    /// How it ended; `None` if it took too long.
+    async fn end(mut self) -> io::Result<Option<std::process::ExitStatus>> {
+        match tokio::time::timeout(PATIENCE, self.child.wait()).await {
+            Ok(status) => {
+                // Not later: the number of the group may be another's, once nobody is in it.
+                self.kill();
+                status.map(Some)
+            }
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Whatever is left of it.
+    fn kill(&mut self) {
+        if let Some(group) = self.group.take() {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+impl Drop for Building {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn is_complete(folder: &Path) -> bool {
+    folder.join(COMPLETE).exists()
+}
+
+/// From now on it counts, also after a loss of power.
+fn complete(folder: &Path) -> io::Result<()> {
+    let _ = remove(&folder.join("tmp"));
+    let file = File::create(folder.join(COMPLETE))?;
+    let text =
+        format!("{{\"version\":1,\"at\":\"{}\"}}\n", swifthook_core::Timestamp::from(SystemTime::now()));
+    io::Write::write_all(&mut &file, text.as_bytes())?;
+    file.sync_all()
+}
+
+/// Without its mark first, so that a removal that is broken off leaves nothing that counts.
+pub(super) fn remove(folder: &Path) -> io::Result<()> {
+    for gone in [fs::remove_file(folder.join(COMPLETE)), fs::remove_dir_all(folder)] {
+        match gone {
+            Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Err(error);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Gives a folder to the user of the build, and leaves a way to it.
+fn own(folder: &Path, cache: &Path, user: u32, group: u32) -> io::Result<()> {
+    use std::os::unix::fs::chown;
+
+    for path in [folder, cache, &folder.join("tmp"), &folder.join("uv.lock"), &folder.join("pyproject.toml")]
+    {
+        chown(path, Some(user), Some(group))?;
+    }
+    match (folder.parent(), folder.parent().and_then(Path::parent)) {
+        (Some(root), Some(state_dir)) => leave_a_way(state_dir, &[root]),
+        _ => Ok(()),
+    }
+}
+
+/// What Python uv would take: another one makes another environment.
+async fn python(env: &BTreeMap<String, String>) -> String {
+    let wanted = env.get("UV_PYTHON").cloned().unwrap_or_default();
+    let Some(python) = program("python3", env.get("PATH").map(String::as_str).unwrap_or_default()) else {
+        return wanted;
+    };
+    let asked = Command::new(python).arg("-VV").env_clear().stdin(Stdio::null()).kill_on_drop(true).output();
+    match tokio::time::timeout(ANSWER, asked).await {
+        Ok(Ok(answer)) => format!("{wanted} {}", String::from_utf8_lossy(&answer.stdout)),
+        _ => wanted,
+    }
+}
+
+fn program(name: &str, path: &str) -> Option<PathBuf> {
+    std::env::split_paths(path)
+        .map(|folder| folder.join(name))
+        .find(|file| file.is_absolute() && rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok())
+}
+
+/// The last that uv said.
+fn tail(log: &Path) -> String {
+    let read = || -> io::Result<String> {
+        let mut file = File::open(log)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        let lines = bytes.split(|byte| *byte == b'\n').map(plain).map(|line| line.trim().to_owned());
+        Ok(lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" / "))
+    };
+    read().unwrap_or_default()
+}
+
+/// What has to do with the network or the disk, and not with what is asked for.
+fn is_passing(told: &str) -> bool {
+    let told = told.to_ascii_lowercase();
+    PASSING.iter().any(|words| told.contains(words))
+}
+
+fn text(path: &Path) -> Result<String, Uncomposed> {
+    let not_utf8 = || unfit(format!("the path {} is not UTF-8", path.display()));
+    path.to_str().map(str::to_owned).ok_or_else(not_utf8)
+}
+
+fn told(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}
+
+fn unfit(why: String) -> Uncomposed {
+    Uncomposed::Unfit(Reason::new("config", why))
+}
+
+/// The folder under the state directory.
+pub(super) const ENVIRONMENTS: &str = "environments";
+const COMPLETE: &str = "complete";
+/// Locks of large projects have a few megabytes.
+const MOST_BYTES: usize = 16 << 20;
+const TAIL: u64 = 2 * 1024;
+const PATIENCE: Duration = Duration::from_secs(3_600);
+const ANSWER: Duration = Duration::from_secs(10);
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+const PASSING: [&str; 12] = [
+    "error sending request",
+    "failed to fetch",
+    "failed to download",
+    "dns error",
+    "name resolution",
+    "connection refused",
+    "connection reset",
+    "connection closed",
+    "network is unreachable",
+    "timed out",
+    "no space left on device",
+    "503 service unavailable",
+];
