@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::marks::median;
+
 /// One of the things that are compared.
 pub struct Subject<'a> {
     /// What is told of it.
@@ -60,11 +62,6 @@ fn seconds(subject: &mut Subject<'_>, first: usize, repetitions: usize) -> f64 {
     let end = clock_gettime(ClockId::ThreadCPUTime);
     let took = (end.tv_sec - start.tv_sec) as f64 + (end.tv_nsec - start.tv_nsec) as f64 * 1e-9;
     took / repetitions as f64
-}
-
-fn median(mut numbers: Vec<f64>) -> f64 {
-    numbers.sort_by(f64::total_cmp);
-    numbers[numbers.len() / 2]
 }
 
 const ROUNDS: usize = 41;

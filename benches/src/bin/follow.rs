@@ -9,7 +9,6 @@
 
 #![expect(clippy::print_stdout, reason = "a measurement is printed")]
 
-use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
@@ -18,12 +17,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
-use swifthook_benches::cpu;
-use swifthook_core::{
-    Enclosure, Job, JobId, Retry, RunHandle, RunKey, RunLimits, RunShape, RunSpec, RunStatus, State, Stop,
-    TrainingLauncher,
-};
+use swifthook_benches::{cpu, runs};
+use swifthook_core::{RunHandle, RunStatus, Stop, TrainingLauncher};
 use swifthook_launch::LocalLauncher;
 use swifthook_msswift::SwiftTraces;
 use tokio::time::{MissedTickBehavior, interval};
@@ -41,15 +36,15 @@ fn main() {
 }
 
 async fn measure() {
-    let runs = tempfile::tempdir().expect("a folder can be made");
-    let launcher = LocalLauncher::new(runs.path()).expect("it can be used").reading(Arc::new(SwiftTraces));
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let launcher = LocalLauncher::new(folder.path()).expect("it can be used").reading(Arc::new(SwiftTraces));
     let mut handles = Vec::new();
     for number in 1..=RUNS {
-        let run = run(runs.path(), number);
-        let key = RunKey { job: run.job.id, attempt: 1 };
+        let key = runs::key(number);
+        let run = runs::run(folder.path(), &key, &["sleep", "600"]);
         handles.push(launcher.submit(&key, &run).await.expect("it is started"));
     }
-    let mut writer = writer(runs.path());
+    let mut writer = writer(folder.path());
     tokio::time::sleep(Duration::from_secs(3)).await;
     let (began, before) = (Instant::now(), cpu::used());
     let following =
@@ -93,45 +88,6 @@ async fn follow(launcher: LocalLauncher, run: RunHandle, began: Instant) -> u64 
         }
     }
     step
-}
-
-fn run(runs: &Path, number: u64) -> RunSpec {
-    let mut id = [0; 16];
-    id[..8].copy_from_slice(&u64::from(std::process::id()).to_be_bytes());
-    id[8..].copy_from_slice(&number.to_be_bytes());
-    let job = job(JobId(id));
-    let run_dir = runs.join(format!("{}-1", job.id));
-    RunSpec {
-        job: Arc::new(job),
-        argv: ["sleep", "600"].map(str::to_owned).to_vec(),
-        env: BTreeMap::from([("PATH".to_owned(), std::env::var("PATH").unwrap_or_default())]),
-        working_dir: run_dir.clone(),
-        checkout: None,
-        output_dir: run_dir.join("output"),
-        run_dir,
-        timeout: None,
-        grace: Duration::from_secs(1),
-        limits: RunLimits::default(),
-        enclosure: Enclosure::default(),
-        shape: RunShape::default(),
-    }
-}
-
-fn job(id: JobId) -> Job {
-    let change = json!({
-        "repository": "acme/models", "ref_name": { "branch": "main" }, "head": "a".repeat(40),
-        "recipe": "bench", "config": "", "run": 0,
-    });
-    let spec = json!({
-        "recipe": "bench", "config": null, "group": "bench", "priority": 0, "launcher": "local", "labels": [],
-        "command": [], "superseded": "keep", "debounce": null, "retry": Retry::default(),
-    });
-    let job = json!({
-        "id": id, "change": change, "before": null, "sender": null, "pushed_at": null, "source": "person",
-        "spec": spec, "state": State::queued(None, None), "created_at": 0, "rerun_of": null,
-        "superseded_by": null, "progress": null,
-    });
-    serde_json::from_value(job).expect("it is a job")
 }
 
 fn writer(runs: &Path) -> Child {

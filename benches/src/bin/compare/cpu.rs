@@ -3,13 +3,13 @@ use std::fs;
 use std::rc::Rc;
 use std::time::Duration;
 
+use swifthook_benches::marks::{mark, median};
 use swifthook_benches::payload::Size;
 
 use crate::body::Requests;
 use crate::load;
 use crate::server::Server;
 use crate::site::{Recipe, Site};
-use crate::{mark, median};
 
 /// Processor time per request, and rates.
 #[expect(clippy::print_stdout, reason = "the figures are what this program is for")]

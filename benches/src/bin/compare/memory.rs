@@ -1,11 +1,12 @@
 use std::error::Error;
 use std::rc::Rc;
 
+use swifthook_benches::marks::mark;
 use swifthook_benches::payload::Size;
 
 use crate::body::Requests;
+use crate::load;
 use crate::site::{Recipe, Site};
-use crate::{load, mark};
 
 /// What one push of 24 MB adds to the server's memory.
 #[expect(clippy::print_stdout, reason = "the figures are what this program is for")]

@@ -3,10 +3,12 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Instant;
 
+use swifthook_benches::marks::{mark, median};
+
 use crate::body::{REPOSITORY, Requests};
+use crate::load;
 use crate::server::Server;
 use crate::site::{Recipe, Site};
-use crate::{load, mark, median};
 
 /// How long it is from the answer to the first byte that the run writes, when the repository is known.
 #[expect(clippy::print_stdout, reason = "the figures are what this program is for")]

@@ -9,11 +9,12 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use swifthook_benches::marks::{mark, median};
 use tempfile::TempDir;
 
 use crate::body::{REPOSITORY, Requests, SECRET};
+use crate::load;
 use crate::repository::Repository;
-use crate::{load, mark, median};
 
 /// A server is killed beside a hundred runs and started again: from its start until each of them is owned again and was
 /// polled, which the server's log tells by how far the run has come.

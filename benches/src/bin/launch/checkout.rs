@@ -2,11 +2,11 @@ use std::error::Error;
 use std::fs;
 use std::time::Instant;
 
+use swifthook_benches::marks::{mark, median};
 use swifthook_core::{Checkout, RefName, RepoName, Workspace};
 use swifthook_launch::{GitWorkspace, Remote};
 
 use crate::repository::{Repository, git};
-use crate::{mark, median};
 
 /// A commit that was just pushed, fetched and checked out where the one before it is known, against `git worktree add`
 /// of the same commit in a clone that has it already.

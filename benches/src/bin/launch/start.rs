@@ -1,18 +1,14 @@
-use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use serde_json::json;
-use swifthook_core::{
-    Checkout, Job, JobId, RefName, RepoName, Retry, RunKey, RunSpec, State, TrainingLauncher, Workspace,
-};
+use swifthook_benches::marks::{mark, median};
+use swifthook_benches::runs;
+use swifthook_core::{Checkout, RefName, RepoName, TrainingLauncher, Workspace};
 use swifthook_launch::{GitWorkspace, LocalLauncher, Remote};
 
 use crate::repository::Repository;
-use crate::{mark, median};
 
 /// From the submission of a run to the first thing that its process does, in turn with the checkout before it.
 #[expect(clippy::print_stdout, reason = "the figures are what this program is for")]
@@ -22,15 +18,17 @@ pub(crate) fn measure(rounds: usize) -> Result<bool, Box<dyn Error>> {
     let name = RepoName::new("acme/models")?;
     let remote = Remote::new(name.clone(), &format!("file://{}", origin.path.display()))?;
     let workspace = GitWorkspace::new(folder.path().join("state"), [remote])?;
-    let runs = folder.path().join("state/runs");
-    let launcher = LocalLauncher::new(&runs)?;
+    let folder_of_runs = folder.path().join("state/runs");
+    let launcher = LocalLauncher::new(&folder_of_runs)?;
+    let us = std::env::current_exe()?.display().to_string();
     let (main, with) = (RefName::Branch("main".into()), Checkout::default());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let (mut checkouts, mut starts) = (Vec::new(), Vec::new());
     for round in 0..=rounds {
         let commit = origin.commit()?;
-        let key = RunKey { job: JobId([u8::try_from(round % 256)?; 16]), attempt: u32::try_from(round)? + 1 };
-        let run = run(&runs, &key)?;
+        let key = runs::key(u64::try_from(round)?);
+        let stamp = folder_of_runs.join(key.to_string()).join("stamp").display().to_string();
+        let run = runs::run(&folder_of_runs, &key, &[&us, STAMP, &stamp]);
         let (checked_out, started) = runtime.block_on(async {
             let began = Instant::now();
             workspace.checkout(&name, &main, &commit, &with, &run.working_dir).await?;
@@ -77,42 +75,6 @@ fn stamp_of(run_dir: &Path) -> Option<Duration> {
 
 fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("it is later than 1970")
-}
-
-fn run(runs: &Path, key: &RunKey) -> Result<RunSpec, Box<dyn Error>> {
-    let run_dir = runs.join(key.to_string());
-    let us = std::env::current_exe()?.display().to_string();
-    Ok(RunSpec {
-        job: Arc::new(job(key)?),
-        argv: vec![us, STAMP.to_owned(), run_dir.join("stamp").display().to_string()],
-        env: BTreeMap::new(),
-        working_dir: run_dir.join("tree"),
-        checkout: None,
-        output_dir: run_dir.join("output"),
-        run_dir,
-        timeout: None,
-        grace: Duration::from_secs(20),
-        limits: swifthook_core::RunLimits::default(),
-        enclosure: swifthook_core::Enclosure::default(),
-        shape: swifthook_core::RunShape::default(),
-    })
-}
-
-fn job(key: &RunKey) -> Result<Job, Box<dyn Error>> {
-    let change = json!({
-        "repository": "acme/models", "ref_name": { "branch": "main" }, "head": "a".repeat(40),
-        "recipe": "bench", "config": "", "run": 0,
-    });
-    let spec = json!({
-        "recipe": "bench", "config": null, "group": "bench", "priority": 0, "launcher": "local", "labels": [],
-        "command": [], "superseded": "keep", "debounce": null, "retry": Retry::default(),
-    });
-    let job = json!({
-        "id": key.job, "change": change, "before": null, "sender": null, "pushed_at": null, "source": "person",
-        "spec": spec, "state": State::queued(None, None), "created_at": 0, "rerun_of": null,
-        "superseded_by": null, "progress": null,
-    });
-    Ok(serde_json::from_value(job)?)
 }
 
 /// The argument by which this program is a run.

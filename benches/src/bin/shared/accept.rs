@@ -3,12 +3,12 @@ use std::rc::Rc;
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
+use swifthook_benches::marks::mark;
 use swifthook_benches::payload::Size;
 
 use crate::body::Requests;
 use crate::cluster::Cluster;
 use crate::load;
-use crate::mark;
 use crate::process::{cpu, cpu_of_all, postmaster};
 use crate::site::{Server, Site, repository};
 

@@ -3,6 +3,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use swifthook_benches::marks::mark;
 use swifthook_core::{
     ChangeSet, CommitSha, ConfigDigest, Decided, Event, Intake, JobQueue, JobSpec, Paths, Push, Reason,
     RecipeVerdict, RefName, RepoName, Retry, Source, Superseding, Timestamp, Verdict, Worker,
@@ -10,7 +11,6 @@ use swifthook_core::{
 use swifthook_queue::postgres::{Options, PostgresQueue};
 
 use crate::cluster::Cluster;
-use crate::mark;
 use crate::process::{cpu_of_all, postmaster};
 
 /// Four workers share what is queued, and end each job as soon as they have it.

@@ -1,8 +1,9 @@
 use std::error::Error;
 use std::time::Duration;
 
+use swifthook_benches::marks::mark;
+
 use crate::cluster::Cluster;
-use crate::mark;
 use crate::process::{cpu, cpu_of_all, postmaster};
 use crate::site::Site;
 

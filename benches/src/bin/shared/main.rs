@@ -48,10 +48,3 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     }
     Ok(if all_reached { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
-
-/// Tells whether a mark is reached.
-#[expect(clippy::print_stdout, reason = "the figures are what this program is for")]
-fn mark(name: &str, is_reached: bool) -> bool {
-    println!("  {} {name}", if is_reached { "reached:" } else { "MISSED: " });
-    is_reached
-}

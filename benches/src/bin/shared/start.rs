@@ -2,13 +2,13 @@ use std::error::Error;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use swifthook_benches::marks::mark;
 use swifthook_core::{History, JobFilter, Stage};
 use swifthook_queue::postgres::{Options, PostgresQueue};
 
 use crate::body::Requests;
 use crate::cluster::Cluster;
 use crate::load;
-use crate::mark;
 use crate::site::{Site, repository};
 
 /// From the claim of a job to the start of its attempt, by the database's clock, on a worker that is idle; the push

@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
+use swifthook_benches::marks::{mark, median};
 use swifthook_benches::pushes::{decided, new_commit, trains};
 use swifthook_core::Intake;
 use swifthook_queue::{Options, SqliteQueue};
-
-use crate::mark;
 
 /// The same pushes by 64 callers, with group commit and with a transaction for each, in turn.
 #[expect(clippy::print_stdout, reason = "the figures are what this program is for")]
@@ -21,7 +20,7 @@ pub(super) async fn measure() -> Result<bool, Box<dyn Error>> {
         single.push(rate(1, 200).await?);
         println!("round {round}: {:.0} and {:.0} pushes a second", grouped[round - 1], single[round - 1]);
     }
-    let ratio = crate::median(grouped) / crate::median(single);
+    let ratio = median(grouped) / median(single);
     println!("{CALLERS} callers: group commit is {ratio:.1} × one transaction each");
     if sync < Duration::from_millis(5) {
         println!("  the sync is faster than that of the mark: run benches/slow-sync");

@@ -27,15 +27,3 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     };
     Ok(if is_reached { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
-
-/// Tells whether a mark is reached.
-#[expect(clippy::print_stdout, reason = "the figures are what this program is for")]
-fn mark(name: &str, is_reached: bool) -> bool {
-    println!("  {} {name}", if is_reached { "reached:" } else { "MISSED: " });
-    is_reached
-}
-
-fn median(mut numbers: Vec<f64>) -> f64 {
-    numbers.sort_by(f64::total_cmp);
-    numbers[numbers.len() / 2]
-}

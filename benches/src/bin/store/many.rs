@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use swifthook_benches::cpu;
+use swifthook_benches::marks::{mark, median};
 use swifthook_benches::pushes::{decided, new_commit, trains};
 use swifthook_core::{History, Intake, JobFilter, JobQueue, Stage};
 use swifthook_queue::{Options, SqliteQueue};
 
 use super::history::{self, RARE, worker};
-use crate::{mark, median};
 
 /// What the same work costs beside many finished jobs and in an empty store, in turn.
 #[expect(clippy::print_stdout, reason = "the figures are what this program is for")]
