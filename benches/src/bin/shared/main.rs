@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! cargo build --release -p swifthook --features postgres
-//! cargo run --release -p swifthook-benches --bin shared [accept] [claims] [start] [idle]
+//! cargo run --release -p swifthook-benches --features postgres --bin shared [accept] [claims] [start] [idle]
 //! ```
 //!
 //! Database, servers and load share the cores of this machine, so rates are those of all of them together; the
