@@ -71,10 +71,11 @@ async fn a_run_that_uses_more_than_it_may_is_asked_to_end_and_it_is_told_of_what
     let (saves, waits) = ("trap 'echo saved; exit 0' TERM", "while :; do sleep 0.05; done");
     let none = RunLimits::default();
     for (id, text, limits, told) in [
+        // What it has written is there at once: else a look might find half of it.
         (
             3,
             format!(
-                "{saves}; mkdir -p \"$RUN_DIR/output\"; head -c 8388608 /dev/zero >\"$RUN_DIR/output/x\"; {waits}"
+                "{saves}; head -c 8388608 /dev/zero >\"$RUN_DIR.x\"; mv \"$RUN_DIR.x\" \"$RUN_DIR/output/x\"; {waits}"
             ),
             RunLimits { disk: Some(1 << 20), ..none },
             "it has written 8 MiB, and may write 1 MiB",

@@ -11,6 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use support::{end, ended, script};
+use swifthook_conformance::launcher::alive_with;
 use swifthook_core::{JobId, Problem, RunHandle, RunKey, RunStatus, Stop, StopKind, TrainingLauncher};
 use swifthook_launch::LocalLauncher;
 
@@ -165,10 +166,7 @@ async fn a_supervisor_whose_directory_is_gone_ends_with_its_run() {
     fs::remove_dir_all(&run.run_dir).unwrap();
     fs::write(runs.path().join("go"), "").unwrap();
     let mark = format!("SWIFTHOOK_RUN={}", key(13));
-    support::until("nothing of it is alive", || {
-        swifthook_conformance::launcher::alive_with(&mark).is_empty()
-    })
-    .await;
+    support::until("nothing of it is alive", || alive_with(&mark).is_empty()).await;
 }
 
 #[tokio::test]
@@ -197,10 +195,8 @@ async fn of_a_run_that_stands_still_it_is_taken_down_what_its_processes_do() {
     let run = script(runs.path(), &key(14), "echo one line of output; sleep 600 & wait");
     let handle = launcher.submit(&key(14), &run).await.unwrap();
     let why = swifthook_core::Reason::new("silent", "nothing was heard of it for 12 min");
-    support::until("it writes", || {
-        fs::read_to_string(run.run_dir.join("log")).is_ok_and(|log| !log.is_empty())
-    })
-    .await;
+    // It has written by then.
+    support::until("it stands still", || is_asleep(&key(14), "sleep 600")).await;
     assert!(launcher.pulse(&handle).await.unwrap().written_at.is_some());
     assert_eq!(launcher.pulse(&handle).await.unwrap().told_at, None);
     let evidence = launcher.examine(&handle, &why).await.unwrap().unwrap();
@@ -220,6 +216,14 @@ async fn of_a_run_that_stands_still_it_is_taken_down_what_its_processes_do() {
     assert_eq!(launcher.examine(&handle, &why).await.unwrap(), None, "a disk is not filled with evidence");
     launcher.stop(&handle, Stop::Kill).await.unwrap();
     ended(&launcher, &handle).await;
+}
+
+/// Whether a process of the run sleeps in this command.
+fn is_asleep(key: &RunKey, command: &str) -> bool {
+    let read = |pid: &str, file| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+    alive_with(&format!("SWIFTHOOK_RUN={key}")).iter().any(|pid| {
+        read(pid, "cmdline").replace('\0', " ").trim() == command && read(pid, "stat").contains(") S ")
+    })
 }
 
 #[tokio::test]

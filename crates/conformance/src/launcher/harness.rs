@@ -173,5 +173,6 @@ fn job(key: &RunKey) -> Job {
     }
 }
 
-const PATIENCE: Duration = Duration::from_secs(30);
+/// A machine that others keep busy takes its time.
+const PATIENCE: Duration = Duration::from_secs(120);
 pub(super) const PAUSE: Duration = Duration::from_millis(5);

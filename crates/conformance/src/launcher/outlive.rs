@@ -72,7 +72,7 @@ pub async fn a_stop_asked_for_by_one_launcher_is_seen_by_the_next(harness: &dyn 
 /// their session alone: that is no end until nothing is alive, and then it is for good.
 pub async fn a_run_whose_keeper_was_killed_has_vanished_with_all_that_was_left_of_it(harness: &dyn Harness) {
     let (launcher, key) = (harness.launcher(), new_key());
-    let stay = "echo $$ >> \"$0/pids\"; trap \"\" TERM HUP; while :; do sleep 0.01; done";
+    let stay = "trap \"\" TERM HUP; echo $$ >> \"$0/pids\"; while :; do sleep 0.01; done";
     let text = format!(
         "echo $$ >> \"$RUN_DIR/pids\"
          (setsid sh -c '{stay}' \"$RUN_DIR\" &)

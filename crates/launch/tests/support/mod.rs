@@ -33,7 +33,7 @@ pub(crate) fn script(runs: &Path, key: &RunKey, text: &str) -> RunSpec {
 
 /// Waits until the run is over.
 pub(crate) async fn end(launcher: &dyn TrainingLauncher, run: &RunHandle) -> RunStatus {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + PATIENCE;
     loop {
         let status = launcher.poll(run).await.unwrap();
         if matches!(status, RunStatus::Ended(_) | RunStatus::Vanished) {
@@ -54,12 +54,15 @@ pub(crate) async fn ended(launcher: &dyn TrainingLauncher, run: &RunHandle) -> E
 
 /// Waits until `condition` holds.
 pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < deadline, "waited in vain until {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
+
+/// A machine that others keep busy takes its time.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn job(key: &RunKey) -> Job {
     let change = json!({
