@@ -16,6 +16,7 @@
 set -euo pipefail
 action=${1:-}
 folder=${2:?usage: scripts/slurm-single-node.sh start|stop|status FOLDER}
+here=$(cd "$(dirname "$0")" && pwd)
 PATH=$PATH:/usr/sbin:/sbin
 
 make() {
@@ -23,8 +24,8 @@ make() {
     chmod 700 "$folder/munge" "$folder/log"
     [ -e "$folder/munge/key" ] || (umask 077 && head -c 128 /dev/urandom >"$folder/munge/key")
     local nodes=${SWIFTHOOK_SLURM_NODES:-1} ports port_of_controller port_of_accounting port_of_database
-    local accounting="AccountingStorageType=accounting_storage/none" remembered=60
-    read -r port_of_controller port_of_accounting port_of_database ports < <(free_ports $((nodes + 3)))
+    local accounting="AccountingStorageType=accounting_storage/none" remembered=600
+    read -r port_of_controller port_of_accounting port_of_database ports < <("$here/free-ports" $((nodes + 3)))
     for node in $(seq "$nodes"); do mkdir -p "$folder/spool/node$node"; done
     if [ -n "${SWIFTHOOK_SLURM_ACCOUNTING:-}" ]; then
         make_accounting "$port_of_accounting" "$port_of_database"
@@ -116,18 +117,6 @@ StoragePass=slurm
 CONF
 }
 
-# Ports that nobody listens on now, and that no connection gets by chance: the system gives those from 32768 on.
-free_ports() {
-    python3 -c 'import random, socket
-ends = []
-while len(ends) < '"$1"':
-    end = socket.socket()
-    try: end.bind(("127.0.0.1", random.randrange(12000, 32000)))
-    except OSError: continue
-    ends.append(end)
-print(*[end.getsockname()[1] for end in ends])'
-}
-
 pid_of() { cat "$folder/$1.pid" 2>/dev/null || true; }
 
 # The nodes that it has.
@@ -171,7 +160,7 @@ start_one() {
 
 # Waits until a program is, by a command that says so.
 is_there() {
-    for _ in $(seq 300); do
+    for _ in $(seq 1200); do
         "${@:2}" && return
         sleep 0.1
     done
@@ -207,7 +196,7 @@ answers() {
 }
 
 start() {
-    local needed="munged slurmctld slurmd sbatch python3"
+    local needed="munged slurmctld slurmd sbatch"
     [ -z "${SWIFTHOOK_SLURM_ACCOUNTING:-}" ] || needed="$needed slurmdbd mariadbd mariadb-install-db"
     for program in $needed; do
         command -v "$program" >/dev/null && continue
@@ -218,7 +207,7 @@ start() {
     for program in $(programs); do
         start_one "$program"
     done
-    for _ in $(seq 300); do
+    for _ in $(seq 1200); do
         answers && return
         sleep 0.1
     done

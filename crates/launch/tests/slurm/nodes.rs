@@ -29,7 +29,11 @@ fn each_node_runs_the_command_once_as_torchrun_wants_it() {
     let cluster = Cluster::of(2);
     let launcher = cluster.launcher();
     block_on(async {
-        let text = "echo \"$NODE_RANK of $NNODES, $NPROC_PER_NODE, $MASTER_ADDR $MASTER_PORT\" >> \"$RUN_DIR/ran\"; exit 3";
+        // Slurm ends all when one has failed, so the one that fails lets the other end first.
+        let text = "echo \"$NODE_RANK of $NNODES, $NPROC_PER_NODE, $MASTER_ADDR $MASTER_PORT\" >> \"$RUN_DIR/ran\"
+            if [ \"$NODE_RANK\" = 1 ]; then echo $$ > \"$RUN_DIR/other\"; exit 0; fi
+            until [ -s \"$RUN_DIR/other\" ] && [ ! -e \"/proc/$(cat \"$RUN_DIR/other\")\" ]; do sleep 0.05; done
+            exit 3";
         let run = on_two(&cluster, 1, text);
         let handle = launcher.submit(&cluster.key(1), &run).await.unwrap();
         let exit = ended(&launcher, &handle).await;

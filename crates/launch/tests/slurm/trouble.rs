@@ -75,11 +75,11 @@ fn a_run_that_waits_says_why_and_can_be_taken_back() {
     block_on(async {
         let run = script(&cluster.runs(), &cluster.key(1), LASTS);
         let handle = launcher.submit(&cluster.key(1), &run).await.unwrap();
-        let deadline = std::time::Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + Duration::from_secs(120);
         loop {
             match polled(&launcher, &handle).await {
                 RunStatus::Pending(why) if why.detail.starts_with("its partition is down") => break,
-                RunStatus::Pending(why) => assert!(std::time::Instant::now() < deadline, "{why}"),
+                RunStatus::Pending(why) => assert!(Instant::now() < deadline, "{why}"),
                 other => panic!("{other:?}"),
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -274,7 +274,7 @@ fn what_slurm_has_forgotten_its_accounting_still_knows() {
                 [&begun, &waiting].map(|run| cluster.slurm(&["scontrol", "show", "job", &job_of(run)]));
             told.iter().all(|told| told.contains("Invalid job id"))
         };
-        let deadline = Instant::now() + Duration::from_secs(180);
+        let deadline = Instant::now() + Duration::from_secs(300);
         while !knows_nothing() {
             assert!(Instant::now() < deadline, "Slurm does not forget");
             tokio::time::sleep(Duration::from_secs(1)).await;
