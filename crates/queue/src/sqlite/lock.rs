@@ -16,7 +16,7 @@ use super::disk;
 /// The right to a store, for as long as it lives. The kernel takes it back when the process ends, however it ends.
 #[derive(Debug)]
 pub(super) struct Lock {
-    _file: File,
+    file: File,
 }
 
 impl Lock {
@@ -42,7 +42,15 @@ impl Lock {
         named.map_err(refused)?;
         // SQLite gives its other files the mode of this one.
         private(store).map_err(|source| OpenError::Io { path: store.into(), source })?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Not by closing alone: a process that is just being started has a copy of the descriptor until it executes its
+        // program, and would keep the lock for that long.
+        let _ = flock(&self.file, FlockOperation::Unlock);
     }
 }
 
@@ -86,13 +94,26 @@ mod tests {
         let store = folder.path().join("store.db");
         let mut dead = Command::new("true").spawn().unwrap();
         dead.wait().unwrap();
-        let lock = Lock::take(&store).unwrap();
+        let file = private(&beside(&store, ".lock")).unwrap();
+        flock(&file, FlockOperation::NonBlockingLockExclusive).unwrap();
         fs::write(beside(&store, ".lock"), dead.id().to_string()).unwrap();
-        // What was locked is the child's too, and stays locked until it ends.
-        let shared = Stdio::from(lock._file.try_clone().unwrap());
-        let mut child = Command::new("sleep").arg("0.3").stdin(shared).spawn().unwrap();
-        drop(lock);
+        // What was locked is the child's alone, and stays locked until it ends.
+        let mut child = Command::new("sleep").arg("0.3").stdin(Stdio::from(file)).spawn().unwrap();
         Lock::take(&store).unwrap();
         child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_lock_that_is_given_back_is_free_though_another_process_still_has_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = folder.path().join("store.db");
+        let lock = Lock::take(&store).unwrap();
+        let shared = Stdio::from(lock.file.try_clone().unwrap());
+        let mut child = Command::new("sleep").arg("600").stdin(shared).spawn().unwrap();
+        drop(lock);
+        let again = Lock::take(&store);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(again.is_ok(), "{again:?}");
     }
 }
