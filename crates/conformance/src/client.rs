@@ -243,4 +243,4 @@ fn parse_head(head: &[u8]) -> (u16, Vec<String>) {
 pub const SECRET: &str = "correct horse battery staple 2026";
 /// The header that has the signature.
 pub const SIGNATURE: &str = "X-Hub-Signature-256";
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);

@@ -290,7 +290,7 @@ fn a_store_moves_from_sqlite_to_postgresql_and_back_with_everything_in_it() {
         let more = folder.path().join(format!("more-{attempt}.db"));
         match copy(postgres, Location::Sqlite(&more), RUNTIME.handle()) {
             Err(CopyError::InUse) => break,
-            other => assert!(since.elapsed() < Duration::from_secs(20), "{other:?}"),
+            other => assert!(since.elapsed() < Duration::from_secs(120), "{other:?}"),
         }
     }
 }
@@ -311,7 +311,7 @@ fn a_copy_that_is_interrupted_leaves_nothing_on_postgresql() {
 }
 
 async fn heard(news: &mut tokio::sync::watch::Receiver<u64>) {
-    tokio::time::timeout(Duration::from_secs(20), news.changed()).await.expect("news come").unwrap();
+    tokio::time::timeout(Duration::from_secs(120), news.changed()).await.expect("news come").unwrap();
 }
 
 /// Delivers one change many times at once.

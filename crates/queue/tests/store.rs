@@ -149,7 +149,7 @@ async fn a_push_that_cannot_be_recorded_is_refused_and_what_was_answered_before_
     let (mut answered, since) = (Vec::new(), Instant::now());
     let refused = loop {
         head += 1;
-        assert!(since.elapsed() < Duration::from_secs(60), "the store is full");
+        assert!(since.elapsed() < PATIENCE, "the store is full");
         match store.accept(&large(skipped(head))).await {
             Ok(Receipt::Stored { delivery, .. }) => answered.push(delivery),
             Ok(Receipt::Accepted { .. }) => panic!("a store stores"),
@@ -166,7 +166,7 @@ async fn a_push_that_cannot_be_recorded_is_refused_and_what_was_answered_before_
     for delivery in answered {
         let since = Instant::now();
         while store.delivery(delivery).await.unwrap().is_none() {
-            assert!(since.elapsed() < Duration::from_secs(20), "it was answered");
+            assert!(since.elapsed() < PATIENCE, "it was answered");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -176,7 +176,7 @@ async fn a_push_that_cannot_be_recorded_is_refused_and_what_was_answered_before_
 async fn accepted_in_the_end(store: &SqliteQueue, push: &Decided) {
     let since = Instant::now();
     while store.accept(push).await.is_err() {
-        assert!(since.elapsed() < Duration::from_secs(20), "there is room again");
+        assert!(since.elapsed() < PATIENCE, "there is room again");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -266,9 +266,11 @@ async fn a_push_that_trains_nothing_is_answered_before_and_written_without_anyth
     let place = Place::new();
     let store = place.open().unwrap();
     let Receipt::Stored { delivery, .. } = store.accept(&skipped(1)).await.unwrap() else { panic!() };
-    let since = Instant::now();
+    // A second by looks and not by the clock, which goes on while a busy machine does nothing for us.
+    let mut looks = 0;
     while store.delivery(delivery).await.unwrap().is_none() {
-        assert!(since.elapsed() < Duration::from_secs(1), "within a second");
+        looks += 1;
+        assert!(looks < 100, "within a second");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     assert_eq!(store.unrecorded(), 0);
@@ -384,6 +386,8 @@ async fn who_opens_a_store_adopts_what_ran_at_once() {
     let adopted = store.claim(&worker()).await.unwrap().expect("nobody else can be alive");
     assert_eq!((adopted.lease.job, adopted.lease.epoch), (job, before.lease.epoch + 1));
 }
+
+const PATIENCE: Duration = Duration::from_secs(120);
 
 async fn new(store: &SqliteQueue, head: u32) -> StoredJob {
     match store.accept(&push(head)).await.unwrap() {

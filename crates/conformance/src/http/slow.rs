@@ -153,7 +153,7 @@ async fn answer(site: &Site, request: &Request) -> Reply {
     client.reply().await.expect("every request is answered")
 }
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 const TRICKLERS: usize = 200;
 const SENDERS: u64 = 8;
 const GENUINE: u64 = 1_000;

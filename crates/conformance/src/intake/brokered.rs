@@ -109,6 +109,7 @@ async fn send(intake: Arc<dyn Intake>, load: Arc<Load>, is_over: Arc<AtomicBool>
     accepted
 }
 
-const AT_ONCE: Duration = Duration::from_millis(500);
+/// Far less than it takes to find out that nobody confirms.
+const AT_ONCE: Duration = Duration::from_secs(3);
 /// Between two deliveries of somebody who was refused.
 const AFTER_REFUSAL: Duration = Duration::from_millis(20);

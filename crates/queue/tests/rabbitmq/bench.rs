@@ -111,7 +111,7 @@ impl Bench {
 
 /// What was on its way a moment ago may still be about to let go of the store.
 fn open(file: &Path) -> SqliteQueue {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(120);
     loop {
         match SqliteQueue::open(file, Default::default()) {
             Err(OpenError::InUse { .. }) if Instant::now() < deadline => std::thread::yield_now(),

@@ -1,4 +1,3 @@
-use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -60,7 +59,7 @@ impl Broker {
         kill_process_group(group, Signal::KILL).unwrap();
         process.wait().unwrap();
         // The whole of it: the next one needs its ports and its name.
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + PATIENCE;
         while test_kill_process_group(group).is_ok() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -114,10 +113,12 @@ impl Drop for Broker {
     }
 }
 
-/// A port that was free just now.
+/// A port that nobody else is given.
 fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/free-ports");
+    let told = Command::new(script).output().unwrap();
+    String::from_utf8(told.stdout).unwrap().trim().parse().expect("a port")
 }
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 const PROGRAMS: &str = "/usr/lib/rabbitmq/bin";

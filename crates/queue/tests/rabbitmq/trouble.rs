@@ -77,7 +77,7 @@ fn a_broker_that_is_short_of_memory_refuses_at_once_and_then_takes_again() {
         for head in 3..=5 {
             let began = Instant::now();
             let refused = deliver(&bench.rabbit(), head).await.unwrap_err();
-            assert!(began.elapsed() < Duration::from_millis(500) && refused.retry_after().is_some());
+            assert!(began.elapsed() < AT_ONCE && refused.retry_after().is_some());
         }
         assert!(bench.rabbit().trouble().is_some_and(|why| why.contains("takes nothing")));
     });
@@ -103,7 +103,7 @@ fn a_broker_that_stands_still_is_refused_for_in_time() {
         assert!(began.elapsed() < swifthook_core::ACCEPT_DEADLINE);
         let began = Instant::now();
         deliver(&bench.rabbit(), 3).await.unwrap_err();
-        assert!(began.elapsed() < Duration::from_millis(500), "the second is not kept waiting");
+        assert!(began.elapsed() < AT_ONCE, "the second is not kept waiting");
     });
     bench.broker.as_ref().unwrap().go_on();
     block_on(async {
@@ -136,12 +136,12 @@ pub(crate) async fn stored(bench: &Bench, id: DeliveryId) -> Delivery {
 
 /// Asks until there is an answer.
 pub(crate) async fn eventually<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(180);
     loop {
         if let Some(answer) = ask().await {
             return answer;
         }
-        assert!(Instant::now() < deadline, "nothing came of it within a minute");
+        assert!(Instant::now() < deadline, "nothing came of it within three minutes");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -185,6 +185,9 @@ pub(crate) fn decided(head: u32) -> Decided {
 pub(crate) fn sha(number: u32) -> CommitSha {
     CommitSha::parse(&format!("{number:08x}").repeat(5)).unwrap().unwrap()
 }
+
+/// Far less than the five seconds for which a confirmation is waited for.
+const AT_ONCE: Duration = Duration::from_secs(3);
 
 pub(crate) fn block_on<T>(what: impl Future<Output = T>) -> T {
     crate::schema::RUNTIME.block_on(what)
