@@ -166,36 +166,30 @@ const LOOKS: u32 = 24;
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
     use std::process::Stdio;
 
     use super::*;
 
-    /// A script in place of git, which must finish within ten seconds and may rest for one.
+    /// A script in place of git, which must finish within five minutes and may rest for four seconds.
     async fn run(text: &str) -> Result<Vec<u8>, Failure> {
-        let dir = tempfile::tempdir().unwrap();
-        let program = dir.path().join("git-script");
-        fs::write(&program, format!("#!/bin/sh\n{text}\n")).unwrap();
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-        let mut command = Command::new(&program);
+        let mut command = Command::new("sh");
+        command.args(["-c", text]);
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let limits = Limits { whole: Duration::from_secs(10), idle: Some(Duration::from_secs(1)) };
+        let limits = Limits { whole: Duration::from_secs(300), idle: Some(Duration::from_secs(4)) };
         output("try", command, limits, None).await
     }
 
     #[tokio::test]
     async fn whoever_hangs_is_ended() {
-        let began = std::time::Instant::now();
         let failure = run("sleep 600").await.unwrap_err();
         assert!(failure.to_string().contains("hangs"), "{failure}");
-        assert!(began.elapsed() < Duration::from_secs(9));
     }
 
     #[tokio::test]
     async fn whoever_is_slow_goes_on_while_anything_comes() {
-        let slowly = "n=0; while [ $n -lt 12 ]; do echo $n; n=$((n + 1)); sleep 0.2; done";
+        let slowly = "n=0; while [ $n -lt 30 ]; do echo $n; n=$((n + 1)); sleep 0.2; done";
         let told = run(slowly).await.unwrap();
-        assert_eq!(told.split(|byte| *byte == b'\n').count(), 13);
+        assert_eq!(told.split(|byte| *byte == b'\n').count(), 31);
     }
 
     #[tokio::test]

@@ -98,18 +98,18 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 
     /// An environment whose Python tells this.
     fn install(folder: &Path, told: &str, installed_at: SystemTime) {
-        for (name, text) in [("swift", "#!/bin/sh\n"), ("python", &*format!("#!/bin/sh\n{told}\n"))] {
-            let file = folder.join(name);
-            // A new file each time: one that is just being run cannot be written.
-            let _ = fs::remove_file(&file);
-            fs::write(&file, text).unwrap();
-            fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+        // A new file each time, since one that is just being run cannot be written; and by another process: what this one
+        // writes, others that it is starting have open too, and so it cannot be run.
+        let write = "rm -f \"$0\" && printf '#!/bin/sh\\n%s\\n' \"$1\" >\"$0\" && chmod 755 \"$0\"";
+        for (name, text) in [("swift", ""), ("python", told)] {
+            let mut writing = std::process::Command::new("sh");
+            let written = writing.args(["-c", write]).arg(folder.join(name)).arg(text).status().unwrap();
+            assert!(written.success());
         }
         fs::File::options()
             .write(true)
