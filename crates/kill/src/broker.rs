@@ -82,7 +82,7 @@ impl Broker {
         kill_process_group(group, Signal::KILL)?;
         process.wait()?;
         // The whole of it: the next one needs its ports and its name.
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_secs(120);
         while test_kill_process_group(group).is_ok() && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(10));
         }

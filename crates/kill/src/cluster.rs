@@ -56,7 +56,7 @@ impl Cluster {
 
     pub(crate) fn start(&self) -> Result<(), Failure> {
         let log = self.folder.join("log").display().to_string();
-        self.run("pg_ctl", &["start", "--wait", "--timeout=60", "-D", &self.data(), "-l", &log])
+        self.run("pg_ctl", &["start", "--wait", "--timeout=180", "-D", &self.data(), "-l", &log])
     }
 
     /// A fast stop that comes while it begins to recover need not come to an end: PostgreSQL 15 then waits for a
@@ -66,7 +66,7 @@ impl Cluster {
         if mode == Mode::Fast && stop("fast", "--timeout=15").is_ok() {
             return Ok(());
         }
-        stop("immediate", "--timeout=60")
+        stop("immediate", "--timeout=180")
     }
 
     /// SIGKILL to the process of one connection, whereupon the server throws all out and recovers by itself. Whether

@@ -174,7 +174,7 @@ impl<'a> Driver<'a> {
             self.will_resume(place, pause, Some(point));
             return Ok(());
         }
-        let is_killed = self.pass_until(READY, |this| {
+        let is_killed = self.pass_until(DEATH, |this| {
             Ok(!this.is_up(place) || this.members[place].look()? == Found::Killed)
         })?;
         if !is_killed {
@@ -258,3 +258,5 @@ const LONG: Duration = Duration::from_secs(31);
 const AIM: Duration = Duration::from_secs(5);
 const POINT: Duration = Duration::from_secs(8);
 const READY: Duration = Duration::from_secs(10);
+/// Between taking a point and dying at it lies nothing but what a busy machine does meanwhile.
+const DEATH: Duration = Duration::from_secs(120);
