@@ -24,11 +24,12 @@ trap finish EXIT
 
 fail() { echo "FAILED: $*" >&2; exit 1; }
 
-free_port() { node -e 'const s=require("net").createServer().listen(0,"127.0.0.1",()=>{console.log(s.address().port);s.close()})'; }
+scripts=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+free_port() { "$scripts/free-ports"; }
 
-# until_true SECONDS COMMAND…: waits for a condition, with a deadline.
+# until_true COMMAND…: waits for a condition, with a deadline that a busy machine keeps too.
 until_true() {
-    local deadline=$((SECONDS + $1)); shift
+    local deadline=$((SECONDS + 180))
     until "$@" >/dev/null 2>&1; do
         [ $SECONDS -lt $deadline ] || fail "still not so: $*"
         sleep 0.05
@@ -76,7 +77,7 @@ TOML
 start() {
     "$@" "$SWIFTHOOK" serve --config "$work/swifthook.toml" >>"$work/server.log" 2>&1 &
     server=$!
-    until_true 20 curl -fsS "http://127.0.0.1:$port/readyz"
+    until_true curl -fsS "http://127.0.0.1:$port/readyz"
 }
 
 # A new commit whose model.txt holds the given text; sets $head and $before.
