@@ -160,12 +160,15 @@ fn killed_it_goes_on_from_its_checkpoint_through_a_restart_of_the_server_and_sta
     let from = job["resumed_from"]["step"].as_u64().unwrap();
     assert!((40..399).contains(&from) && from.is_multiple_of(20), "{job:#}");
 
+    // It stands still while there is no server: else it might end meanwhile.
+    let pid = trainer(&id, 2);
+    signal(&pid, "STOP");
     server.signal("KILL");
     server.ended();
     let server = world.serve();
     let furthest = *losses(&world, &id, 2).last_key_value().unwrap().0;
+    signal(&pid, "CONT");
     let job = trains(&world, &server, &id, 2, furthest + 3);
-    let pid = trainer(&id, 2);
     signal(&pid, "STOP");
     let stuck = until(&world, &server, &id, "noticed", |job| job["reason"] == "silent");
     assert_eq!(stuck["state"], "running", "{stuck:#}");

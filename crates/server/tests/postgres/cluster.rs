@@ -2,7 +2,6 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex, Weak};
@@ -38,7 +37,7 @@ impl Cluster {
     pub(crate) fn new() -> Self {
         let programs = programs();
         let folder = stdout(as_postgres("mktemp").args(["-d", "/tmp/swifthook-postgres-XXXXXX"]));
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let cluster = Self { programs, folder: folder.into(), port };
         cluster.run(
             "initdb",
@@ -63,12 +62,12 @@ impl Cluster {
 
     pub(crate) fn start(&self) {
         let log = self.folder.join("log").display().to_string();
-        self.run("pg_ctl", &["start", "--wait", "--timeout=60", "-D", &self.data(), "-l", &log]);
+        self.run("pg_ctl", &["start", "--wait", "--timeout=180", "-D", &self.data(), "-l", &log]);
     }
 
     /// `fast` lets it write what it has, `immediate` is a crash.
     pub(crate) fn stop(&self, mode: &str) {
-        self.run("pg_ctl", &["stop", "--wait", "--timeout=60", "-D", &self.data(), "-m", mode]);
+        self.run("pg_ctl", &["stop", "--wait", "--timeout=180", "-D", &self.data(), "-m", mode]);
     }
 
     pub(crate) fn set(&self, settings: &[(&str, &str)]) {
@@ -126,6 +125,13 @@ impl Drop for Cluster {
         let _ = as_postgres(self.programs.join("pg_ctl")).args(stop).output();
         let _ = as_postgres("rm").arg("-rf").arg(&self.folder).output();
     }
+}
+
+/// A port that nobody else is given.
+pub(crate) fn free_port() -> u16 {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/free-ports");
+    let told = Command::new(script).output().unwrap();
+    String::from_utf8(told.stdout).unwrap().trim().parse().expect("a port")
 }
 
 /// Where the server's programs are: distributions do not put them on the path.

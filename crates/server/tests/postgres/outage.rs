@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
@@ -25,19 +25,22 @@ fn nothing_is_lost_and_nothing_trained_twice_while_the_database_stops_and_crashe
 
     std::thread::scope(|scope| {
         let senders: Vec<_> = (0..4).map(|_| scope.spawn(|| load.send(&server))).collect();
-        for (number, how) in ["fast", "immediate"].into_iter().enumerate() {
-            until(|| (load.answered() >= 15 * (number + 1)).then_some(())).expect("pushes are taken");
+        for (how, kept_back) in [("fast", 20), ("immediate", 0)] {
+            let answered = load.answered();
+            until(|| (load.answered() >= answered + 10).then_some(())).expect("pushes are taken");
             cluster.stop(how);
+            // None of them is taken now.
+            load.kept_back.store(0, Ordering::Relaxed);
             let refused = load.refused.load(Ordering::Relaxed);
             let (status, why) =
                 until(|| Some(ready(&server)).filter(|ready| ready.0 == 503)).expect("it is not ready");
             assert!(why.contains("\"failing\":[\"store\"]"), "{status} {why}");
             until(|| (load.refused.load(Ordering::Relaxed) > refused).then_some(()))
                 .expect("a push is answered 503");
+            load.kept_back.store(kept_back, Ordering::Relaxed);
             cluster.start();
             until(|| (ready(&server).0 == 200).then_some(())).expect("it is ready again, without a restart");
         }
-        load.may_end.store(true, Ordering::Relaxed);
         senders.into_iter().for_each(|sender| sender.join().unwrap());
     });
 
@@ -67,8 +70,8 @@ struct Load {
     jobs: Mutex<HashMap<String, String>>,
     ignored: AtomicUsize,
     refused: AtomicUsize,
-    /// Until then something is kept back, so that there is load all the time.
-    may_end: AtomicBool,
+    /// How many are kept back for what comes, so that there is load then, however fast the server is.
+    kept_back: AtomicUsize,
 }
 
 impl Load {
@@ -88,7 +91,7 @@ impl Load {
             jobs: Mutex::default(),
             ignored: AtomicUsize::new(0),
             refused: AtomicUsize::new(0),
-            may_end: AtomicBool::new(false),
+            kept_back: AtomicUsize::new(50),
         }
     }
 
@@ -96,8 +99,8 @@ impl Load {
         loop {
             let next = {
                 let mut waiting = self.waiting.lock().unwrap();
-                let is_kept_back = waiting.len() <= KEPT_BACK && !self.may_end.load(Ordering::Relaxed);
-                (!is_kept_back).then(|| waiting.pop())
+                let kept_back = self.kept_back.load(Ordering::Relaxed);
+                (kept_back == 0 || waiting.len() > kept_back).then(|| waiting.pop())
             };
             match next {
                 None => std::thread::sleep(Duration::from_millis(5)),
@@ -129,9 +132,6 @@ impl Load {
         self.jobs.lock().unwrap().len()
     }
 }
-
-/// How many pushes are kept for the outages.
-const KEPT_BACK: usize = 20;
 
 fn ready(server: &Running) -> (u16, String) {
     let url = server.hook.replace("/webhook", "/readyz");

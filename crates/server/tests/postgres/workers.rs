@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, free_port};
 use crate::site::{Site, marks_and_ends_with};
-use crate::world::{Running, World, job_of, until};
+use crate::world::{Running, World, job_of, trains, until};
 
 #[test]
 fn a_worker_that_has_the_labels_runs_what_a_server_without_slots_took() {
@@ -67,7 +67,7 @@ fn the_log_of_a_run_on_another_machine_is_shown_while_it_runs_and_afterwards() {
     let id = job_of(&server.deliver(&site.push().1));
     server.wait_for(&id, &["running"]);
     let log = || server.call("GET", &format!("/api/v1/jobs/{id}/log"), "");
-    let early = until(|| Some(log()).filter(|(status, _)| *status == 200));
+    let early = until(|| Some(log()).filter(|(status, text)| *status == 200 && !text.is_empty()));
     assert_eq!(early.unwrap_or_else(log).1, "step 1 [redacted]\n");
     site.lets_go();
     server.wait_for(&id, &["succeeded", "failed"]);
@@ -133,20 +133,16 @@ fn a_run_whose_machine_is_away_can_be_given_up_and_is_ended_when_the_machine_is_
 #[test]
 fn a_worker_that_drains_lets_its_runs_save_and_they_go_on_where_their_checkpoints_are() {
     let cluster = Cluster::shared();
-    let program = assert_cmd::cargo::cargo_bin!("swifthook").display().to_string();
-    let recipe = format!(
-        "run = {{ command = [\"{program}\", \"toy-trainer\", \"--config\", \"sft.yaml\", \"--output-dir\", \
-         \"{{output_dir}}\"] }}"
-    );
-    let site = Site::new(&cluster.database("drain"), &recipe);
+    let site = Site::new(&cluster.database("drain"), &trains("sft.yaml"));
     let server = site.serve("slots = 0");
     let first = site.work("first", "slots = 1\ndrain = \"yield\"");
     let push = |text: &str| {
         let commit = site.world.commit("sft.yaml", text);
         job_of(&server.deliver(&site.world.push(&commit, &commit, &["sft.yaml"])))
     };
-    let id = push("max_steps: 100\nsave_steps: 10\nstep_delay_ms: 50\n");
-    // Its progress is stored every ten seconds, and by then it is done.
+    site.world.pace(500);
+    let id = push("max_steps: 300\nsave_steps: 50\n");
+    // Its progress is stored every ten seconds.
     let log = site.world.path(&format!("first/runs/{id}-1/output/logging.jsonl"));
     let is_far = || (std::fs::read_to_string(&log).ok()?.lines().count() >= 3).then_some(());
     assert!(until(is_far).is_some(), "{:#}", server.job(&id));
@@ -177,6 +173,7 @@ fn a_worker_that_drains_lets_its_runs_save_and_they_go_on_where_their_checkpoint
     };
     assert_eq!(words(&server.job(&id)), words(&job), "nobody elsewhere has taken it up");
 
+    site.world.pace(0);
     let _back = site.work("first", "slots = 1");
     let job = server.wait_for(&id, &["succeeded", "failed"]);
     assert_eq!((&job["state"], &job["attempt"]), (&"succeeded".into(), &2.into()), "{job:#}");
@@ -195,7 +192,7 @@ fn a_worker_whose_store_is_its_servers_alone_says_so() {
 fn a_worker_answers_for_its_health_where_it_is_told_to() {
     let cluster = Cluster::shared();
     let site = Site::new(&cluster.database("health"), "run = { command = [\"true\"] }");
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let _worker = site.work("worker", &format!("listen = \"127.0.0.1:{port}\""));
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
     let token = std::fs::read_to_string(site.world.path("worker/admin-token")).unwrap();

@@ -24,8 +24,10 @@ fn a_push_is_accepted_by_the_broker_and_trained() {
     let delivery = accepted(&server, &push(&world, 1));
     let job = job_of(&server, &delivery);
     assert_eq!(server.wait_for(&job, &["succeeded", "failed"])["state"], "succeeded");
-    let (_, metrics) = server.call("GET", "/metrics", "");
-    assert!(metrics.contains("swifthook_broker_messages_total{what=\"stored\"} 1"), "{metrics}");
+    // It is counted once it is stored, and may have been trained by then.
+    let metrics = || server.call("GET", "/metrics", "").1;
+    let is_counted = || metrics().contains("swifthook_broker_messages_total{what=\"stored\"} 1");
+    assert!(until(|| is_counted().then_some(())).is_some(), "{}", metrics());
     // A push that trains nothing leaves its verdict too, by the same way.
     let mut other = push(&world, 2);
     other["ref"] = json!("refs/heads/other");

@@ -73,7 +73,7 @@ fn a_hook_for_github_alone_is_never_open_to_all() {
         let world = world(&answer.map_or("http://127.0.0.1:1/meta".into(), meta));
         // One that starts would never end.
         let mut serve = assert_cmd::Command::from_std(world.program(&["serve"]));
-        let output = serve.timeout(Duration::from_secs(60)).output().unwrap();
+        let output = serve.timeout(Duration::from_secs(180)).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(said.contains(expected), "{said}");

@@ -2,22 +2,18 @@
 
 use serde_json::Value;
 
-use crate::world::{Running, World, job_of, until};
+use crate::world::{Running, World, job_of, trains, until};
 
-/// Three seconds of training.
-const CONFIG: &str = "max_steps: 60\nsave_steps: 10\nstep_delay_ms: 50\n";
+const CONFIG: &str = "max_steps: 300\nsave_steps: 50\n";
+/// With this pace it takes two minutes and a half.
+const SLOWLY: u64 = 500;
 
 fn world() -> World {
     world_with("")
 }
 
 fn world_with(more: &str) -> World {
-    let program = assert_cmd::cargo::cargo_bin!("swifthook").display().to_string();
-    let command = format!(
-        "each = \"*.yaml\"\nrun = {{ command = [\"{program}\", \"toy-trainer\", \"--config\", \"{{path}}\", \"--output-dir\", \
-         \"{{output_dir}}\"] }}\n{more}"
-    );
-    World::new(&command)
+    World::new(&format!("each = \"*.yaml\"\n{}\n{more}", trains("{path}")))
 }
 
 fn push(world: &World, server: &Running, text: &str) -> String {
@@ -47,10 +43,12 @@ fn a_run_that_makes_way_goes_on_from_what_it_saved_and_makes_each_step_once() {
     let world = world();
     let server = world.serve();
     let whole = push(&world, &server, CONFIG);
-    assert_eq!(server.wait_for(&whole, &["succeeded"])["checkpoint"]["step"], 60);
+    assert_eq!(server.wait_for(&whole, &["succeeded"])["checkpoint"]["step"], 300);
 
+    world.pace(SLOWLY);
     let id = push(&world, &server, &format!("{CONFIG}# once more\n"));
     is_at(&server, &id, 1, 3);
+    world.pace(0);
     let yielded = world
         .program(&["jobs", "yield", &id, "--yes", "--server", &server.admin])
         .env("SWIFTHOOK_ADMIN_TOKEN", &server.token)
@@ -61,7 +59,7 @@ fn a_run_that_makes_way_goes_on_from_what_it_saved_and_makes_each_step_once() {
     let job = server.wait_for(&id, &["succeeded", "failed"]);
     assert_eq!((&job["state"], &job["attempt"]), (&"succeeded".into(), &2.into()), "{job:#}");
     let saved = job["resumed_from"]["step"].as_u64().unwrap_or_else(|| panic!("{job:#}"));
-    assert!((3..60).contains(&saved) && job["resumed_from"]["attempt"] == 1, "{job:#}");
+    assert!((3..300).contains(&saved) && job["resumed_from"]["attempt"] == 1, "{job:#}");
     assert_eq!(
         losses(&world, &id, 2),
         losses(&world, &whole, 1),
@@ -75,7 +73,8 @@ fn a_run_that_makes_way_goes_on_from_what_it_saved_and_makes_each_step_once() {
 fn a_run_that_is_cancelled_may_save_before_it_ends() {
     let world = world();
     let server = world.serve();
-    let id = push(&world, &server, &CONFIG.replace("max_steps: 60", "max_steps: 2000"));
+    world.pace(SLOWLY);
+    let id = push(&world, &server, CONFIG);
     is_at(&server, &id, 1, 3);
     let misused = server.call("POST", &format!("/api/v1/jobs/{id}/yield"), "{\"save\": true}");
     assert_eq!(misused.0, 400, "{misused:?}");
@@ -89,7 +88,7 @@ fn a_run_that_is_cancelled_may_save_before_it_ends() {
     let job = server.wait_for(&id, &["cancelled", "failed", "succeeded"]);
     assert_eq!((&job["state"], &job["attempt"]), (&"cancelled".into(), &1.into()), "{job:#}");
     let step = job["checkpoint"]["step"].as_u64().unwrap_or_else(|| panic!("{job:#}"));
-    assert!((3..2_000).contains(&step), "{job:#}");
+    assert!((3..300).contains(&step), "{job:#}");
     let left = format!("it left the checkpoint of step {step} (attempt 1)");
     assert!(job["detail"].as_str().unwrap().ends_with(&left), "{job:#}");
 }
@@ -98,7 +97,8 @@ fn a_run_that_is_cancelled_may_save_before_it_ends() {
 fn outside_of_its_hours_a_run_makes_way_and_waits_for_them() {
     let world = world();
     let server = world.serve();
-    let id = push(&world, &server, &CONFIG.replace("max_steps: 60", "max_steps: 2000"));
+    world.pace(SLOWLY);
+    let id = push(&world, &server, CONFIG);
     is_at(&server, &id, 1, 3);
     // Its hours are those of the other half of the week.
     let config = std::fs::read_to_string(world.path("swifthook.toml")).unwrap();
@@ -120,6 +120,7 @@ fn outside_of_its_hours_a_run_makes_way_and_waits_for_them() {
 fn a_job_whose_checkpoint_is_on_a_host_that_never_comes_back_begins_anew_if_a_person_says_so() {
     let world = world_with("[worker]\ndrain = \"yield\"");
     let server = world.serve();
+    world.pace(SLOWLY);
     let id = push(&world, &server, CONFIG);
     is_at(&server, &id, 1, 3);
     let from_start = |server: &Running| {
@@ -138,6 +139,7 @@ fn a_job_whose_checkpoint_is_on_a_host_that_never_comes_back_begins_anew_if_a_pe
     assert!(server.ended().success());
 
     // The same store on another host.
+    world.pace(0);
     std::fs::write(world.path("swifthook-state/host"), "00000000\n").unwrap();
     let server = world.serve();
     let job = server.job(&id);

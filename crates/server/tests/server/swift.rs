@@ -218,8 +218,9 @@ fn what_failed_on_gpus_of_one_kind_is_another_thing_on_those_of_another() {
 
 #[test]
 fn a_run_that_writes_more_than_it_may_fails_with_the_reason_limit() {
+    // It is there at once: else a look might find half of it.
     let world = World::new(
-        "run = { command = [\"sh\", \"-c\", \"head -c 9000000 /dev/zero >$SWIFTHOOK_OUTPUT_DIR/x; exec sleep 600\"] }\n\
+        "run = { command = [\"sh\", \"-c\", \"head -c 9000000 /dev/zero >$HOME/x; mv $HOME/x $SWIFTHOOK_OUTPUT_DIR; exec sleep 600\"] }\n\
          limits = { disk = \"1 MiB\", files = 99 }",
     );
     let server = world.serve();

@@ -24,6 +24,7 @@ impl World {
         world.git(&["init", "--quiet", "--initial-branch=main"]);
         world.commit("README.md", "models\n");
         fs::write(world.path("secret"), format!("{SECRET}\n")).unwrap();
+        world.pace(0);
         world.configure(recipe);
         world
     }
@@ -41,6 +42,12 @@ impl World {
             self.path("repository").display()
         );
         fs::write(self.path("swifthook.toml"), config).unwrap();
+    }
+
+    /// How long each step of a training takes that begins from now on, in milliseconds: so that one that is to be
+    /// interrupted cannot end before, and the next one need not be waited for.
+    pub(crate) fn pace(&self, step: u64) {
+        fs::write(self.path("pace"), step.to_string()).unwrap();
     }
 
     /// Commits a file and gives the commit.
@@ -197,9 +204,19 @@ impl Drop for Running {
     }
 }
 
+/// What a recipe says to train with the toy trainer by this configuration, at the [pace](World::pace) of its world.
+pub(crate) fn trains(config: &str) -> String {
+    let program = assert_cmd::cargo::cargo_bin!("swifthook").display();
+    let text = "cat \"$1\" >\"$2/config\" && echo \"step_delay_ms: $(cat \"$HOME/pace\")\" >>\"$2/config\" && \
+        exec \"$0\" toy-trainer --config \"$2/config\" --output-dir \"$2\"";
+    format!(
+        "run = {{ command = [\"sh\", \"-c\", '{text}', \"{program}\", \"{config}\", \"{{output_dir}}\"] }}"
+    )
+}
+
 /// Waits until there is something, at most a while.
 pub(crate) fn until<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_secs(180);
     while Instant::now() < deadline {
         if let Some(found) = look() {
             return Some(found);

@@ -18,17 +18,15 @@ use std::time::{Duration, Instant};
 
 use cluster::Cluster;
 use serde_json::Value;
-use world::{Running, World, job_of, until};
+use world::{Running, World, job_of, trains, until};
 
 /// A world whose recipe trains on this cluster; `launcher` is what its [[launcher]] says beside.
 fn world(cluster: &Cluster, recipe: &str, launcher: &str) -> World {
-    let program = assert_cmd::cargo::cargo_bin!("swifthook").display();
     let conf = cluster.path().join("slurm/slurm.conf").display().to_string();
     World::new(&format!(
-        "launcher = \"cluster\"\neach = \"*.yaml\"\n\
-         run = {{ command = [\"{program}\", \"toy-trainer\", \"--config\", \"{{path}}\", \"--output-dir\", \"{{output_dir}}\"] }}\n\
-         {recipe}\n\
-         [[launcher]]\nname = \"cluster\"\nkind = \"slurm\"\nconf = \"{conf}\"\npoll = \"1s\"\n{launcher}"
+        "launcher = \"cluster\"\neach = \"*.yaml\"\n{}\n{recipe}\n\
+         [[launcher]]\nname = \"cluster\"\nkind = \"slurm\"\nconf = \"{conf}\"\npoll = \"1s\"\n{launcher}",
+        trains("{path}")
     ))
 }
 
@@ -44,6 +42,11 @@ fn queue(cluster: &Cluster) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
+/// Waits until these are all Slurm jobs and their states: a run has written down how it ended before its Slurm job has.
+fn is_queue(cluster: &Cluster, expected: &[String]) {
+    assert!(until(|| (queue(cluster) == expected).then_some(())).is_some(), "{:?}", queue(cluster));
+}
+
 #[test]
 fn a_push_trains_on_slurm() {
     let cluster = Cluster::start();
@@ -55,7 +58,7 @@ fn a_push_trains_on_slurm() {
     assert_eq!(job["checkpoint"]["step"], 20, "{job:#}");
     let (_, log) = server.call("GET", &format!("/api/v1/jobs/{id}/log"), "");
     assert!(!log.is_empty(), "its log is there");
-    assert_eq!(queue(&cluster), [format!("swifthook-{id}-1 COMPLETED")]);
+    is_queue(&cluster, &[format!("swifthook-{id}-1 COMPLETED")]);
 }
 
 /// Asks for something by the command line, and for sure.
@@ -86,13 +89,14 @@ fn a_run_on_slurm_outlives_the_server_makes_way_and_is_cancelled() {
     let cluster = Cluster::start();
     let world = world(&cluster, "", "");
     let server = world.serve();
-    let id = push(&world, &server, "max_steps: 4000\nsave_steps: 10\nstep_delay_ms: 50\n");
+    world.pace(50);
+    let id = push(&world, &server, "max_steps: 20000\nsave_steps: 10\n");
     is_at(&server, &id, 3);
     drop(server);
     let server = world.serve();
     let before = server.job(&id)["progress"]["step"].as_u64().unwrap_or_default();
     is_at(&server, &id, before + 3);
-    assert_eq!(queue(&cluster), [format!("swifthook-{id}-1 RUNNING")]);
+    is_queue(&cluster, &[format!("swifthook-{id}-1 RUNNING")]);
     ask(&world, &server, "yield", &id);
     let goes_on =
         || (server.job(&id)["attempt"] == 2 && server.job(&id)["resumed_from"]["attempt"] == 1).then_some(());
@@ -111,11 +115,14 @@ fn a_run_that_has_to_make_way_for_another_goes_on_afterwards() {
     let cluster = Cluster::start();
     let world = world(&cluster, "", "");
     let server = world.serve();
-    let settings = "max_steps: 120\nsave_steps: 50\n";
+    let settings = "max_steps: 400\nsave_steps: 50\n";
     let whole = push(&world, &server, settings);
     server.wait_for(&whole, &["succeeded"]);
-    let id = push(&world, &server, &format!("{settings}step_delay_ms: 50\n"));
+    // Slowly enough not to end before it is to make way.
+    world.pace(300);
+    let id = push(&world, &server, &format!("{settings}# once more\n"));
     is_at(&server, &id, 10);
+    world.pace(0);
     cluster.slurm(&[
         "sbatch",
         "--partition=urgent",
@@ -154,10 +161,11 @@ fn deadly(cluster: &Cluster) -> PathBuf {
 
 #[test]
 fn a_server_that_was_killed_before_it_could_record_the_slurm_job_finds_it() {
-    for settings in ["max_steps: 100\nstep_delay_ms: 100\n", "max_steps: 2\n"] {
+    for (settings, pace) in [("max_steps: 100\n", 100), ("max_steps: 2\n", 0)] {
         let cluster = Cluster::start();
         let programs = deadly(&cluster);
         let world = world(&cluster, "", &format!("programs = \"{}\"", programs.display()));
+        world.pace(pace);
         let server = world.serve();
         let id = push(&world, &server, settings);
         assert_eq!(server.ended().signal(), Some(9), "it is killed by its `sbatch`");
@@ -170,7 +178,7 @@ fn a_server_that_was_killed_before_it_could_record_the_slurm_job_finds_it() {
         let job = server.wait_for(&id, &["succeeded", "failed"]);
         assert_eq!((&job["state"], &job["attempt"]), (&"succeeded".into(), &1.into()), "{job:#}");
         assert!(recorded.exists());
-        assert_eq!(queue(&cluster), [format!("swifthook-{id}-1 COMPLETED")]);
+        is_queue(&cluster, &[format!("swifthook-{id}-1 COMPLETED")]);
     }
 }
 
@@ -199,7 +207,8 @@ fn a_run_that_needs_longer_than_its_slurm_job_may_take_goes_on_in_another_one() 
     let settings = "max_steps: 100\nsave_steps: 50\n";
     let whole = push(&world, &server, settings);
     server.wait_for(&whole, &["succeeded"]);
-    let id = push(&world, &server, &format!("{settings}step_delay_ms: 2000\n"));
+    world.pace(2_000);
+    let id = push(&world, &server, &format!("{settings}# once more\n"));
     let deadline = Instant::now() + Duration::from_secs(540);
     let job = loop {
         let job = server.job(&id);
@@ -216,7 +225,7 @@ fn a_run_that_needs_longer_than_its_slurm_job_may_take_goes_on_in_another_one() 
         losses(&world, &whole, 1),
         "each step once, and as it would have been"
     );
-    // The queue forgets what ended a minute ago.
+    // Slurm's own list, which forgets nothing.
     let completed = std::fs::read_to_string(cluster.path().join("slurm/log/completed")).unwrap();
     let jobs = completed.lines().filter(|line| line.contains(&format!("Name=swifthook-{id}-"))).count();
     assert_eq!(jobs as u64, attempts, "one Slurm job for each");
