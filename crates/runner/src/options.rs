@@ -30,7 +30,8 @@ pub struct Options {
     pub sweep: Duration,
     /// The pause between two polls of a run that has just begun. It grows with the age of the run.
     pub poll_first: Duration,
-    /// The longest pause between two polls.
+    /// The longest pause between two polls; where it is longer than half a minute, also between two tries to reach a
+    /// launcher that does not answer.
     pub poll_most: Duration,
     /// How many diffs are made at once.
     pub diffs: usize,

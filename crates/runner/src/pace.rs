@@ -19,9 +19,10 @@ impl Backoff {
         Self::new(Duration::from_millis(100), Duration::from_secs(10))
     }
 
-    /// For a launcher that does not answer.
-    pub(crate) fn of_a_launcher() -> Self {
-        Self::new(Duration::from_secs(1), Duration::from_secs(30))
+    /// For a launcher that does not answer. One that is polled seldom as it is, by `poll_most`, is not asked more often
+    /// for that.
+    pub(crate) fn of_a_launcher(poll_most: Duration) -> Self {
+        Self::new(Duration::from_secs(1), poll_most.max(Duration::from_secs(30)))
     }
 
     pub(crate) fn pause(&mut self) -> Duration {
@@ -58,6 +59,19 @@ mod tests {
         let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(5));
         let pauses: Vec<u64> = (0..5).map(|_| backoff.pause().as_secs()).collect();
         assert_eq!(pauses, [1, 2, 4, 5, 5]);
+    }
+
+    #[test]
+    fn a_launcher_that_does_not_answer_is_not_asked_more_often_than_one_that_does() {
+        for (poll_most, longest) in [(2, 30), (30, 30), (600, 600)] {
+            let mut backoff = Backoff::of_a_launcher(Duration::from_secs(poll_most));
+            let pauses: Vec<u64> = (0..12).map(|_| backoff.pause().as_secs()).collect();
+            assert_eq!(
+                (pauses[0], pauses[1], pauses[11]),
+                (1, 2, longest),
+                "with {poll_most} s between polls"
+            );
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -48,7 +48,7 @@ impl Task {
     /// The checkpoint that another attempt would go on from. Where it cannot be told it is asked again, since to begin
     /// anew would throw away what was saved.
     async fn last_checkpoint(&self) -> Result<Option<Checkpoint>, End> {
-        let mut backoff = Backoff::of_a_launcher();
+        let mut backoff = Backoff::of_a_launcher(self.shared.options.poll_most);
         for _ in 0..TRIES {
             let (Some(launcher), Some(run)) = (self.launcher(), self.job.state.handle.as_ref()) else {
                 break;

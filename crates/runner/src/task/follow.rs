@@ -16,7 +16,7 @@ impl Task {
     pub(super) async fn follow(&mut self, run: &RunHandle) -> Result<(), End> {
         let options = &self.shared.options;
         let pace = Pace::new(options.poll_first, options.poll_most);
-        let mut out_of_reach = Backoff::of_a_launcher();
+        let mut out_of_reach = Backoff::of_a_launcher(options.poll_most);
         let mut stopping = None;
         let mut vigil = Vigil::default();
         while self.job.state.stage.is_active() && self.job.state.evidence.is_none() {
@@ -48,7 +48,7 @@ impl Task {
                 }
             };
             if self.job.state.unreachable_since.is_none() {
-                out_of_reach = Backoff::of_a_launcher();
+                out_of_reach = Backoff::of_a_launcher(self.shared.options.poll_most);
             }
             self.pause_unless_stopped(pause).await?;
         }

@@ -10,7 +10,7 @@ impl Task {
     /// Settles whether a begun attempt has a run: somebody was lost between launching and recording, or the launcher
     /// gave no clear answer, or the job is to end before it was launched. Nothing is submitted before that is known.
     pub(super) async fn recover(&mut self) -> Result<(), End> {
-        let mut backoff = Backoff::of_a_launcher();
+        let mut backoff = Backoff::of_a_launcher(self.shared.options.poll_most);
         loop {
             match self.look().await {
                 Ok(Some(run)) => {
