@@ -236,13 +236,14 @@ impl Dispatcher {
         if job.state.stage.is_active() {
             span.record("attempt", job.state.attempt);
         }
-        let work = async move {
+        // Boxed since it is moved several times until it is spawned, and large.
+        let work = Box::pin(async move {
             let end = caught(task.run()).await.unwrap_or_else(|panicked| {
                 tracing::error!(%panicked, "the task of a job failed; its lease is left to run out");
                 End::Panicked
             });
             Done::Job(lease, end)
-        };
+        });
         let task = self.tasks.spawn(work.instrument(span));
         if self.jobs.is_empty() && !self.renew.is_under_way {
             self.renew.end(self.shared.options.lease / 3);
