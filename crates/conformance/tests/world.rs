@@ -24,7 +24,7 @@ fn whatever_goes_wrong_every_change_trains_once_and_every_job_ends() {
 
 #[test]
 fn a_launcher_that_is_out_of_reach_for_a_day_costs_no_run_and_begins_none_twice() {
-    let whole = all_go_well(seeds(8), |seed| runtime().block_on(live_out_of_reach(seed, queue, employ)));
+    let whole = all_go_well(seeds(8), live_through_a_day);
     if seeds(8).count() >= 8 {
         were_seen(
             &["push", "crash", "shutdown", "sleep", "store fails", "run", "succeeded", "superseded"],
@@ -60,6 +60,9 @@ fn one_seed_tells_one_story() {
     for seed in 1_000..1_005 {
         assert_eq!(live_through(seed), live_through(seed), "seed {seed}");
     }
+    for seed in 1_000..1_002 {
+        assert_eq!(live_through_a_day(seed), live_through_a_day(seed), "seed {seed}, out of reach");
+    }
 }
 
 /// Worlds in which nothing happens prove nothing.
@@ -89,6 +92,10 @@ fn lives(
 
 fn live_through(seed: u64) -> Result<Life, String> {
     runtime().block_on(live(seed, queue, employ))
+}
+
+fn live_through_a_day(seed: u64) -> Result<Life, String> {
+    runtime().block_on(live_out_of_reach(seed, queue, employ))
 }
 
 fn queue(clock: swifthook_conformance::world::Clock) -> MemoryQueue {
@@ -135,7 +142,7 @@ fn employ(seat: Seat) -> Employee {
         lease,
         idle: lease / 6,
         sweep: lease * 2,
-        poll_first: Duration::from_secs(1),
+        poll_first: lease / 30,
         poll_most: lease / 3,
         gpus,
         clock: Clock::new(move || clock()),

@@ -180,16 +180,14 @@ impl ScriptedLauncher {
     /// Every run there ever was, by key.
     pub fn runs(&self) -> Vec<RunRecord> {
         let now = self.now();
-        let record = |(key, run): (&RunKey, &Run)| RunRecord {
-            key: *key,
-            group: run.spec.job.spec.group.clone(),
-            began: run.began,
-            ends: run.end().0,
-            status: run.status(now),
-            spec: run.spec.clone(),
-            stops: run.stops.iter().map(|(_, how)| *how).collect(),
-        };
-        self.table().runs.iter().map(record).collect()
+        self.table().runs.iter().map(|(key, run)| run.record(key, now)).collect()
+    }
+
+    /// Those that are alive.
+    pub(super) fn live_runs(&self) -> Vec<RunRecord> {
+        let (now, table) = (self.now(), self.table());
+        let live = table.runs.iter().filter(|(_, run)| now < run.end().0);
+        live.map(|(key, run)| run.record(key, now)).collect()
     }
 
     /// Whether the key can have no run any more.
@@ -347,6 +345,18 @@ impl Table {
 }
 
 impl Run {
+    fn record(&self, key: &RunKey, now: Timestamp) -> RunRecord {
+        RunRecord {
+            key: *key,
+            group: self.spec.job.spec.group.clone(),
+            began: self.began,
+            ends: self.end().0,
+            status: self.status(now),
+            spec: self.spec.clone(),
+            stops: self.stops.iter().map(|(_, how)| *how).collect(),
+        }
+    }
+
     fn status(&self, now: Timestamp) -> RunStatus {
         match self.end() {
             (at, _) if now < at => RunStatus::Running(self.progress(now)),

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use swifthook_core::{Decided, DeliveryId, History, Job, JobFilter, JobQueue, Recipe, Standing};
+use swifthook_core::{Decided, DeliveryId, History, Job, JobFilter, JobQueue, Recipe, Stage, Standing};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -17,7 +17,7 @@ use super::gate::Gate;
 use super::gpus::ScriptedGpus;
 use super::launcher::{Course, ScriptedLauncher};
 use super::random::Random;
-use super::scene;
+use super::scene::{self, Moody};
 use super::seat::{Employee, Seat};
 use super::workspace::ScriptedWorkspace;
 
@@ -71,8 +71,8 @@ pub async fn live<Q: Store + 'static>(
 }
 
 /// Lives through another world of `seed`: runs take up to two days, and for one day, which begins somewhere in the first
-/// hour, nobody reaches the launcher. Pushes go on to come, and workers to crash, sleep and shut down; nobody cancels
-/// anything, and no machine fails.
+/// hour, nobody reaches the launcher. Pushes go on to come, and workers to crash, sleep past their leases and shut down;
+/// nobody cancels anything, and no machine fails.
 ///
 /// # Errors
 ///
@@ -89,7 +89,7 @@ pub async fn live_out_of_reach<Q: Store + 'static>(
     let clock = clock();
     let mut world = World::new(seed, clock.clone(), Arc::new(queue(clock)), employ, PATIENT);
     world.begin();
-    let blind_from = Instant::now() + world.random.within(Duration::ZERO..Duration::from_secs(3_600));
+    let blind_from = Instant::now() + world.random.within(Duration::ZERO..HOUR);
     while Instant::now() < blind_from && world.wrongs.is_empty() {
         world.ordinary_step(Duration::from_secs(300)).await;
     }
@@ -97,10 +97,14 @@ pub async fn live_out_of_reach<Q: Store + 'static>(
     world.note("unreachable", "for a day");
     let end = Instant::now() + DAY;
     while Instant::now() < end && world.wrongs.is_empty() {
-        world.ordinary_step(Duration::from_secs(4 * 3_600)).await;
+        world.ordinary_step(HOUR * 4).await;
     }
     world.calm_down();
-    world.end(Duration::from_secs(3_600)).await;
+    // Hours are over while the runs are found again, too. After that nothing new would come of it.
+    sleep(HOUR * 2).await;
+    world.look().await;
+    world.moods.calm_down();
+    world.end(HOUR).await;
     world.judge_stops().await;
     world.judge().await
 }
@@ -116,6 +120,7 @@ struct World<Q, E> {
     gpus: Arc<ScriptedGpus>,
     workspace: Arc<ScriptedWorkspace>,
     recipes: Arc<[Arc<Recipe>]>,
+    moods: Arc<Moody>,
     workers: Vec<Worker>,
     store_fails: watch::Sender<bool>,
     store_mends: Option<Instant>,
@@ -131,6 +136,8 @@ struct World<Q, E> {
 struct Tempo {
     timeout: Option<Duration>,
     lease: Duration,
+    /// How long a worker sleeps at most.
+    naps: Duration,
     /// How much longer runs take than in the shortest of worlds.
     runs: u32,
     /// How long everything may take to end at last.
@@ -159,6 +166,7 @@ impl<Q: Store + 'static, E: Fn(Seat) -> Employee> World<Q, E> {
             gpus: Arc::new(ScriptedGpus::new("box", GPUS)),
             workspace,
             recipes: scene::recipes(),
+            moods: Arc::default(),
             workers: Vec::new(),
             store_fails: watch::Sender::new(false),
             store_mends: None,
@@ -212,10 +220,12 @@ impl<Q: Store + 'static, E: Fn(Seat) -> Employee> World<Q, E> {
     /// What happens where nobody stops anything.
     async fn ordinary_step(&mut self, longest: Duration) {
         let until = Instant::now() + self.random.within(Duration::from_millis(1)..longest);
-        while Instant::now() < until {
-            sleep_until(until.min(Instant::now() + Duration::from_secs(60))).await;
+        while let Some(at) = self.next_return().filter(|at| *at < until) {
+            sleep_until(at).await;
             self.come_back();
         }
+        sleep_until(until).await;
+        self.come_back();
         match self.random.below(10) {
             0..=2 => self.push().await,
             3 => self.redeliver().await,
@@ -249,8 +259,13 @@ impl<Q: Store + 'static, E: Fn(Seat) -> Employee> World<Q, E> {
     }
 
     async fn jobs(&self) -> Vec<Job> {
-        let everything = JobFilter { limit: usize::MAX, ..JobFilter::default() };
-        self.queue.jobs(&everything).await.expect("no gate is before it")
+        self.jobs_in(Vec::new()).await
+    }
+
+    /// Those in one of these stages, or all without any.
+    async fn jobs_in(&self, stages: Vec<Stage>) -> Vec<Job> {
+        let wanted = JobFilter { stages, limit: usize::MAX, ..JobFilter::default() };
+        self.queue.jobs(&wanted).await.expect("no gate is before it")
     }
 
     fn note(&mut self, kind: &'static str, what: &str) {
@@ -269,12 +284,21 @@ fn named(job: &Job) -> String {
 const GPUS: u32 = 4;
 /// How long things go wrong.
 const CHAOS: Duration = Duration::from_secs(12 * 60);
+const HOUR: Duration = Duration::from_secs(3_600);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
-const HECTIC: Tempo =
-    Tempo { timeout: Some(Duration::from_secs(300)), lease: Duration::from_secs(30), runs: 1, quiet: DAY };
+const HECTIC: Tempo = Tempo {
+    timeout: Some(Duration::from_secs(300)),
+    lease: Duration::from_secs(30),
+    naps: Duration::from_secs(180),
+    runs: 1,
+    quiet: DAY,
+};
+/// For runs of days, as an installation has it whose cluster is to be asked seldom: a run is polled every two to twenty
+/// minutes. Most of what a world costs are polls that say what the one before said, and claims that bring nothing.
 const PATIENT: Tempo = Tempo {
     timeout: None,
-    lease: Duration::from_secs(900),
+    lease: HOUR,
+    naps: Duration::from_secs(2 * 3_600),
     runs: 300,
     quiet: Duration::from_secs(120 * 24 * 3_600),
 };

@@ -1,6 +1,7 @@
 //! What the world is made of: recipes, pushes, runs, and which end of a job fits its runs.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use swifthook_core::{
@@ -79,7 +80,21 @@ pub(super) fn course(random: &mut Random) -> Course {
 }
 
 /// Mostly says yes, and never says no for ever.
-pub(super) struct Moody;
+#[derive(Default)]
+pub(super) struct Moody {
+    is_calm: AtomicBool,
+}
+
+impl Moody {
+    /// From now on it says yes alone.
+    pub(super) fn calm_down(&self) {
+        self.is_calm.store(true, Ordering::Relaxed);
+    }
+
+    fn is_calm(&self) -> bool {
+        self.is_calm.load(Ordering::Relaxed)
+    }
+}
 
 impl Admission for Moody {
     fn admit(&self, job: &Job, now: Timestamp, _fleet: &Fleet) -> Admit {
@@ -87,6 +102,7 @@ impl Admission for Moody {
         let id = u64::from_be_bytes(job.id.0[..8].try_into().expect("an id has 16 bytes"));
         let mut random = Random::new(id ^ minute);
         match random.below(40) {
+            _ if self.is_calm() => Admit::Now,
             0..=5 => Admit::NotBefore(
                 now.after(Duration::from_secs(45)),
                 Wait::Window,
@@ -102,7 +118,7 @@ impl Admission for Moody {
     fn makes_way(&self, job: &Job, now: Timestamp) -> Option<String> {
         let id = u64::from_be_bytes(job.id.0[..8].try_into().expect("an id has 16 bytes"));
         let is_over = Random::new(!id ^ (now.0.unsigned_abs() / 60_000)).once_in(12);
-        is_over.then(|| "the hour is over".to_owned())
+        (is_over && !self.is_calm()).then(|| "the hour is over".to_owned())
     }
 }
 

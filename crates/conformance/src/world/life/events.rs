@@ -63,8 +63,8 @@ impl<Q: Store + 'static, E: Fn(Seat) -> Employee> World<Q, E> {
 
     /// Held jobs that wait for a person get their answer.
     pub(super) async fn approve(&mut self) {
-        for job in self.jobs().await {
-            if job.state.stage == Stage::Held && !job.state.needs_diff() {
+        for job in self.jobs_in(vec![Stage::Held]).await {
+            if !job.state.needs_diff() {
                 let answer = self.queue.command(job.id, Command::Approve, &Actor("mona".into())).await;
                 if answer.is_ok() {
                     self.note("approval", &named(&job));

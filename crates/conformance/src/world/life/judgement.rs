@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use swifthook_core::{Delivery, Job, Stop, StopKind};
+use swifthook_core::{Delivery, Job, Stage, Stop, StopKind};
 use tokio::time::sleep;
 
 use super::{Life, Store, World, named};
@@ -19,8 +19,7 @@ impl<Q: Store + 'static, E: Fn(Seat) -> Employee> World<Q, E> {
         self.wrongs.extend(self.workers.iter().flat_map(|worker| worker.gate.wrongs()));
         let jobs: BTreeMap<_, _> = self.jobs().await.into_iter().map(|job| (job.id, job)).collect();
         let leases = self.queue.gpu_leases().await.expect("no gate is before it");
-        let now = (self.clock)();
-        for run in self.launcher.runs().iter().filter(|run| now < run.ends) {
+        for run in self.launcher.live_runs() {
             for gpu in gpus_of(&run.spec) {
                 if !leases.iter().any(|lease| (&*lease.uuid, lease.run) == (gpu, run.key)) {
                     self.wrongs.push(format!("{} lives on {gpu}, which is not leased to it", run.key));
@@ -38,7 +37,8 @@ impl<Q: Store + 'static, E: Fn(Seat) -> Employee> World<Q, E> {
     }
 
     pub(super) async fn is_over(&self) -> bool {
-        self.jobs().await.iter().all(|job| job.state.stage.is_final())
+        let open = Stage::ALL.into_iter().filter(|stage| !stage.is_final()).collect();
+        self.jobs_in(open).await.is_empty()
     }
 
     /// Nobody but a newer push has a reason to stop a run.

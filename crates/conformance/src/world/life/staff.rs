@@ -58,7 +58,7 @@ impl<Q: Store + 'static, E: Fn(Seat) -> Employee> World<Q, E> {
 
     pub(super) fn fall_asleep(&mut self) {
         let number = self.random.below(self.workers.len());
-        let time = self.random.within(Duration::from_secs(1)..Duration::from_secs(180));
+        let time = self.random.within(Duration::from_secs(1)..self.tempo.naps);
         let worker = &mut self.workers[number];
         if worker.task.is_some() && worker.back_at.is_none() {
             worker.gate.shut();
@@ -66,6 +66,11 @@ impl<Q: Store + 'static, E: Fn(Seat) -> Employee> World<Q, E> {
             let name = worker.name.clone();
             self.note("sleep", &name);
         }
+    }
+
+    /// When somebody wakes up or takes a free seat next, or the store is in order again.
+    pub(super) fn next_return(&self) -> Option<Instant> {
+        self.workers.iter().filter_map(|worker| worker.back_at).chain(self.store_mends).min()
     }
 
     pub(super) fn come_back(&mut self) {
@@ -104,7 +109,7 @@ impl<Q: Store + 'static, E: Fn(Seat) -> Employee> World<Q, E> {
             lease: self.tempo.lease,
             gpu_requests: scene::gpu_request,
             gpus: self.gpus.clone(),
-            admission: Arc::new(scene::Moody),
+            admission: self.moods.clone(),
             clock: self.clock.clone(),
             shutdown: Box::pin(async {
                 // Without a sender nobody shuts it down any more.
