@@ -27,7 +27,17 @@ fn a_launcher_that_is_out_of_reach_for_a_day_costs_no_run_and_begins_none_twice(
     let whole = all_go_well(seeds(8), live_through_a_day);
     if seeds(8).count() >= 8 {
         were_seen(
-            &["push", "crash", "shutdown", "sleep", "store fails", "run", "succeeded", "superseded"],
+            &[
+                "push",
+                "crash",
+                "shutdown",
+                "sleep",
+                "store fails",
+                "submission not answered",
+                "run",
+                "succeeded",
+                "superseded",
+            ],
             &whole,
         );
     }

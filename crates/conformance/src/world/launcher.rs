@@ -72,7 +72,7 @@ pub enum Ending {
 pub enum SubmitFault {
     /// It fails, and there is no run.
     Before,
-    /// There is a run, and the answer is lost.
+    /// There is a run, and the answer is lost: also while nobody else reaches the launcher.
     After,
     /// It is refused for good.
     Refused,
@@ -217,9 +217,16 @@ impl ScriptedLauncher {
 
     /// The table, unless nobody can reach it now.
     fn reach(&self) -> Result<MutexGuard<'_, Table>, LaunchError> {
+        self.reach_if(|_| false)
+    }
+
+    /// The same, or if so.
+    fn reach_if(&self, anyway: impl FnOnce(&Table) -> bool) -> Result<MutexGuard<'_, Table>, LaunchError> {
         let table = self.table();
         match table.out_of_reach_until {
-            Some(until) if self.now() < until => Err(LaunchError::passing("the cluster does not answer")),
+            Some(until) if self.now() < until && !anyway(&table) => {
+                Err(LaunchError::passing("the cluster does not answer"))
+            }
             _ => Ok(table),
         }
     }
@@ -241,7 +248,8 @@ impl TrainingLauncher for ScriptedLauncher {
 
     async fn submit(&self, key: &RunKey, run: &RunSpec) -> Result<RunHandle, LaunchError> {
         let fault = {
-            let mut table = self.reach()?;
+            // A question may get there though no answer comes back.
+            let mut table = self.reach_if(|table| table.faults.front() == Some(&SubmitFault::After))?;
             table.submissions += 1;
             let fault = table.faults.pop_front();
             match fault {

@@ -71,8 +71,9 @@ pub async fn live<Q: Store + 'static>(
 }
 
 /// Lives through another world of `seed`: runs take up to two days, and for one day, which begins somewhere in the first
-/// hour, nobody reaches the launcher. Pushes go on to come, and workers to crash, sleep past their leases and shut down;
-/// nobody cancels anything, and no machine fails.
+/// hour, nobody reaches the launcher, but for a submission now and then that gets there and is not answered. Pushes go
+/// on to come, and workers to crash, sleep past their leases and shut down; nobody cancels anything, and no machine
+/// fails.
 ///
 /// # Errors
 ///
@@ -226,13 +227,14 @@ impl<Q: Store + 'static, E: Fn(Seat) -> Employee> World<Q, E> {
         }
         sleep_until(until).await;
         self.come_back();
-        match self.random.below(10) {
+        match self.random.below(11) {
             0..=2 => self.push().await,
             3 => self.redeliver().await,
             4 | 5 => self.crash(),
             6 => self.shut_down(),
             7 => self.fall_asleep(),
             8 => self.break_store(),
+            9 => self.lose_answer(),
             _ => self.approve().await,
         }
         self.look().await;

@@ -109,6 +109,11 @@ impl<Q: Store + 'static, E: Fn(Seat) -> Employee> World<Q, E> {
         self.note(kind, "at the next one");
     }
 
+    pub(super) fn lose_answer(&mut self) {
+        self.launcher.fail_submission(SubmitFault::After);
+        self.note("submission not answered", "at the next one");
+    }
+
     pub(super) fn break_checkout(&mut self) {
         let error = match self.random.below(4) {
             0 => WorkspaceError::permanent("the commit is gone"),
