@@ -111,6 +111,21 @@ async fn a_runner_is_listed_until_it_has_ended() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_heartbeat_that_is_late_does_not_bring_back_a_runner_that_has_ended() {
+    // One is on its way for three seconds of five.
+    for second in 0..5 {
+        let play = Play::new();
+        let between = Between::new(play.queue.clone());
+        between.delay(Duty::Works);
+        let worker = play.start_with("a", between.clone(), |options| options.lease = Duration::from_secs(6));
+        sleep(MINUTE + Duration::from_secs(second)).await;
+        worker.shut_down().await;
+        sleep(Duration::from_secs(10)).await;
+        assert_eq!(play.queue.workers().await.unwrap(), []);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hint_starts_a_job_at_once() {
     let play = Play::new();
     let worker = play.start_with("a", play.queue.clone(), |options| options.idle = HOUR);
@@ -489,6 +504,31 @@ async fn a_runner_that_drains_lets_its_runs_save_and_the_next_goes_on_from_there
         play.ends_as(id, Stage::Succeeded, "").await;
         assert_eq!(play.attempts(id), [1, 2]);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_runner_drains_until_its_last_run_has_saved() {
+    let play = Play::new();
+    let saving = Duration::from_secs(9);
+    play.launcher.plan(move |_| Course { lasts: HOUR, saves: 10, obeys_after: saving, ..Course::default() });
+    let draining = |options: &mut swifthook_runner::Options| {
+        (options.lease, options.drain) = (Duration::from_secs(6), swifthook_runner::Drain::Yield);
+    };
+    let worker = play.start_with("a", play.queue.clone(), draining);
+    let id = play.push("main").await;
+    play.run(id).await;
+    sleep(MINUTE).await;
+    let leaving = tokio::spawn(worker.shut_down());
+    for _ in 0..3 {
+        sleep(Duration::from_millis(2_500)).await;
+        let known = play.queue.workers().await.unwrap();
+        assert_eq!(
+            known.iter().map(|known| (known.busy, known.is_draining)).collect::<Vec<_>>(),
+            [(1, true)]
+        );
+    }
+    leaving.await.unwrap();
+    assert_eq!(play.queue.workers().await.unwrap(), []);
 }
 
 #[tokio::test(start_paused = true)]

@@ -34,6 +34,8 @@ pub(crate) struct Dispatcher {
     beat: Timer,
     /// What is told of this runner next.
     duty: Duty,
+    /// How many heartbeats are on their way.
+    telling: usize,
     /// Whether it claims nothing more and waits for its runs to make way.
     is_draining: bool,
     /// Jobs whose tasks left by themselves: they are still ours, and are released at the end.
@@ -73,6 +75,7 @@ impl Dispatcher {
             sweep: Timer::new(Duration::ZERO),
             beat: Timer::new(Duration::ZERO),
             duty: Duty::Begins,
+            telling: 0,
             is_draining: false,
             left: Vec::new(),
             claim_backoff: Backoff::of_the_store(),
@@ -161,6 +164,7 @@ impl Dispatcher {
     fn tell_of_itself(&mut self) {
         let (shared, beat) =
             (self.shared.clone(), self.shared.options.heartbeat(self.slots_taken(), self.duty));
+        self.telling += 1;
         self.tasks.spawn(async move {
             Done::Told(in_time(shared.options.lease, shared.store.heartbeat(&beat)).await)
         });
@@ -190,7 +194,8 @@ impl Dispatcher {
             Ok(Done::Renewed(leases, answer)) => self.renewed(&leases, answer),
             Ok(Done::Swept) => self.sweep.end(self.shared.options.sweep),
             Ok(Done::Told(answer)) => {
-                if answer.is_ok() {
+                self.telling -= 1;
+                if answer.is_ok() && self.duty == Duty::Begins {
                     self.duty = Duty::Works;
                 }
                 self.beat.end(self.shared.options.lease / 3);
@@ -320,7 +325,8 @@ impl Dispatcher {
             entry.orders.send_modify(|orders| orders.leave = true);
         }
         let mut held = std::mem::take(&mut self.left);
-        while self.claim.is_under_way || !self.jobs.is_empty() {
+        // A heartbeat that is on its way might come behind the last one, and be taken for a worker's that is back.
+        while self.claim.is_under_way || self.telling > 0 || !self.jobs.is_empty() {
             let Ok(Some(done)) = timeout_at(deadline, self.tasks.join_next()).await else { break };
             match done {
                 Ok(Done::Claimed(answer)) => {
@@ -331,6 +337,7 @@ impl Dispatcher {
                     let entry = self.jobs.remove(&lease);
                     held.extend(entry.filter(|_| end == End::Left).map(|entry| (lease, entry.job)));
                 }
+                Ok(Done::Told(_)) => self.telling -= 1,
                 _ => {}
             }
         }
@@ -339,7 +346,7 @@ impl Dispatcher {
         while self.tasks.join_next().await.is_some() {}
         self.release(held).await;
         // Where that cannot be told it is seen to be missing, and forgotten after a while.
-        if !self.shared.store.is_down() {
+        if self.telling == 0 && !self.shared.store.is_down() {
             let beat = self.shared.options.heartbeat(0, Duty::Ends);
             let _ = in_time(self.shared.options.patience, self.shared.store.heartbeat(&beat)).await;
         }

@@ -1,4 +1,5 @@
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use swifthook_core::*;
@@ -17,6 +18,8 @@ enum Rule {
     Fails,
     Silent,
     Swallows(fn(&Event) -> bool),
+    /// Heartbeats of this kind take a while, whether or not somebody still waits for them.
+    Delays(Duty),
 }
 
 impl Between {
@@ -41,6 +44,11 @@ impl Between {
     /// Events of this kind get lost on their way, and whoever sent one waits for ever.
     pub(crate) fn swallow(&self, kind: fn(&Event) -> bool) {
         self.set(Rule::Swallows(kind));
+    }
+
+    /// From now on heartbeats of this kind arrive three seconds later, though nobody waits for them any more.
+    pub(crate) fn delay(&self, duty: Duty) {
+        self.set(Rule::Delays(duty));
     }
 
     /// How often an event was to be written, by its words.
@@ -123,6 +131,15 @@ impl JobQueue for Between {
 
     async fn heartbeat(&self, beat: &Heartbeat) -> Result<(), QueueError> {
         self.pass(None).await?;
-        self.queue.heartbeat(beat).await
+        let rule = *self.rule.lock().expect("nothing panics under this lock");
+        let is_slow = matches!(rule, Rule::Delays(duty) if duty == beat.duty);
+        let (queue, beat) = (self.queue.clone(), beat.clone());
+        let arrives = tokio::spawn(async move {
+            if is_slow {
+                tokio::time::sleep(Duration::from_secs(3)).await;
+            }
+            queue.heartbeat(&beat).await
+        });
+        arrives.await.map_err(QueueError::store)?
     }
 }
