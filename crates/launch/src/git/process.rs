@@ -172,8 +172,14 @@ mod tests {
 
     /// A script in place of git, which must finish within five minutes and may rest for four seconds.
     async fn run(text: &str) -> Result<Vec<u8>, Failure> {
-        let mut command = Command::new("sh");
-        command.args(["-c", text]);
+        // It is called as git is, or nobody looks at what it does. Written by another process: what this one writes, others
+        // that it is starting have open too, and so it cannot be run.
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("git-script");
+        let write = "printf '#!/bin/sh\\n%s\\n' \"$1\" >\"$0\" && chmod 755 \"$0\"";
+        let written = Command::new("sh").args(["-c", write]).arg(&program).arg(text).status().await.unwrap();
+        assert!(written.success());
+        let mut command = Command::new(&program);
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let limits = Limits { whole: Duration::from_secs(300), idle: Some(Duration::from_secs(4)) };
         output("try", command, limits, None).await
