@@ -139,7 +139,7 @@ impl Pod {
                 world.write_annotations(&pod);
                 if let Some(grace) = pod["metadata"]["deletionGracePeriodSeconds"].as_u64() {
                     let at = Instant::now() + Duration::from_secs(grace);
-                    if kill_at.is_none() {
+                    if kill_at.is_none() && hears(pid, Signal::TERM) {
                         let _ = kill_process(pid, Signal::TERM);
                     }
                     kill_at = Some(kill_at.map_or(at, |before| before.min(at)));
@@ -280,6 +280,15 @@ impl World {
             }
         }
     }
+}
+
+/// Whether a signal does anything to the first process of a container: one that it has not asked for does not reach it
+/// (<https://man7.org/linux/man-pages/man7/pid_namespaces.7.html>).
+fn hears(first: Pid, signal: Signal) -> bool {
+    let status = fs::read_to_string(format!("/proc/{}/status", first.as_raw_pid())).unwrap_or_default();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    caught & (1 << (signal.as_raw() - 1)) != 0
 }
 
 /// All of a container ends with its first process: here, all that descends from it.
