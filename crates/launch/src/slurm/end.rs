@@ -75,8 +75,9 @@ impl SlurmLauncher {
         if job.is_none() && is_newer {
             return Ok(RunStatus::Pending(Reason::new("slurm", "it was handed to Slurm")));
         }
-        let known = dir.submitted().map_err(|error| in_dir(dir, error))?;
-        if let (None, Some(known)) = (&job, known) {
+        if job.is_none()
+            && let Some(known) = dir.submitted().map_err(|error| in_dir(dir, error))?
+        {
             job = self.queue.last_known(known.slurm_job).await?;
         }
         let over = match job.as_ref().map(|job| (job.standing(), job)) {

@@ -210,4 +210,4 @@ fn cancelled_it_saves_and_its_time_up_it_fails() {
 }
 
 /// Enough that none ends before it is looked at.
-const STEPS: u64 = 400;
+const STEPS: u64 = 600;
