@@ -16,6 +16,9 @@
 //! The files of a run directory, who writes them and what each crash leaves behind stand in
 //! `src/local/run_dir.rs`. Linux only.
 //!
+//! Where systemd has handed over a control group (`Delegate=yes`), or one is named, each run is in a group of its own: see
+//! [`RunGroups`].
+//!
 //! # GPUs
 //!
 //! [`GpuProbe`] tells how the GPUs of this machine are, by NVML or `nvidia-smi`, and leaves alone what people use by hand.
@@ -26,6 +29,7 @@
 //! it is fetched from, with which [`Credentials`], and how much of its past ([`History`]). Who calls
 //! [`GitWorkspace::tidy`] now and then keeps mirrors from growing for ever.
 
+mod cgroup;
 mod git;
 mod gpu;
 #[cfg(feature = "kubernetes")]
@@ -36,6 +40,7 @@ mod process;
 mod slurm;
 mod supervisor;
 
+pub use cgroup::RunGroups;
 pub use git::{Credentials, GitWorkspace, History, InvalidHost, InvalidRemote, Remote, Tidied, check_host};
 pub use gpu::{GpuProbe, GpuRules};
 #[cfg(feature = "kubernetes")]

@@ -6,19 +6,14 @@ mod supervisor;
 mod support;
 
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
+use supervisor::launcher;
 use support::{end, ended, script, until};
 use swifthook_conformance::launcher::alive_with;
 use swifthook_core::{
     Enclosure, JobId, RunKey, RunLimits, RunSpec, RunStatus, Stop, StopKind, TrainingLauncher,
 };
-use swifthook_launch::LocalLauncher;
-
-fn launcher(runs: &Path) -> LocalLauncher {
-    LocalLauncher::new(runs).unwrap().supervised_by(supervisor::program())
-}
 
 /// The first attempt of a job that no other test has, in this process or another.
 fn key(id: u8) -> RunKey {
@@ -61,7 +56,12 @@ async fn a_program_that_is_not_there_is_told_within_limits_too() {
     run.argv = words(&["no-such-program"]);
     run.limits = RunLimits { files: Some(64), ..RunLimits::default() };
     let handle = launcher(runs.path()).submit(&key(2), &run).await.unwrap();
-    assert_eq!(ended(&launcher(runs.path()), &handle).await.code, Some(127));
+    let exit = ended(&launcher(runs.path()), &handle).await;
+    assert_eq!(exit.code, Some(127));
+    assert_eq!(
+        exit.message.as_deref().unwrap_or_default().split(':').next(),
+        Some("cannot start `no-such-program`")
+    );
     assert!(log(&run).contains("cannot start `no-such-program`"), "{}", log(&run));
 }
 

@@ -11,7 +11,6 @@ use std::sync::Arc;
 use lines::Lines;
 use swifthook_conformance::launcher::{Harness, alive_with};
 use swifthook_core::{RunKey, TrainingLauncher};
-use swifthook_launch::LocalLauncher;
 
 struct Local {
     runs: tempfile::TempDir,
@@ -25,9 +24,7 @@ impl Local {
 
 impl Harness for Local {
     fn launcher(&self) -> Arc<dyn TrainingLauncher> {
-        let launcher = LocalLauncher::new(self.runs.path()).unwrap();
-        let launcher = launcher.supervised_by(supervisor::program());
-        Arc::new(launcher.reading(Arc::new(Lines)))
+        Arc::new(supervisor::launcher(self.runs.path()).reading(Arc::new(Lines)))
     }
 
     fn run_dir(&self, key: &RunKey) -> PathBuf {

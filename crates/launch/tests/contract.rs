@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use swifthook_conformance::launcher::{Ground, Plan};
 use swifthook_core::{RunKey, RunSpec, TrainingLauncher};
-use swifthook_launch::LocalLauncher;
 
 struct Local {
     dir: tempfile::TempDir,
@@ -38,8 +37,7 @@ impl Local {
 
 impl Ground for Local {
     fn launcher(&self) -> Arc<dyn TrainingLauncher> {
-        let launcher = LocalLauncher::new(self.runs()).unwrap();
-        Arc::new(launcher.supervised_by(supervisor::program()))
+        Arc::new(supervisor::launcher(&self.runs()))
     }
 
     fn run(&self, key: &RunKey, plan: Plan) -> RunSpec {

@@ -10,14 +10,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use supervisor::launcher;
 use support::{end, ended, script};
 use swifthook_conformance::launcher::alive_with;
 use swifthook_core::{JobId, Problem, RunHandle, RunKey, RunStatus, Stop, StopKind, TrainingLauncher};
-use swifthook_launch::LocalLauncher;
-
-fn launcher(runs: &Path) -> LocalLauncher {
-    LocalLauncher::new(runs).unwrap().supervised_by(supervisor::program())
-}
 
 /// The first attempt of a job that no other test has, in this process or another: a run is known by its key on the
 /// whole machine.

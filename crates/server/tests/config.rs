@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use swifthook::config::{Config, Mistakes, StoreUrl};
+use swifthook::config::{Cgroup, Config, Mistakes, StoreUrl};
 
 fn parse(text: &str) -> Result<Config, Mistakes> {
     let variable = |name: &str| match name {
@@ -432,6 +432,19 @@ fn a_worker_that_is_to_end_leaves_its_runs_or_lets_them_make_way() {
     assert_eq!((drain("drain = \"leave\""), drain("drain = \"yield\"")), (Drain::Leave, Drain::Yield));
     let told = mistakes(&with("[worker]\ndrain = \"yeild\""));
     assert!(told.contains("`yeild`") && told.contains("`yield`"), "{told}");
+}
+
+#[test]
+fn control_groups_are_looked_for_named_or_done_without() {
+    let cgroup = |line: &str| parse(&with(&format!("[worker]\n{line}"))).unwrap().worker.cgroup;
+    assert_eq!(
+        (parse(GOOD).unwrap().worker.cgroup, cgroup("cgroup = \"auto\"")),
+        (Cgroup::Auto, Cgroup::Auto)
+    );
+    assert_eq!(cgroup("cgroup = \"off\""), Cgroup::Off);
+    assert_eq!(cgroup("cgroup = \"/sys/fs/cgroup/ml\""), Cgroup::At("/sys/fs/cgroup/ml".into()));
+    let told = mistakes(&with("[worker]\ncgroup = \"none\""));
+    assert!(told.contains("`none`") && told.contains("`off`"), "{told}");
 }
 
 #[cfg(feature = "postgres")]

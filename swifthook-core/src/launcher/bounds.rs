@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 /// What a run may use; `None` is as much as there is.
 ///
 /// A launcher sees to what it can: the local one limits open files for each process, and looks again and again at what all
-/// processes of the run use together. A run that goes over it is asked to end as one whose time is up.
+/// processes of the run use together. A run that goes over it is asked to end as one whose time is up; where the run has a
+/// control group, the kernel lets it have an eighth more of memory, and kills it beyond.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunLimits {
     /// Memory of all its processes, in bytes; not that of GPUs.

@@ -8,7 +8,7 @@ use swifthook_core::{LaunchError, RunKey, RunSpec};
 use super::config::{KubernetesSettings, PodVolume, VolumeSource};
 use super::names::{QUEUE, TRAIN, labels_of, name_of};
 use super::stop::FILES;
-use crate::local::{Order, VERSION};
+use crate::local::Order;
 use crate::supervisor::{INSTALL, KEEP, Kept, RUN_VARIABLE};
 
 /// The environment of a run. It is kept from the Job, which more people can read, and from every argument.
@@ -185,16 +185,7 @@ fn train(key: &RunKey, run: &RunSpec, settings: &KubernetesSettings) -> Result<V
         )));
     }
     let kept = Kept {
-        order: Order {
-            version: VERSION,
-            key: *key,
-            argv: run.argv.clone(),
-            working_dir: settings.working_dir(run),
-            timeout: run.timeout,
-            grace: run.grace,
-            limits: run.limits,
-            enclosure: run.enclosure.clone(),
-        },
+        order: Order { working_dir: settings.working_dir(run), ..Order::of(key, run) },
         run_dir: run.run_dir.clone(),
         output_dir: run.output_dir.clone(),
         place: settings.place.join("keep"),

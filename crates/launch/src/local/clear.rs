@@ -10,6 +10,7 @@ use swifthook_core::{RunKey, Timestamp};
 use super::lock::Lock;
 use super::record::{Begun, Note, VERSION};
 use super::run_dir::RunDir;
+use crate::cgroup::Group;
 use crate::process::{Process, line_of_ancestors, pid_namespace, with_descendants};
 use crate::supervisor::RUN_VARIABLE;
 
@@ -19,7 +20,10 @@ pub(super) fn clear(dir: &RunDir, _lock: &Lock, key: &RunKey, is_rebooted: bool)
     let message = if is_rebooted {
         "the machine was rebooted"
     } else {
-        kill_what_is_left(key, dir.begun()?.as_ref())?;
+        let group = group_of(dir);
+        group.iter().for_each(Group::kill);
+        kill_what_is_left(key, dir.begun()?.as_ref(), group.as_ref())?;
+        group.iter().for_each(Group::remove);
         "its supervisor was killed, and what was left of it with it"
     };
     tracing::warn!(run = %key, "the run has vanished: {message}");
@@ -30,13 +34,13 @@ pub(super) fn clear(dir: &RunDir, _lock: &Lock, key: &RunKey, is_rebooted: bool)
     })
 }
 
-fn kill_what_is_left(key: &RunKey, begun: Option<&Begun>) -> io::Result<()> {
+fn kill_what_is_left(key: &RunKey, begun: Option<&Begun>, group: Option<&Group>) -> io::Result<()> {
     let mark = format!("{RUN_VARIABLE}={key}");
     let deadline = Instant::now() + PATIENCE;
     // Twice, since a process that is just executing a program shows no environment.
     let mut times_empty = 0;
     while times_empty < 2 {
-        let left = what_is_left(&mark, begun)?;
+        let left = what_is_left(&mark, begun, group)?;
         times_empty = if left.is_empty() { times_empty + 1 } else { 0 };
         if !left.is_empty() && Instant::now() >= deadline {
             let pids: Vec<_> = left.iter().map(|process| process.pid).collect();
@@ -50,20 +54,33 @@ fn kill_what_is_left(key: &RunKey, begun: Option<&Begun>) -> io::Result<()> {
 }
 
 /// What is alive of the run of `key`.
-pub(super) fn alive(key: &RunKey, begun: Option<&Begun>) -> io::Result<Vec<Process>> {
-    what_is_left(&format!("{RUN_VARIABLE}={key}"), begun)
+pub(super) fn alive(dir: &RunDir, key: &RunKey) -> io::Result<Vec<Process>> {
+    let mark = format!("{RUN_VARIABLE}={key}");
+    what_is_left(&mark, dir.begun()?.as_ref(), group_of(dir).as_ref())
 }
 
-/// Every process that has the run's mark in its environment or is of its session, and everything under those.
-/// Never ourselves, nor what we run under.
-fn what_is_left(mark: &str, begun: Option<&Begun>) -> io::Result<Vec<Process>> {
+/// The control group that was ordered for the run, which may not be there.
+fn group_of(dir: &RunDir) -> Option<Group> {
+    // What was ordered is not needed to find the rest.
+    let order = dir.order().ok().flatten()?;
+    order.cgroup.map(|path| Group::at(&path))
+}
+
+/// Every process that has the run's mark in its environment, is of its session or in its control group, and everything
+/// under those. Never ourselves, nor what we run under.
+fn what_is_left(mark: &str, begun: Option<&Begun>, group: Option<&Group>) -> io::Result<Vec<Process>> {
     let all = Process::all_alive()?;
     let spared = line_of_ancestors(std::process::id().cast_signed());
     let session = begun.filter(|begun| owns_its_session(begun)).map(|begun| begun.supervisor);
+    let in_group = group.map(Group::processes).unwrap_or_default();
     let roots: HashSet<i32> = all
         .iter()
         .filter(|process| !spared.contains(&process.pid))
-        .filter(|process| Some(process.session) == session || process.has_in_environment(mark))
+        .filter(|process| {
+            Some(process.session) == session
+                || in_group.contains(&process.pid)
+                || process.has_in_environment(mark)
+        })
         .map(|process| process.pid)
         .collect();
     Ok(with_descendants(&all, roots).into_iter().filter(|process| !spared.contains(&process.pid)).collect())

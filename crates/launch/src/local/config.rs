@@ -7,6 +7,7 @@ use swifthook_core::{Capabilities, RunKey, Traces};
 
 use super::follow::Follows;
 use super::run_dir::{RunDir, dir_of};
+use crate::cgroup::RunGroups;
 use crate::process::boot_id;
 
 /// Starts runs as processes of this machine, each under a supervisor that outlives us.
@@ -28,6 +29,7 @@ pub struct LocalLauncher {
     pub(super) boot: Arc<str>,
     pub(super) supervisor: Arc<Path>,
     pub(super) follows: Follows,
+    pub(super) groups: Option<RunGroups>,
 }
 
 impl LocalLauncher {
@@ -62,6 +64,7 @@ impl LocalLauncher {
             // Not the path that it has: the file there may be another version by the time of a run.
             supervisor: PathBuf::from("/proc/self/exe").into(),
             follows: Follows::new(None),
+            groups: None,
         })
     }
 
@@ -76,6 +79,12 @@ impl LocalLauncher {
     #[must_use]
     pub fn supervised_by(self, program: impl Into<PathBuf>) -> Self {
         Self { supervisor: program.into().into(), ..self }
+    }
+
+    /// The same with a control group for each run.
+    #[must_use]
+    pub fn in_groups(self, groups: RunGroups) -> Self {
+        Self { groups: Some(groups), ..self }
     }
 
     /// The same under another name of the host.

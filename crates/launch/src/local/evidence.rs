@@ -37,7 +37,7 @@ pub(super) fn take(dir: &RunDir, key: &RunKey, why: &Reason) -> io::Result<Optio
     let path = dir.path.join(format!("{NAME}{}.txt", count + 1));
     let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
     writeln!(file, "{}: {why}\n", Timestamp::from(now))?;
-    let processes = alive(key, dir.begun()?.as_ref())?;
+    let processes = alive(dir, key)?;
     for process in processes.iter().take(MOST_PROCESSES) {
         describe(&mut file, process)?;
     }

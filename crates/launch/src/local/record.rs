@@ -20,6 +20,9 @@ pub(crate) struct Order {
     pub(crate) limits: RunLimits,
     #[serde(default)]
     pub(crate) enclosure: Enclosure,
+    /// The control group to make for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cgroup: Option<PathBuf>,
 }
 
 impl Order {
@@ -34,6 +37,7 @@ impl Order {
             grace: run.grace,
             limits: run.limits,
             enclosure: run.enclosure.clone(),
+            cgroup: None,
         }
     }
 }

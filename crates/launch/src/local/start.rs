@@ -79,7 +79,8 @@ impl LocalLauncher {
         fs::create_dir_all(&run.working_dir)?;
         fs::create_dir_all(&run.output_dir)?;
         enclose::prepare(dir, run)?;
-        dir.write_order(&Order::of(key, run))?;
+        let cgroup = self.groups.as_ref().map(|groups| groups.of(key));
+        dir.write_order(&Order { cgroup, ..Order::of(key, run) })?;
         let mut command = Command::new(&*self.supervisor);
         command
             .arg0("swifthook-supervise")

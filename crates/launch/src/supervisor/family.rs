@@ -1,7 +1,8 @@
 use std::collections::HashSet;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Stdio;
 
 use rustix::io::Errno;
@@ -11,7 +12,8 @@ use rustix::process::{
 
 use swifthook_core::Enclosure;
 
-use super::confine;
+use super::confine::{self, Bounds, Started};
+use crate::cgroup::Group;
 use crate::local::Order;
 use crate::process::{Process, Usage, with_descendants};
 
@@ -22,6 +24,7 @@ pub(super) struct Family {
     has_children: bool,
     /// Whether the main process is only what the training is started within, and ends with it.
     spares_main: bool,
+    group: Option<Group>,
 }
 
 impl Family {
@@ -31,15 +34,21 @@ impl Family {
         let log = io::stderr().as_fd().try_clone_to_owned()?;
         let Enclosure { prefix, outlives_command, .. } = &order.enclosure;
         let argv = [&prefix[..], &order.argv].concat();
-        let child = confine::command(&argv, order.limits.files)
-            .current_dir(&order.working_dir)
-            .process_group(0)
-            .stdin(Stdio::null())
-            .stdout(log)
-            .stderr(Stdio::inherit())
-            .spawn()?;
+        let group = make_group(order);
+        let bounds = Bounds { files: order.limits.files, group: group.as_ref() };
+        let started = confine::start(&argv, bounds, |command| {
+            command.current_dir(&order.working_dir).process_group(0).stdout(log).stderr(Stdio::inherit());
+        });
+        let Started { child, outside } = started.inspect_err(|_| group.iter().for_each(Group::remove))?;
+        let group = group.filter(|group| {
+            outside.as_ref().is_none_or(|error| {
+                goes_on_without(group.path(), error);
+                group.remove();
+                false
+            })
+        });
         let main = Pid::from_raw(child.id().cast_signed()).expect("a child has a pid");
-        Ok(Self { main, end: None, has_children: true, spares_main: *outlives_command })
+        Ok(Self { main, end: None, has_children: true, spares_main: *outlives_command, group })
     }
 
     /// Takes note of whoever has ended. Descendants whose parents are gone are our children, so whoever of the
@@ -65,7 +74,17 @@ impl Family {
 
     /// Whether nobody is left.
     pub(super) fn is_gone(&self) -> bool {
-        !self.has_children
+        !self.has_children && !self.group.as_ref().is_some_and(Group::is_populated)
+    }
+
+    /// Lets go of what is left of a family that is gone.
+    pub(super) fn leave(&self) {
+        self.group.iter().for_each(Group::remove);
+    }
+
+    /// Whether the kernel killed it for want of memory that it may not have.
+    pub(super) fn ran_into_its_wall(&self) -> bool {
+        self.group.as_ref().is_some_and(Group::ran_into_its_wall)
     }
 
     /// Whether anybody is left who was told to end together with the main process.
@@ -98,6 +117,9 @@ impl Family {
 
     /// What everybody uses together. How much memory is asked for closely only where it may be more than `memory`.
     pub(super) fn usage(&self, memory: Option<u64>) -> Usage {
+        if let Some(used) = self.group.as_ref().and_then(Group::usage) {
+            return used;
+        }
         let us = getpid().as_raw_pid();
         let everybody = Process::all_alive().unwrap_or_default();
         let below = with_descendants(&everybody, HashSet::from([us]));
@@ -106,6 +128,7 @@ impl Family {
 
     /// Kills everybody. Who was just being born is left, so it takes several rounds until the family is gone.
     pub(super) fn kill(&self) {
+        self.group.iter().for_each(Group::kill);
         let us = getpid().as_raw_pid();
         let everybody = Process::all_alive().unwrap_or_default();
         with_descendants(&everybody, HashSet::from([us]))
@@ -113,4 +136,14 @@ impl Family {
             .filter(|one| one.pid != us)
             .for_each(Process::kill);
     }
+}
+
+/// The group that was ordered. Without one a run is held by its descent, and looked at in its processes.
+fn make_group(order: &Order) -> Option<Group> {
+    let path = order.cgroup.as_deref()?;
+    Group::make(path, order.limits.memory).inspect_err(|error| goes_on_without(path, error)).ok()
+}
+
+fn goes_on_without(group: &Path, error: &io::Error) {
+    let _ = writeln!(io::stderr(), "swifthook: goes on without {}: {error}", group.display());
 }

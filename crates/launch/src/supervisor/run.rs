@@ -57,6 +57,10 @@ impl<'a> Run<'a> {
             family.reap();
         }
         let status = family.end();
+        if family.ran_into_its_wall() && status.is_some_and(|status| status.exit_status() != Some(0)) {
+            self.exceed(self.watch.out_of_memory());
+        }
+        family.leave();
         let code = status.and_then(WaitStatus::exit_status);
         let signal = status.and_then(WaitStatus::terminating_signal);
         let message = match self.course.stopped() {
@@ -89,10 +93,14 @@ impl<'a> Run<'a> {
             return;
         }
         if let Some(why) = self.watch.look(family, now) {
-            let _ = writeln!(io::stderr(), "swifthook: {why}");
-            self.course.exceed(now);
-            self.exceeded = Some(why);
+            self.exceed(why);
         }
+    }
+
+    fn exceed(&mut self, why: String) {
+        let _ = writeln!(io::stderr(), "swifthook: {why}");
+        self.course.exceed(Instant::now());
+        self.exceeded = Some(why);
     }
 
     fn listen(&mut self) {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use swifthook_core::RunLimits;
 
 use super::family::Family;
+use crate::cgroup::wall;
 use crate::process::Usage;
 
 /// Looks at what a run uses: often at first, when most goes wrong, and never so often that it costs.
@@ -36,6 +37,16 @@ impl Watch {
         self.pause = (self.pause * 2).min(LAST).max(now.elapsed() * SHARE);
         self.next = Some(Instant::now() + self.pause);
         found
+    }
+
+    /// The words for a run that the kernel killed because it had more than it may.
+    pub(super) fn out_of_memory(&self) -> String {
+        let most = self.limits.memory.unwrap_or_default();
+        format!(
+            "it wanted more than {} of memory, and was killed: it may have {}",
+            mib(wall(most)),
+            mib(most)
+        )
     }
 
     fn over(&self, family: &Family) -> Option<String> {

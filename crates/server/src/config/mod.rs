@@ -37,8 +37,8 @@ pub use limits::Limits;
 pub use load::Contact;
 pub use mistake::{Mistake, Mistakes, Place};
 pub use model::{
-    Config, Hook, Isolation, Purpose, Queueing, Recipe, Refs, Repository, Run, Server, Store, Swift, Trigger,
-    Value, Worker,
+    Cgroup, Config, Hook, Isolation, Purpose, Queueing, Recipe, Refs, Repository, Run, Server, Store, Swift,
+    Trigger, Value, Worker,
 };
 pub use only::SwiftRecipe;
 pub use retention::SHORTEST_RETENTION;

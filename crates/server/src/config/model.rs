@@ -99,6 +99,20 @@ pub struct Worker {
     pub gpus: GpuRules,
     /// The name under which GPUs are leased, which all processes of one machine share; `None` for that of the host.
     pub machine: Option<Arc<str>>,
+    /// Where runs have control groups of their own.
+    pub cgroup: Cgroup,
+}
+
+/// Where runs of this machine have control groups (cgroup v2) of their own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Cgroup {
+    /// Where systemd has handed over one to this service, and nowhere else.
+    #[default]
+    Auto,
+    /// Nowhere.
+    Off,
+    /// In this folder.
+    At(PathBuf),
 }
 
 /// What a configuration is read for.

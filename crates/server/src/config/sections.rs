@@ -9,7 +9,7 @@ use swifthook_core::RepoName;
 use swifthook_launch::{Credentials, GpuRules, History, Remote};
 use swifthook_runner::Drain;
 
-use super::model::{Purpose, Repository, Server, Store, Worker};
+use super::model::{Cgroup, Purpose, Repository, Server, Store, Worker};
 use super::queueing::choice;
 use super::reader::{Fields, Node, Unique, Wrong, closest, listed};
 use super::secret::{self, Outside};
@@ -83,6 +83,7 @@ pub(super) fn worker(fields: Option<Fields<'_>>, purpose: Purpose, is_shared: bo
             drain: Drain::default(),
             gpus: GpuRules::default(),
             machine: None,
+            cgroup: Cgroup::default(),
         };
     };
     let slots = fields.get("slots");
@@ -93,6 +94,7 @@ pub(super) fn worker(fields: Option<Fields<'_>>, purpose: Purpose, is_shared: bo
         drain: fields.or("drain", Drain::default(), |node| node.read(drain)),
         gpus: fields.get("gpus").and_then(|node| gpus::rules(&node)).unwrap_or_default(),
         machine: fields.get("machine").and_then(|node| node.read(word)),
+        cgroup: fields.or("cgroup", Cgroup::default(), |node| node.read(cgroup)),
     };
     if let (0, Some(node)) = (worker.slots, slots)
         && (purpose == Purpose::Work || !is_shared)
@@ -113,6 +115,17 @@ fn drain(text: &str) -> Result<Drain, Wrong> {
         "leave" => Ok(Drain::Leave),
         "yield" => Ok(Drain::Yield),
         _ => Err(choice("drain", text, &["leave", "yield"])),
+    }
+}
+
+/// Where runs have their control groups.
+fn cgroup(text: &str) -> Result<Cgroup, Wrong> {
+    match text {
+        "auto" => Ok(Cgroup::Auto),
+        "off" => Ok(Cgroup::Off),
+        path if path.starts_with('/') => Ok(Cgroup::At(path.into())),
+        _ => Err(Wrong::new(format!("`cgroup` cannot be `{text}`"))
+            .instead("there is `auto`, `off` and a folder such as `/sys/fs/cgroup/swifthook`")),
     }
 }
 

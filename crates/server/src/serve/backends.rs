@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use swifthook_core::{ChangeSet, Checkout, CommitSha, RefName, RepoName, Workspace, WorkspaceError};
 use swifthook_launch::{GitWorkspace, GpuProbe, Tidied};
 
+use super::cgroup;
 use super::error::StartError;
 use super::host;
 use super::launchers::Launchers;
@@ -41,7 +42,8 @@ impl Backends {
         let gpus = (config.worker.slots > 0)
             .then(|| Arc::new(GpuProbe::start(&machine, config.worker.gpus.clone())));
         let store = store::open(&config.store.url).await?;
-        let launchers = Arc::new(Launchers::open(config, directory, &host).map_err(state_dir)?);
+        let groups = if config.worker.slots > 0 { cgroup::open(&config.worker.cgroup)? } else { None };
+        let launchers = Arc::new(Launchers::open(config, directory, &host, groups).map_err(state_dir)?);
         #[cfg(feature = "kubernetes")]
         tokio::spawn(super::orphans::sweep(Arc::downgrade(&launchers), Arc::downgrade(&store)));
         Ok(Self { gpus, store, launchers, workspace: Arc::new(Trees::of(config).map_err(state_dir)?), host })

@@ -61,6 +61,9 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// Runs cannot have control groups where they should.
+    #[error("runs cannot have control groups as `[worker] cgroup` says; `cgroup = \"off\"` does without")]
+    Cgroup(#[source] io::Error),
     /// The system gives no threads or no randomness.
     #[error("the system does not give what every program needs")]
     Runtime(#[source] io::Error),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
 use swifthook_core::TrainingLauncher;
-use swifthook_launch::LocalLauncher;
+use swifthook_launch::{LocalLauncher, RunGroups};
 use swifthook_msswift::SwiftTraces;
 
 use super::points;
@@ -33,12 +33,19 @@ struct Site {
     runs: PathBuf,
     /// This machine, by the name that launchers write into their handles.
     host: String,
+    /// Where runs of this machine have control groups.
+    groups: Option<RunGroups>,
 }
 
 impl Launchers {
-    pub(super) fn open(config: &Config, state_dir: &Path, host: &str) -> io::Result<Self> {
+    pub(super) fn open(
+        config: &Config,
+        state_dir: &Path,
+        host: &str,
+        groups: Option<RunGroups>,
+    ) -> io::Result<Self> {
         let launchers = Self {
-            site: Site { runs: state_dir.join("runs"), host: host.to_owned() },
+            site: Site { runs: state_dir.join("runs"), host: host.to_owned(), groups },
             by_name: RwLock::default(),
         };
         launchers.replace(config)?;
@@ -83,7 +90,13 @@ impl Site {
         #[cfg(feature = "kubernetes")]
         let mut of_cluster = None;
         let launcher: Arc<dyn TrainingLauncher> = match kind {
-            LauncherKind::Local => Arc::new(LocalLauncher::new(&self.runs)?.host(&self.host).reading(traces)),
+            LauncherKind::Local => {
+                let local = LocalLauncher::new(&self.runs)?.host(&self.host).reading(traces);
+                Arc::new(match &self.groups {
+                    Some(groups) => local.in_groups(groups.clone()),
+                    None => local,
+                })
+            }
             #[cfg(feature = "slurm")]
             LauncherKind::Slurm(options) => {
                 let slurm = swifthook_launch::SlurmLauncher::new(name, &self.runs, (**options).clone())?;

@@ -3,6 +3,7 @@
 mod backends;
 mod broker;
 mod catalog;
+mod cgroup;
 mod door;
 mod enclose;
 mod environment;

@@ -73,7 +73,7 @@ fn needs_restart(old: &Config, new: &Config) -> bool {
             (config.store.url.clone(), config.store.state_dir.clone(), config.intake.clone()),
             (
                 (config.worker.slots, config.worker.labels.clone(), config.worker.listen),
-                (config.worker.gpus.clone(), config.worker.machine.clone()),
+                (config.worker.gpus.clone(), config.worker.machine.clone(), config.worker.cgroup.clone()),
             ),
         )
     };
