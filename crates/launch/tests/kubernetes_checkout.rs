@@ -5,6 +5,7 @@
 
 #[expect(dead_code, reason = "other tests need the rest of it")]
 mod cluster;
+#[expect(dead_code, reason = "other tests need the rest of it")]
 mod git_server;
 #[expect(dead_code, reason = "other tests need the rest of it")]
 mod support;

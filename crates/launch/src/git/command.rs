@@ -158,6 +158,8 @@ impl Git {
         let authority = folder.join("ca.crt");
         if authority.exists() {
             self.set(&format!("http.https://{host}.sslCAInfo"), &authority.to_string_lossy());
+            // Which would win, for every host: https://git-scm.com/docs/git-config#Documentation/git-config.txt-httpsslCAInfo
+            self.command.env_remove("GIT_SSL_CAINFO");
         }
     }
 

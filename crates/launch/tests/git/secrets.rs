@@ -112,7 +112,7 @@ fn processes(file: &str, text: &str) -> Vec<PathBuf> {
 }
 
 /// The files under a folder that hold a text.
-fn files_with(folder: &Path, text: &str) -> Vec<PathBuf> {
+pub(crate) fn files_with(folder: &Path, text: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap().flatten() {
         let path = entry.path();

@@ -122,7 +122,8 @@ pub(crate) fn in_a_process_with_ssh<F: Future<Output = ()>>(name: &str, test: im
     in_a_process_with(name, with_ssh, test);
 }
 
-/// Runs a test, whose name is given, in a process of its own with another `PATH`, for which there is a folder.
+/// Runs a test, whose name is given, in a process of its own with another `PATH`, for which there is a folder. What the
+/// file `authority.pem` in it has signed is trusted.
 pub(crate) fn in_a_process_with<F: Future<Output = ()>>(
     name: &str,
     path: impl FnOnce(&Path) -> String,
@@ -135,8 +136,9 @@ pub(crate) fn in_a_process_with<F: Future<Output = ()>>(
     let dir = tempfile::tempdir().unwrap();
     let us = std::env::current_exe().unwrap();
     let output = Command::new(us)
-        .args(["--exact", name, "--nocapture"])
+        .args(["--exact", name, "--nocapture", "--include-ignored"])
         .env("PATH", path(dir.path()))
+        .env("GIT_SSL_CAINFO", dir.path().join("authority.pem"))
         .env(INSIDE, "1")
         .current_dir(dir.path())
         .output()

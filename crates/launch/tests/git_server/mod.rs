@@ -1,5 +1,5 @@
-//! A git server by https that wants a name and a password: `git http-backend` behind TLS. While somebody who has told them
-//! waits for its answer, it looks whether any process shows them.
+//! A git server by https that wants a name and a password: `git http-backend` behind TLS, and beside it as much of Git LFS
+//! as it takes to get content. While somebody who has told them waits for its answer, it looks whether any process shows them.
 
 use std::collections::HashMap;
 use std::fs;
@@ -14,8 +14,11 @@ use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use serde_json::{Value, json};
 
 pub(crate) const USER: &str = "swifthook";
+/// Who shows a token.
+pub(crate) const TOKEN_USER: &str = "x-access-token";
 pub(crate) const PASSWORD: &str = "only-in-this-test-5d1f";
 /// The certificate of every server here, which nobody else has signed.
 pub(crate) const AUTHORITY: &str = include_str!("certificate.pem");
@@ -31,6 +34,8 @@ pub(crate) enum Way {
     Fails(u16),
     /// By sending everybody there.
     Redirects(String),
+    /// As it should, but the content of Git LFS is had from there, by addresses that are signed, as GitHub has it.
+    StoresAt(String),
 }
 
 /// Answers for as long as the process lives.
@@ -54,9 +59,15 @@ pub(crate) struct Seen {
 impl GitServer {
     /// Serves the repositories under `root`.
     pub(crate) fn start(root: &Path, way: Way) -> Self {
+        Self::start_for(USER, root, way)
+    }
+
+    /// The same for somebody with that name.
+    pub(crate) fn start_for(user: &'static str, root: &Path, way: Way) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (port, seen) = (listener.local_addr().unwrap().port(), Arc::new(Mutex::new(Seen::default())));
-        let answering = Answering { tls: Arc::new(tls()), root: root.to_owned(), way, seen: seen.clone() };
+        let answering =
+            Answering { tls: Arc::new(tls()), user, root: root.to_owned(), way, seen: seen.clone() };
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let (stream, answering) = (stream.unwrap(), answering.clone());
@@ -78,6 +89,7 @@ impl GitServer {
 #[derive(Clone)]
 struct Answering {
     tls: Arc<ServerConfig>,
+    user: &'static str,
     root: PathBuf,
     way: Way,
     seen: Arc<Mutex<Seen>>,
@@ -110,9 +122,9 @@ impl Answering {
 
     fn reply(&self, request: &Request) -> io::Result<(String, String, Vec<u8>)> {
         let told = request.headers.get("authorization");
-        let right = format!("Basic {}", STANDARD.encode(format!("{USER}:{PASSWORD}")));
+        let right = format!("Basic {}", STANDARD.encode(format!("{}:{PASSWORD}", self.user)));
         let is_let_in = told == Some(&right);
-        let shown_by = if is_let_in { shown_by() } else { Vec::new() };
+        let shown_by = if is_let_in { shown_by(self.user) } else { Vec::new() };
         {
             let mut seen = self.seen.lock().unwrap();
             seen.requests += 1;
@@ -126,13 +138,51 @@ impl Answering {
                 let place = format!("Location: {to}{}?{}\r\n", request.path, request.query);
                 return Ok(("302 Found".into(), place, Vec::new()));
             }
-            Way::Serves | Way::OldProtocol => {}
+            Way::Serves | Way::OldProtocol | Way::StoresAt(_) => {}
+        }
+        let lfs = request.path.split_once(".git/info/lfs/objects/");
+        if let Some((repository, object)) = lfs.filter(|_| request.query == SIGNED) {
+            return Ok(self.content(repository, object));
         }
         if !is_let_in {
             let challenge = "WWW-Authenticate: Basic realm=\"git\"\r\n".to_owned();
             return Ok(("401 Unauthorized".into(), challenge, Vec::new()));
         }
-        self.ask_git(request)
+        match lfs {
+            Some((repository, "batch")) => self.where_content_is(repository, request),
+            Some((repository, object)) => Ok(self.content(repository, object)),
+            None => self.ask_git(request),
+        }
+    }
+
+    /// <https://github.com/git-lfs/git-lfs/blob/main/docs/api/batch.md>
+    fn where_content_is(&self, repository: &str, request: &Request) -> io::Result<(String, String, Vec<u8>)> {
+        let asked: Value = serde_json::from_slice(&request.body)?;
+        let here = || format!("https://{}", request.headers.get("host").cloned().unwrap_or_default());
+        let (at, query) = match &self.way {
+            Way::StoresAt(there) => (there.clone(), format!("?{SIGNED}")),
+            _ => (here(), String::new()),
+        };
+        let object = |object: &Value| {
+            let oid = object["oid"].as_str().unwrap_or_default();
+            let (size, href) =
+                (&object["size"], format!("{at}{repository}.git/info/lfs/objects/{oid}{query}"));
+            json!({ "oid": oid, "size": size, "actions": { "download": { "href": href } } })
+        };
+        let objects: Vec<_> = asked["objects"].as_array().into_iter().flatten().map(object).collect();
+        let body = json!({ "transfer": "basic", "objects": objects }).to_string();
+        Ok(("200 OK".into(), "Content-Type: application/vnd.git-lfs+json\r\n".into(), body.into()))
+    }
+
+    /// Content as git-lfs keeps it in a repository with a working tree.
+    fn content(&self, repository: &str, object: &str) -> (String, String, Vec<u8>) {
+        let folder = self.root.join(repository.trim_start_matches('/')).join(".git/lfs/objects");
+        let kept =
+            object.get(..2).zip(object.get(2..4)).map(|(one, two)| folder.join(one).join(two).join(object));
+        match kept.and_then(|file| fs::read(file).ok()) {
+            Some(bytes) => ("200 OK".into(), "Content-Type: application/octet-stream\r\n".into(), bytes),
+            None => ("404 Not Found".into(), String::new(), Vec::new()),
+        }
     }
 
     /// <https://git-scm.com/docs/git-http-backend>
@@ -198,8 +248,8 @@ fn has_password(authorization: &str) -> bool {
 }
 
 /// The files of `/proc` in which the password can be seen, as it is or as it is told.
-fn shown_by() -> Vec<PathBuf> {
-    let forms = [PASSWORD.to_owned(), STANDARD.encode(format!("{USER}:{PASSWORD}"))];
+fn shown_by(user: &str) -> Vec<PathBuf> {
+    let forms = [PASSWORD.to_owned(), STANDARD.encode(format!("{user}:{PASSWORD}"))];
     let files = fs::read_dir("/proc").unwrap().flatten();
     let files = files.flat_map(|process| ["cmdline", "environ"].map(|file| process.path().join(file)));
     let shows = |file: &PathBuf| {
@@ -216,3 +266,6 @@ fn tls() -> ServerConfig {
     let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
     config.with_no_client_auth().with_single_cert(vec![certificate], key).unwrap()
 }
+
+/// What an address has that is signed.
+const SIGNED: &str = "signed";
