@@ -21,6 +21,8 @@ pub struct Heartbeat {
     pub busy: usize,
     /// The version of its software.
     pub version: Arc<str>,
+    /// The models of the GPUs that it may give to runs, one for each, as far as it knows them.
+    pub gpus: Vec<Arc<str>>,
     /// Where it is on its way.
     pub duty: Duty,
 }
@@ -54,6 +56,9 @@ pub struct KnownWorker {
     pub busy: usize,
     /// The version of its software.
     pub version: Arc<str>,
+    /// The models of the GPUs that it may give to runs, one for each, as far as it knows them.
+    #[serde(default)]
+    pub gpus: Vec<Arc<str>>,
     /// When it began.
     pub started_at: Timestamp,
     /// When it was last heard of.

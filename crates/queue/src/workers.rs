@@ -23,6 +23,7 @@ impl Workers {
             slots: beat.slots,
             busy: beat.busy,
             version: beat.version.clone(),
+            gpus: beat.gpus.clone(),
             started_at: before.map_or(now, |before| before.started_at),
             seen_at: now,
             is_draining: beat.duty == Duty::Drains,

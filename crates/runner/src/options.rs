@@ -105,6 +105,7 @@ impl Options {
             slots: self.slots,
             busy,
             version: self.version.clone(),
+            gpus: self.gpus.models(),
             duty,
         }
     }

@@ -23,6 +23,12 @@ pub trait Gpus: Send + Sync {
     ///
     /// When nobody can tell, for people to read; a job waits then, and does not fail.
     async fn all(&self) -> Result<Vec<Gpu>, Untold>;
+
+    /// The models of those that were there when somebody last looked, for people who look after workers. Answers at once.
+    /// By itself it knows of none.
+    fn models(&self) -> Vec<Arc<str>> {
+        Vec::new()
+    }
 }
 
 opaque_problem! {

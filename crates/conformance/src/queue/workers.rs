@@ -22,6 +22,7 @@ pub(super) async fn a_worker_is_listed_as_it_last_told(bench: &dyn QueueBench) {
         slots: 3,
         busy: 0,
         version: "1.2.3".into(),
+        gpus: vec!["NVIDIA A100".into(), "NVIDIA A100".into()],
         started_at: began,
         seen_at: began,
         is_draining: false,
@@ -30,8 +31,9 @@ pub(super) async fn a_worker_is_listed_as_it_last_told(bench: &dyn QueueBench) {
     let b = KnownWorker { seen_at: bench.now(), ..b };
     assert_eq!(queue.workers().await.expect("the queue answers"), [a.clone(), b.clone()]);
 
-    queue.heartbeat(&beat("b", Duty::Drains)).await.expect("the queue answers");
-    let draining = KnownWorker { is_draining: true, busy: 0, ..b };
+    let without = Heartbeat { gpus: Vec::new(), ..beat("b", Duty::Drains) };
+    queue.heartbeat(&without).await.expect("the queue answers");
+    let draining = KnownWorker { is_draining: true, busy: 0, gpus: Vec::new(), ..b };
     assert_eq!(queue.workers().await.expect("the queue answers"), [a.clone(), draining]);
     for _ in 0..2 {
         queue.heartbeat(&beat("b", Duty::Ends)).await.expect("the queue answers");
@@ -70,6 +72,7 @@ fn beat(name: &str, duty: Duty) -> Heartbeat {
         slots: 3,
         busy: 0,
         version: "1.2.3".into(),
+        gpus: vec!["NVIDIA A100".into(), "NVIDIA A100".into()],
         duty,
     }
 }

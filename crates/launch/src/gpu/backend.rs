@@ -124,6 +124,17 @@ impl Gpus for GpuProbe {
     async fn all(&self) -> Result<Vec<Gpu>, Untold> {
         self.look(AWAKE).await
     }
+
+    /// Where nobody has looked lately somebody is asked to, once, for whoever asks next.
+    fn models(&self) -> Vec<Arc<str>> {
+        let look = self.looks.borrow();
+        let is_old = |look: &Look| look.has_source && look.at.elapsed() > OLD;
+        if look.as_ref().is_none_or(is_old) {
+            self.ask(Instant::now());
+        }
+        let seen = look.as_ref().and_then(|look| look.answer.as_ref().ok());
+        seen.into_iter().flat_map(|gpus| gpus.iter()).map(|gpu| gpu.name.clone()).collect()
+    }
 }
 
 impl Shared {
@@ -214,6 +225,8 @@ const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 const AFTER_A_FAILURE: Duration = Duration::from_secs(2);
 /// How long looks go on when nobody asks any more: those who wait ask every few seconds.
 const AWAKE: Duration = Duration::from_secs(30);
+/// When what is told of models is looked at anew, though no job wants to know.
+const OLD: Duration = Duration::from_secs(600);
 
 #[cfg(test)]
 mod tests {
@@ -275,6 +288,19 @@ mod tests {
         assert_eq!((probe.are_there(), &*probe.machine()), (true, "box"));
         // The same look serves whoever asks just after it.
         assert_eq!(probe.all().await.unwrap(), gpus);
+    }
+
+    #[tokio::test]
+    async fn the_models_are_told_at_once_and_looked_at_where_nobody_has_yet() {
+        let (say, probe) = scripted();
+        assert_eq!(probe.models(), Vec::<Arc<str>>::new());
+        say.send(Ok(vec![reading(), reading()])).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while probe.models().is_empty() {
+            assert!(Instant::now() < deadline, "nobody has looked");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(probe.models(), ["NVIDIA H200".into(), "NVIDIA H200".into()]);
     }
 
     #[tokio::test]

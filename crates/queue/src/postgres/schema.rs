@@ -53,7 +53,7 @@ pub(super) fn newest() -> i32 {
 const VERSION: &str =
     "CREATE TABLE swifthook_schema (version INTEGER NOT NULL); INSERT INTO swifthook_schema VALUES (0)";
 /// Each is applied once, in order; what has been released is never edited.
-const MIGRATIONS: [&str; 10] = [
+const MIGRATIONS: [&str; 11] = [
     include_str!("migrations/1.sql"),
     include_str!("migrations/2.sql"),
     include_str!("migrations/3.sql"),
@@ -64,4 +64,5 @@ const MIGRATIONS: [&str; 10] = [
     include_str!("migrations/8.sql"),
     include_str!("migrations/9.sql"),
     include_str!("migrations/10.sql"),
+    include_str!("migrations/11.sql"),
 ];

@@ -1,5 +1,7 @@
 //! Who is there, as workers tell of themselves.
 
+use std::sync::Arc;
+
 use swifthook_core::{Duty, Heartbeat, KnownWorker, Timestamp};
 use tokio_postgres::Row;
 
@@ -19,11 +21,12 @@ pub(super) fn heard(
         transaction.query("DELETE FROM workers WHERE name = $1", &[&name])?;
         return Ok(());
     }
-    let labels: Vec<String> = beat.labels.iter().map(|label| plain(label)).collect();
+    let all = |words: &[Arc<str>]| words.iter().map(|word| plain(word)).collect::<Vec<String>>();
+    let (labels, gpus) = (all(&beat.labels), all(&beat.gpus));
     let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-    let sql = "INSERT INTO workers VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8) ON CONFLICT (name) DO UPDATE SET \
+    let sql = "INSERT INTO workers VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $8, $10) ON CONFLICT (name) DO UPDATE SET \
                host = excluded.host, labels = excluded.labels, slots = excluded.slots, busy = excluded.busy, \
-               version = excluded.version, seen_at = excluded.seen_at, draining = excluded.draining, \
+               version = excluded.version, seen_at = excluded.seen_at, draining = excluded.draining, gpus = excluded.gpus, \
                started_at = CASE WHEN $9 THEN excluded.started_at ELSE workers.started_at END";
     transaction.query(
         sql,
@@ -37,6 +40,7 @@ pub(super) fn heard(
             &now.0,
             &(beat.duty == Duty::Drains),
             &(beat.duty == Duty::Begins),
+            &gpus,
         ],
     )?;
     let aged = i64::try_from(FORGOTTEN_AFTER.as_millis()).unwrap_or(i64::MAX);
@@ -46,7 +50,7 @@ pub(super) fn heard(
 
 pub(super) async fn all(session: &mut Session, now: Option<Timestamp>) -> Result<Vec<KnownWorker>, RowError> {
     let aged = i64::try_from(FORGOTTEN_AFTER.as_millis()).unwrap_or(i64::MAX);
-    let sql = "SELECT name, host, labels, slots, busy, version, started_at, seen_at, draining FROM workers \
+    let sql = "SELECT name, host, labels, slots, busy, version, started_at, seen_at, draining, gpus FROM workers \
                WHERE seen_at > coalesce($1::bigint, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint) - $2::bigint \
                ORDER BY name";
     let found = session.query(sql, &[&now.map(|now| now.0), &aged]).await?;
@@ -55,14 +59,15 @@ pub(super) async fn all(session: &mut Session, now: Option<Timestamp>) -> Result
 
 fn worker(row: &Row) -> Result<KnownWorker, RowError> {
     let count = |index| Ok::<_, RowError>(usize::try_from(row.try_get::<_, i64>(index)?).unwrap_or_default());
-    let labels: Vec<&str> = row.try_get(2)?;
+    let all = |words: Vec<&str>| words.into_iter().map(Into::into).collect();
     Ok(KnownWorker {
         name: row.try_get::<_, &str>(0)?.into(),
         host: row.try_get::<_, &str>(1)?.into(),
-        labels: labels.into_iter().map(Into::into).collect(),
+        labels: all(row.try_get(2)?),
         slots: count(3)?,
         busy: count(4)?,
         version: row.try_get::<_, &str>(5)?.into(),
+        gpus: all(row.try_get(9)?),
         started_at: Timestamp(row.try_get(6)?),
         seen_at: Timestamp(row.try_get(7)?),
         is_draining: row.try_get(8)?,

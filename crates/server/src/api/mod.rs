@@ -27,4 +27,4 @@ pub use replay::{ReplayView, ReplayedJob};
 pub use router::{Api, Backend, CapabilitiesOf, Hidden, Replay};
 pub use store::{Counted, PrunedView, StoreView};
 pub(crate) use terminal::plain;
-pub use workers::{GpuView, WorkerView};
+pub use workers::{GpuKind, GpuView, WorkerView};

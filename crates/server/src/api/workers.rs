@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum::Json;
@@ -25,10 +26,22 @@ pub struct WorkerView {
     pub busy: usize,
     /// The version of its software.
     pub version: String,
+    /// The GPUs that it may give to runs, as far as it knows them.
+    #[serde(default)]
+    pub gpus: Vec<GpuKind>,
     /// When it began.
     pub started_at: String,
     /// When it was last heard of.
     pub seen_at: String,
+}
+
+/// The GPUs of one model, as scripts see them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GpuKind {
+    /// The model.
+    pub name: String,
+    /// How many there are.
+    pub count: usize,
 }
 
 /// A GPU that a run has, as scripts see it.
@@ -85,10 +98,23 @@ impl WorkerView {
             slots: worker.slots,
             busy: worker.busy,
             version: worker.version.to_string(),
+            gpus: kinds(&worker.gpus),
             started_at: worker.started_at.to_string(),
             seen_at: worker.seen_at.to_string(),
         }
     }
+}
+
+/// In the order in which they come first.
+fn kinds(models: &[Arc<str>]) -> Vec<GpuKind> {
+    let mut kinds: Vec<GpuKind> = Vec::new();
+    for model in models {
+        match kinds.iter_mut().find(|kind| *kind.name == **model) {
+            Some(kind) => kind.count += 1,
+            None => kinds.push(GpuKind { name: model.to_string(), count: 1 }),
+        }
+    }
+    kinds
 }
 
 /// Several times as long as a worker is silent that is well.
@@ -107,6 +133,7 @@ mod tests {
             slots: 1,
             busy: 0,
             version: "0".into(),
+            gpus: ["A100", "H100", "A100"].map(Into::into).into(),
             started_at: Timestamp(0),
             seen_at: Timestamp(1_000),
             is_draining: false,
@@ -117,5 +144,7 @@ mod tests {
         }
         assert_eq!(WorkerView::of(&draining, Timestamp(61_000)).state, "draining");
         assert_eq!(WorkerView::of(&draining, Timestamp(61_001)).state, "missing");
+        let kind = |name: &str, count| GpuKind { name: name.to_owned(), count };
+        assert_eq!(WorkerView::of(&worker, Timestamp(0)).gpus, [kind("A100", 2), kind("H100", 1)]);
     }
 }

@@ -9,7 +9,7 @@ use super::CommonArguments;
 use super::id::short;
 use super::reach::{Error, Reach, ReachArguments};
 use super::screen::{ago, harmless, print, table};
-use crate::api::{GpuView, WorkerView};
+use crate::api::{GpuKind, GpuView, WorkerView};
 
 /// Which workers are there.
 #[derive(Debug, clap::Args)]
@@ -52,13 +52,19 @@ fn list(workers: &[WorkerView], now: SystemTime) -> String {
             worker.state.clone(),
             format!("{}/{}", worker.busy, worker.slots),
             harmless(&worker.labels.join(",")),
+            harmless(&kinds(&worker.gpus)),
             harmless(&worker.version),
             ago(&worker.started_at, now),
             ago(&worker.seen_at, now),
         ]
     };
     let rows: Vec<_> = workers.iter().map(row).collect();
-    table(["WORKER", "STATE", "BUSY", "LABELS", "VERSION", "STARTED", "HEARD OF"], &rows)
+    table(["WORKER", "STATE", "BUSY", "LABELS", "GPUS", "VERSION", "STARTED", "HEARD OF"], &rows)
+}
+
+fn kinds(gpus: &[GpuKind]) -> String {
+    let kinds: Vec<_> = gpus.iter().map(|kind| format!("{} × {}", kind.count, kind.name)).collect();
+    kinds.join(", ")
 }
 
 /// The GPUs that runs have, if any does.

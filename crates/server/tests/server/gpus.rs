@@ -50,6 +50,22 @@ fn push(world: &World, server: &Running, files: &[&str]) -> Vec<String> {
     jobs.iter().map(|job| job["id"].as_str().unwrap().to_owned()).collect()
 }
 
+#[test]
+fn the_list_of_workers_tells_which_gpus_they_have() {
+    let one_of_another = TWO_H200.replacen("NVIDIA H200", "NVIDIA L4", 1);
+    let world = world("", &one_of_another);
+    let server = world.serve();
+    let told = until(|| {
+        let worker = server.get("/api/v1/workers")["workers"][0].clone();
+        Some(worker).filter(|worker| worker["gpus"].as_array().is_some_and(|gpus| !gpus.is_empty()))
+    });
+    let expected = json!([{"name": "NVIDIA L4", "count": 1}, {"name": "NVIDIA H200", "count": 1}]);
+    assert_eq!(told.expect("it tells")["gpus"], expected);
+    let table = world.program(&["workers", "--server", &server.admin]).output().unwrap();
+    let table = String::from_utf8(table.stdout).unwrap();
+    assert!(table.contains("1 × NVIDIA L4, 1 × NVIDIA H200"), "{table}");
+}
+
 fn sees(server: &Running, id: &str) -> String {
     let seen = until(|| {
         let (_, log) = server.call("GET", &format!("/api/v1/jobs/{id}/log"), "");
