@@ -15,6 +15,7 @@ mod listener;
 mod logging;
 mod logs;
 mod metrics;
+mod old_caches;
 mod old_environments;
 mod old_runs;
 #[cfg(feature = "kubernetes")]

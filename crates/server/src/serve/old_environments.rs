@@ -106,15 +106,15 @@ fn asked_for_at(folder: &Path) -> io::Result<SystemTime> {
     lock.or_else(|_| fs::symlink_metadata(folder))?.modified()
 }
 
-fn lock_of(folder: &Path) -> PathBuf {
+pub(super) fn lock_of(folder: &Path) -> PathBuf {
     folder.with_extension("lock")
 }
 
-fn name_of(folder: &Path) -> String {
+pub(super) fn name_of(folder: &Path) -> String {
     folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
-fn is_digest(name: &str) -> bool {
+pub(super) fn is_digest(name: &str) -> bool {
     name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 

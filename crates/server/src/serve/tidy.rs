@@ -1,4 +1,5 @@
-//! What is left over: working trees of attempts that are over, mirrors that have grown, environments that nobody wants.
+//! What is left over: working trees of attempts that are over, mirrors that have grown, environments that nobody wants,
+//! and what was kept to make them.
 //!
 //! The runner removes the tree of an attempt when the attempt ends. What is left is of a process that died between the
 //! two, or of a disk that was too slow. A tree goes only when the store says that its attempt is over and nobody holds
@@ -14,10 +15,12 @@ use swifthook_core::{Job, State};
 use tracing::info;
 
 use super::backends::Trees;
-use super::old_environments;
 use super::reload::Handle;
 use super::run_dirs::{self, Clearing, Held, RunDir, lock_of};
 use super::store::Store;
+use super::{old_caches, old_environments};
+use crate::config::Config;
+use crate::preflight::free;
 
 /// Clears them away now and then, until it is told to stop.
 pub(super) async fn tidy(
@@ -41,6 +44,11 @@ pub(super) async fn tidy(
             if removed > 0 {
                 info!(removed, "removed environments that nobody has asked for lately");
             }
+            let removed =
+                old_caches::clear(&state_dir, keep, is_tight(&handle.config()), SystemTime::now()).await;
+            if removed > 0 {
+                info!(removed, "cleared caches of uv that were not used lately, or for want of room");
+            }
             let tidied = trees.tidy(SystemTime::now()).await;
             if tidied != swifthook_launch::Tidied::default() {
                 info!(?tidied, "tidied up the mirrors");
@@ -51,6 +59,13 @@ pub(super) async fn tidy(
         () = tidying => {}
         () = stopped => {}
     }
+}
+
+/// Whether a job may wait for room on the disk.
+fn is_tight(config: &Config) -> bool {
+    let most = config.recipes.iter().filter_map(|recipe| recipe.run.limits.disk).max();
+    let wanted = config.limits.free_disk.saturating_add(most.unwrap_or_default());
+    free(&config.store.state_dir).is_ok_and(|free| free < wanted)
 }
 
 /// Working trees of attempts that are over and that have stood for so long that nobody is just making them.

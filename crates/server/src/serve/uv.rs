@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process_group};
+use serde_json::{Value, json};
 use swifthook_core::{Fingerprint, Job, Problem, Reason, RunLimits, Workspace};
 use swifthook_launch::{confined, leave_a_way};
 use swifthook_runner::Uncomposed;
@@ -138,6 +139,22 @@ impl Uv {
         }
     }
 
+    /// Keeps the cache of a recipe from being cleared meanwhile; others may use it too. When it was last used is told by the
+    /// time of this file.
+    async fn use_cache(&self, recipe: &str) -> io::Result<File> {
+        let file =
+            File::options().write(true).create(true).truncate(false).open(cache_lock(&self.root, recipe))?;
+        loop {
+            match flock(&file, FlockOperation::NonBlockingLockShared) {
+                Ok(()) => break,
+                Err(rustix::io::Errno::WOULDBLOCK) => tokio::time::sleep(LOOK_AGAIN).await,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        file.set_modified(SystemTime::now())?;
+        Ok(file)
+    }
+
     async fn make(
         &self,
         job: &Job,
@@ -150,7 +167,8 @@ impl Uv {
         let failed = |error: io::Error| Uncomposed::NotNow(format!("{}: {error}", project.folder.display()));
         // Whatever is there was left half made by somebody who was killed.
         remove(&project.folder).map_err(failed)?;
-        let cache = self.root.join(format!("cache-{}", job.change.recipe));
+        let cache = self.root.join(format!("{CACHE}{}", job.change.recipe));
+        let _use = self.use_cache(&job.change.recipe).await.map_err(failed)?;
         for folder in [&project.folder.join("tmp"), &cache] {
             fs::create_dir_all(folder).map_err(failed)?;
         }
@@ -165,7 +183,7 @@ impl Uv {
         let status = Building::begin(command, its_lock, output).map_err(failed)?.end().await;
         let tail = tail(&log);
         let made = match status {
-            Ok(Some(status)) if status.success() => complete(&project.folder).map_err(failed),
+            Ok(Some(status)) if status.success() => complete(&project.folder, &cache).map_err(failed),
             Ok(Some(status)) if status.code().is_none() || is_passing(&tail) => {
                 Err(Uncomposed::NotNow(format!("uv could not make the environment ({status}): {tail}")))
             }
@@ -215,7 +233,12 @@ impl Uv {
         let argv = confined(&argv, limits).map_err(|error| Uncomposed::NotNow(error.to_string()))?;
         env.insert("UV_PROJECT_ENVIRONMENT".to_owned(), format!("{folder}/venv"));
         env.insert("UV_CACHE_DIR".to_owned(), text(cache)?);
-        env.entry("UV_PYTHON_INSTALL_DIR".to_owned()).or_insert(format!("{}/python", text(cache)?));
+        env.entry("UV_PYTHON_INSTALL_DIR".to_owned()).or_insert(format!("{}/{PYTHONS}", text(cache)?));
+        // The environment has to stand without the cache, which is cleared.
+        if !env.get("UV_LINK_MODE").is_some_and(|mode| ["clone", "copy", "hardlink"].contains(&mode.as_str()))
+        {
+            env.insert("UV_LINK_MODE".to_owned(), "hardlink".to_owned());
+        }
         env.remove("VIRTUAL_ENV");
         let mut command = Command::new(&argv[0]);
         command.args(&argv[1..]).current_dir(&project.folder).env_clear().envs(env);
@@ -263,18 +286,30 @@ impl Drop for Building {
     }
 }
 
-fn is_complete(folder: &Path) -> bool {
+pub(super) fn is_complete(folder: &Path) -> bool {
     folder.join(COMPLETE).exists()
 }
 
 /// From now on it counts, also after a loss of power.
-fn complete(folder: &Path) -> io::Result<()> {
+fn complete(folder: &Path, cache: &Path) -> io::Result<()> {
     let _ = remove(&folder.join("tmp"));
     let file = File::create(folder.join(COMPLETE))?;
-    let text =
-        format!("{{\"version\":1,\"at\":\"{}\"}}\n", swifthook_core::Timestamp::from(SystemTime::now()));
-    io::Write::write_all(&mut &file, text.as_bytes())?;
+    let at = swifthook_core::Timestamp::from(SystemTime::now()).to_string();
+    let cache = cache.file_name().map(|name| name.to_string_lossy());
+    let told = json!({ "version": 1, "at": at, "cache": cache });
+    io::Write::write_all(&mut &file, format!("{told}\n").as_bytes())?;
     file.sync_all()
+}
+
+/// The name of the cache with which an environment was made, if it tells.
+pub(super) fn cache_of(folder: &Path) -> Option<String> {
+    let told: Value = serde_json::from_slice(&fs::read(folder.join(COMPLETE)).ok()?).ok()?;
+    told["cache"].as_str().map(str::to_owned)
+}
+
+/// What is locked while the cache of a recipe is used. No recipe's own name makes it that of a cache.
+pub(super) fn cache_lock(root: &Path, recipe: &str) -> PathBuf {
+    root.join(format!("used-{recipe}"))
 }
 
 /// Without its mark first, so that a removal that is broken off leaves nothing that counts.
@@ -361,6 +396,10 @@ fn unfit(why: String) -> Uncomposed {
 
 /// The folder under the state directory.
 pub(super) const ENVIRONMENTS: &str = "environments";
+/// What the folder of a cache begins with; the name of its recipe follows.
+pub(super) const CACHE: &str = "cache-";
+/// Where in a cache the Pythons are that uv has installed.
+pub(super) const PYTHONS: &str = "python";
 const COMPLETE: &str = "complete";
 /// Locks of large projects have a few megabytes.
 const MOST_BYTES: usize = 16 << 20;
