@@ -9,6 +9,7 @@ mod confirm;
 mod deliveries;
 mod delivery;
 mod events;
+mod gpu_memory;
 mod job;
 mod jobs;
 mod log;
@@ -21,6 +22,7 @@ mod workers;
 
 pub use delivery::{DeliveryView, PathView, VerdictView};
 pub use events::{Change, Changes};
+pub use gpu_memory::{Answer as GpuMemoryAnswer, Question as GpuMemoryQuestion};
 pub use job::{CheckpointView, ExitView, JobView, TimelineView, WarningView};
 pub(crate) use log::log_tail;
 pub use replay::{ReplayView, ReplayedJob};

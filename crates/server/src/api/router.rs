@@ -5,13 +5,13 @@ use axum::Router;
 use axum::middleware;
 use axum::routing::{get, post};
 use swifthook_core::{
-    CannotReplay, Capabilities, Decided, Delivery, History, JobQueue, Retention, Timestamp, Upkeep,
+    CannotReplay, Capabilities, Decided, Delivery, Gpus, History, JobQueue, Retention, Timestamp, Upkeep,
 };
 use tokio_util::sync::CancellationToken;
 
 use super::confirm::Confirmations;
 use super::events::Changes;
-use super::{auth, command, deliveries, events, jobs, log, problem, replay, store, workers};
+use super::{auth, command, deliveries, events, gpu_memory, jobs, log, problem, replay, store, workers};
 use crate::serve::Token;
 
 /// A store that the API can look into and act on.
@@ -45,6 +45,8 @@ pub struct Api {
     pub retention: Arc<dyn Fn() -> Retention + Send + Sync>,
     /// What a launcher can do, at the moment; `None` of one that is not known here.
     pub capabilities: CapabilitiesOf,
+    /// The GPUs of this machine, where runs may get some.
+    pub gpus: Option<Arc<dyn Gpus>>,
     /// Decides a recorded delivery again; `None` where there are no recipes to ask.
     pub replay: Option<Replay>,
     /// Ends the streams of events.
@@ -64,6 +66,7 @@ impl Api {
             hidden: Arc::new(Vec::new),
             retention: Arc::new(Retention::default),
             capabilities: Arc::new(|_| None),
+            gpus: None,
             replay: None,
             shutdown: CancellationToken::new(),
             confirmations: Arc::default(),
@@ -82,6 +85,7 @@ impl Api {
             .route("/api/v1/deliveries/{id}", get(deliveries::show))
             .route("/api/v1/deliveries/{id}/replay", post(replay::replay))
             .route("/api/v1/workers", get(workers::list))
+            .route("/api/v1/gpu-memory", get(gpu_memory::show))
             .route("/api/v1/store", get(store::show))
             .route("/api/v1/store/prune", post(store::prune))
             .fallback(problem::no_such_path)

@@ -11,7 +11,7 @@ use swifthook_runner::Uncomposed;
 
 use super::check::CheckArguments;
 use super::failure::mistaken;
-use super::{CommonArguments, makes_way};
+use super::{CommonArguments, makes_way, memory};
 use crate::config::SwiftRecipe;
 use crate::preflight::{Amiss, Ask, Inspected, Wrong, inspect};
 use crate::serve::swift::{Versions, table_of, verb_of};
@@ -35,7 +35,7 @@ pub(super) fn run(common: &CommonArguments, name: &str, arguments: &CheckArgumen
     let swift = &recipe.swift;
     let rules = Rules { table, verb, trust: swift.trust, models: &swift.models, data: &swift.data };
     let ask = Ask { rules, args: &args, is_here: !arguments.elsewhere };
-    let mut count = 0;
+    let (mut count, mut server) = (0, None);
     let mut good = String::new();
     for file in &arguments.files {
         match look(file, ask) {
@@ -44,6 +44,14 @@ pub(super) fn run(common: &CommonArguments, name: &str, arguments: &CheckArgumen
                 let _ = writeln!(good, "{}: nothing wrong: `{verb}` of ms-swift {version}", file.display());
                 let warning = makes_way::of_flags(table, verb, &config, &args);
                 if let Some(warning) = warning.filter(|_| recipe.makes_way) {
+                    eprintln!("{}: {warning}", file.display());
+                }
+                let server =
+                    server.get_or_insert_with(|| memory::server(common, &recipe, arguments.elsewhere));
+                if let Some(warning) = server
+                    .as_ref()
+                    .and_then(|server| memory::warning(server, &recipe, name, verb, &config, &args))
+                {
                     eprintln!("{}: {warning}", file.display());
                 }
             }

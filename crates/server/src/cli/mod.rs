@@ -15,6 +15,7 @@ mod jobs;
 mod makes_way;
 mod manager;
 mod many;
+mod memory;
 mod reach;
 mod screen;
 mod send;

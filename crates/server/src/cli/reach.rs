@@ -30,6 +30,12 @@ pub(super) enum Reach {
     Store(Shelf),
 }
 
+/// Whether a server runs.
+enum Running {
+    Yes(Reach),
+    No(Box<Contact>),
+}
+
 /// An answer of the admin API.
 pub(super) struct Reply {
     pub(super) status: StatusCode,
@@ -39,19 +45,35 @@ pub(super) struct Reply {
 impl Reach {
     /// Finds out who answers.
     pub(super) fn find(common: &CommonArguments, arguments: &ReachArguments) -> Result<Self, Error> {
+        match Self::running(common, arguments.server.as_ref())? {
+            Running::Yes(server) => Ok(server),
+            Running::No(contact) => {
+                Ok(Self::Store(Shelf::open(&contact.store, contact.retention).map_err(Error::NobodyThere)?))
+            }
+        }
+    }
+
+    /// The server, if one runs that can be asked; its store is left alone.
+    pub(super) fn only_a_server(common: &CommonArguments) -> Option<Self> {
+        let server = variable("SWIFTHOOK_SERVER").map(|url| url.parse()).transpose().ok()?;
+        match Self::running(common, server.as_ref()).ok()? {
+            Running::Yes(server) => Some(server),
+            Running::No(_) => None,
+        }
+    }
+
+    fn running(common: &CommonArguments, server: Option<&Uri>) -> Result<Running, Error> {
         let token = variable("SWIFTHOOK_ADMIN_TOKEN").map(|token| Token::new(&token)).transpose()?;
-        if let (Some(url), Some(token)) = (&arguments.server, &token) {
-            return Ok(Self::server(url.to_string(), token.clone()));
+        if let (Some(url), Some(token)) = (server, &token) {
+            return Ok(Running::Yes(Self::server(url.to_string(), token.clone())));
         }
         let contact = Contact::load(&common.config, &variable)?;
-        let url = match &arguments.server {
+        let url = match server {
             Some(url) => url.to_string(),
             None => url_of(&contact.server).ok_or(Error::NoPort)?,
         };
-        if arguments.server.is_none() && !is_listening(&contact.server) {
-            return Ok(Self::Store(
-                Shelf::open(&contact.store, contact.retention).map_err(Error::NobodyThere)?,
-            ));
+        if server.is_none() && !is_listening(&contact.server) {
+            return Ok(Running::No(Box::new(contact)));
         }
         let token = match (token, &contact.server.admin_token) {
             (Some(token), _) => token,
@@ -61,7 +83,7 @@ impl Reach {
                 source,
             })?,
         };
-        Ok(Self::server(url, token))
+        Ok(Running::Yes(Self::server(url, token)))
     }
 
     fn server(url: String, token: Token) -> Self {

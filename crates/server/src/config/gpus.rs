@@ -14,15 +14,7 @@ use super::units;
 /// What a recipe asks for.
 pub(super) fn request(recipe: &Fields<'_>, run: &Run, known: &Known<'_>) -> Option<GpuRequest> {
     let node = recipe.get("gpus")?;
-    let fields = node.fields("`gpus`")?;
-    let count = fields.or("count", 1, |node| count(&node));
-    let request = GpuRequest {
-        min_free_memory: fields.or("min_free_memory", 0, |node| node.read(memory)),
-        names: fields.get("names").map(|node| names(&node)).unwrap_or_default(),
-        indices: fields.get("indices").map(|node| indices(&node)).unwrap_or_default(),
-        ..GpuRequest::of(count)
-    };
-    fields.finish();
+    let request = read(&node)?;
     let launcher = known.launchers.iter().find(|launcher| launcher.name == run.launcher);
     if launcher.is_some_and(|launcher| launcher.kind.capabilities().gpu_leases) {
         check_numbers(&node, &request, known);
@@ -35,6 +27,20 @@ pub(super) fn request(recipe: &Fields<'_>, run: &Run, known: &Known<'_>) -> Opti
             );
         }
     }
+    Some(request)
+}
+
+/// The same, by itself.
+pub(super) fn read(node: &Node<'_>) -> Option<GpuRequest> {
+    let fields = node.fields("`gpus`")?;
+    let count = fields.or("count", 1, |node| count(&node));
+    let request = GpuRequest {
+        min_free_memory: fields.or("min_free_memory", 0, |node| node.read(memory)),
+        names: fields.get("names").map(|node| names(&node)).unwrap_or_default(),
+        indices: fields.get("indices").map(|node| indices(&node)).unwrap_or_default(),
+        ..GpuRequest::of(count)
+    };
+    fields.finish();
     Some(request)
 }
 

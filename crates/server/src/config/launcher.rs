@@ -255,4 +255,4 @@ pub(super) fn chosen<'l>(node: &Node<'_>, launchers: &'l [Launcher]) -> Option<&
     found
 }
 
-const LOCAL: &str = "local";
+pub(super) const LOCAL: &str = "local";

@@ -1,15 +1,17 @@
 //! One recipe of a configuration, for whoever has nothing else of its server: neither secrets nor environments.
 
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
-use swifthook_core::Template;
+use swifthook_core::{GpuRequest, Template};
 use toml::de::DeTable;
 
+use super::launcher::LOCAL;
 use super::load::{read, syntax};
 use super::mistake::Mistakes;
 use super::model::Swift;
 use super::reader::{Fields, Report, Wrong};
-use super::{sections, swift};
+use super::{gpus, run, sections, swift};
 
 /// What configs of ms-swift are checked against.
 #[derive(Clone, Debug)]
@@ -24,6 +26,14 @@ pub struct SwiftRecipe {
     pub each: Option<String>,
     /// Whether its runs make way when their hours are over.
     pub makes_way: bool,
+    /// The repository whose pushes it trains.
+    pub repository: String,
+    /// What its runs have to themselves.
+    pub gpus: Option<GpuRequest>,
+    /// How many processes train together.
+    pub nproc: NonZeroU32,
+    /// What runs it.
+    pub launcher: String,
 }
 
 impl SwiftRecipe {
@@ -64,11 +74,16 @@ fn recipe(fields: &Fields<'_>, name: &str, folder: &Path) -> Option<SwiftRecipe>
     let told = swift::swift(recipe, &run)?;
     let environment = recipe.get("environment").and_then(|node| node.fields("`environment`"));
     let venv = environment.and_then(|fields| fields.get("venv")?.text());
+    let text = |key| recipe.get(key).and_then(|node| node.text());
     Some(SwiftRecipe {
         command: told.command,
         swift: told.swift,
         venv: venv.map(|venv| folder.join(venv)),
         makes_way: recipe.get("outside").and_then(|node| node.text()) == Some("pause"),
         each: recipe.get("each").and_then(|node| node.text()).map(str::to_owned),
+        repository: text("repository").unwrap_or_default().to_owned(),
+        gpus: recipe.get("gpus").and_then(|node| gpus::read(&node)),
+        nproc: run::nproc(recipe),
+        launcher: text("launcher").unwrap_or(LOCAL).to_owned(),
     })
 }

@@ -35,7 +35,7 @@ pub(super) fn run(fields: &Fields<'_>, known: &Known<'_>) -> Run {
         isolation: fields.get("isolation").and_then(|node| confine::isolation(&node, fields.has("each"))),
         image: environment.image,
         nodes: fields.or("nodes", NonZeroU32::MIN, |node| count(&node, "nodes", MOST_NODES)),
-        nproc: fields.or("nproc", NonZeroU32::MIN, |node| count(&node, "nproc", MOST_PROCESSES)),
+        nproc: nproc(fields),
         launcher: launcher(fields, known),
         timeout: fields.get("timeout").and_then(|node| node.read(units::duration)),
         grace: fields.or("grace", GRACE, |node| node.read(units::duration)),
@@ -240,6 +240,11 @@ fn launcher(fields: &Fields<'_>, known: &Known<'_>) -> Arc<str> {
 }
 
 /// Machines or processes of one training. Each process has a GPU, of which a machine has a few.
+/// How many processes train together on a machine.
+pub(super) fn nproc(recipe: &Fields<'_>) -> NonZeroU32 {
+    recipe.or("nproc", NonZeroU32::MIN, |node| count(&node, "nproc", MOST_PROCESSES))
+}
+
 fn count(node: &Node<'_>, key: &str, most: u32) -> Option<NonZeroU32> {
     let count: u32 = node.number()?;
     let counted = NonZeroU32::new(count).filter(|_| count <= most);

@@ -37,7 +37,7 @@ mod tidy;
 mod token;
 mod uv;
 mod worker;
-mod workload;
+pub(crate) mod workload;
 mod works;
 
 pub(crate) use door::with_causes;

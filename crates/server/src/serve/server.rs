@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::{Router, middleware};
-use swifthook_core::{Current, Intake};
+use swifthook_core::{Current, Gpus, Intake};
 use swifthook_runner::Drain;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -105,6 +105,7 @@ impl Server {
             let launcher = config.launchers.iter().find(|launcher| *launcher.name == *name)?;
             Some(launcher.kind.capabilities())
         });
+        api.gpus = backends.gpus.clone().map(|gpus| gpus as Arc<dyn Gpus>);
         let deciding = receiver.clone();
         api.replay = Some(Arc::new(move |delivery, now| deciding.load().replay(delivery, now)));
         let counting = Arc::new(Throttle::new(receiver.clone()));

@@ -1,12 +1,13 @@
 //! What decides how much memory a run needs on its GPUs. What earlier runs of the same recipe needed says something of the
 //! next one where the rest of this is equal.
 
-use swifthook_core::{Fingerprint, Job, Workload};
+use swifthook_core::{Change, Fingerprint, Job, Workload};
 use swifthook_msswift::{Flags, Verb};
 
 /// Of a run of ms-swift, by its flags; the recipe's win.
-pub(super) fn of_swift(
-    job: &Job,
+pub(crate) fn of_swift(
+    repository: &str,
+    recipe_name: &str,
     verb: Verb,
     config: &Flags,
     recipe: &Flags,
@@ -14,7 +15,8 @@ pub(super) fn of_swift(
     processes: u32,
 ) -> Option<Workload> {
     let value = |name: &str| recipe.value(name).or_else(|| config.value(name));
-    by_flags(parts(job, gpus, processes), verb, value, gpus, processes)
+    // What the file says is told by the flags.
+    by_flags(parts(repository, recipe_name, "", gpus, processes), verb, value, gpus, processes)
 }
 
 fn by_flags<'f>(
@@ -40,20 +42,14 @@ fn by_flags<'f>(
 
 /// Of a run of a command, of which nobody knows what decides it: the same file of the same recipe.
 pub(super) fn of_command(job: &Job, gpus: usize) -> Option<Workload> {
-    let alike = Fingerprint::of(parts(job, gpus, 1));
+    let Change { repository, recipe, config, .. } = &job.change;
+    let file = if job.spec.file.is_some() { "" } else { &**config };
+    let alike = Fingerprint::of(parts(repository.as_str(), recipe, file, gpus, 1));
     (gpus > 0).then_some(Workload { alike, gpus_per_process: 1, max_length: None, batch_size: None })
 }
 
-fn parts(job: &Job, gpus: usize, processes: u32) -> Vec<String> {
-    let change = &job.change;
-    let file = if job.spec.file.is_some() { "" } else { &change.config };
-    vec![
-        change.repository.to_string(),
-        change.recipe.to_string(),
-        file.to_owned(),
-        gpus.to_string(),
-        processes.to_string(),
-    ]
+fn parts(repository: &str, recipe: &str, file: &str, gpus: usize, processes: u32) -> Vec<String> {
+    [repository, recipe, file, &gpus.to_string(), &processes.to_string()].map(str::to_owned).into()
 }
 
 /// What has to be equal, each by its names in the versions of ms-swift and in Megatron-SWIFT.

@@ -217,6 +217,52 @@ fn what_failed_on_gpus_of_one_kind_is_another_thing_on_those_of_another() {
 }
 
 #[test]
+fn a_check_tells_what_a_running_server_would_warn_of_and_nothing_without_one() {
+    let world = world(
+        "superseded = \"keep\"\ngpus = { count = 1, min_free_memory = \"40 GiB\" }\n\
+         [worker]\ngpus = { settle = \"1s\" }",
+    );
+    fs::create_dir_all(world.path("bin")).unwrap();
+    // Where a machine has the library, it is not to be found.
+    fs::write(world.path("bin/libnvidia-ml.so.1"), "none").unwrap();
+    let gpu =
+        "case \"$*\" in *query-gpu*) echo '0, GPU-1, NVIDIA H200, 143771, 0, 143156, 0, Disabled';; esac";
+    let needs = "echo '{\"loss\":1,\"global_step/max_steps\":\"1/1\",\"memory(GiB)\":71.25}' >$SWIFTHOOK_OUTPUT_DIR/logging.jsonl";
+    for (file, text) in [("bin/nvidia-smi", gpu), ("venv/bin/swift", needs)] {
+        fs::write(world.path(file), format!("#!/bin/sh\n{text}\n")).unwrap();
+        fs::set_permissions(world.path(file), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    fs::create_dir_all(world.path("configs")).unwrap();
+    for (name, text) in [("good", good(&world)), ("full", good(&world) + "tuner_type: full\n")] {
+        fs::write(world.path(&format!("configs/{name}.yaml")), text).unwrap();
+    }
+    let server = world.serve();
+    let admin = server.admin.clone();
+    let check = |arguments: &[&str]| {
+        let mut check = world.program(&[&["check", "--recipe", "sft"], arguments].concat());
+        let output = check.env("SWIFTHOOK_SERVER", &admin).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert_eq!(check(&["configs/good.yaml"]), "", "nothing is known yet");
+    let id = push(&world, &server, "configs/good.yaml", &good(&world));
+    let job = ends(&world, &server, &id);
+    assert_eq!((&job["state"], &job["peak_memory_gib"]), (&json!("succeeded"), &json!(71.25)), "{job:#}");
+    let told =
+        "the last run of this recipe used up to 71.2 GiB on each GPU; `min_free_memory` asks for 40 GiB";
+    assert_eq!(check(&["configs/good.yaml"]), format!("configs/good.yaml: {told}\n"));
+    let id = push(&world, &server, "configs/good.yaml", &format!("{}# again\n", good(&world)));
+    assert_eq!(ends(&world, &server, &id)["warnings"][0]["detail"], told, "the same as its job is told");
+    assert_eq!(check(&["configs/full.yaml"]), "", "of another tuner nothing is known");
+    assert_eq!(check(&["--elsewhere", "configs/good.yaml"]), "");
+    let (status, body) = server.call("GET", "/api/v1/gpu-memory?workload=x&request=y&launcher=local", "");
+    assert!(status == 400 && body.contains("`workload`"), "{body}");
+    server.signal("TERM");
+    assert!(server.ended().success());
+    assert_eq!(check(&["configs/good.yaml"]), "", "nobody is there to be asked");
+}
+
+#[test]
 fn a_run_that_writes_more_than_it_may_fails_with_the_reason_limit() {
     // It is there at once: else a look might find half of it.
     let world = World::new(

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use swifthook_core::{Fingerprint, Job, Reason};
+use swifthook_core::{Change, Fingerprint, Job, Reason};
 use swifthook_msswift::{Config, Launch, Processes, Rules, Table, Trust, Verb};
 use swifthook_runner::{Composed, Draft, Uncomposed};
 
@@ -60,7 +60,8 @@ impl SwiftComposer {
         };
         let command = launch.command();
         let fingerprint = self.fingerprint(job, &installed, &launch, environment, &gpus);
-        let workload = workload::of_swift(job, verb, &config, &recipe, count, self.nproc);
+        let Change { repository, recipe: of, .. } = &job.change;
+        let workload = workload::of_swift(repository.as_str(), of, verb, &config, &recipe, count, self.nproc);
         let mut argv = command.argv;
         // What was asked for its version is what runs.
         argv[0] = installed.program.display().to_string();
