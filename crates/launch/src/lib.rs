@@ -41,7 +41,10 @@ mod slurm;
 mod supervisor;
 
 pub use cgroup::RunGroups;
-pub use git::{Credentials, GitWorkspace, History, InvalidHost, InvalidRemote, Remote, Tidied, check_host};
+pub use git::{
+    Credentials, GitWorkspace, History, InvalidHost, InvalidRemote, Remote, Tidied, borrowed_objects,
+    check_host,
+};
 pub use gpu::{GpuProbe, GpuRules};
 #[cfg(feature = "kubernetes")]
 pub use kubernetes::{

@@ -3,7 +3,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use swifthook_core::{CommitSha, RefName, WorkspaceError};
+use swifthook_core::{CommitSha, RefName, RepoName, WorkspaceError};
 use tokio::sync::Mutex;
 
 use super::command::Git;
@@ -265,6 +265,15 @@ pub(super) fn folder_of(history: History) -> &'static str {
         History::Blobless => "mirrors-blobless",
         History::Shallow => "mirrors-shallow",
     }
+}
+
+/// Where the objects lie that working trees of `repository` borrow, each place for another part of the past: what shows a
+/// working tree to somebody and the rest of `state_dir` not has to show these too, or there is no git in it.
+#[must_use]
+pub fn borrowed_objects(state_dir: &Path, repository: &RepoName) -> [PathBuf; 3] {
+    let state_dir = std::path::absolute(state_dir).unwrap_or_else(|_| state_dir.to_owned());
+    [History::Full, History::Blobless, History::Shallow]
+        .map(|history| state_dir.join(folder_of(history)).join(format!("{repository}.git/objects")))
 }
 
 /// Removes a directory. What is not there is no error.

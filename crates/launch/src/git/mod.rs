@@ -21,5 +21,6 @@ pub use backend::GitWorkspace;
 pub use config::{Credentials, History, InvalidRemote, Remote};
 #[cfg(feature = "kubernetes")]
 pub(crate) use failure::NoAccess;
+pub use mirror::borrowed_objects;
 pub use submodule::{InvalidHost, check_host};
 pub use tidy::Tidied;

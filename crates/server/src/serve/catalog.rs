@@ -75,6 +75,7 @@ impl ServerCatalog {
             has_home: run.env.contains_key("HOME"),
             state_dir: self.state_dir.clone(),
             private: recipes.private.clone(),
+            has_tree: run.has_tree(),
         });
         // What a run may write has to be there when it begins.
         let free_disk = recipes.free_disk.saturating_add(run.limits.disk.unwrap_or_default());

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 
-use swifthook_core::{Enclosure, Job, Reason, Template};
+use swifthook_core::{Enclosure, Job, Reason, RepoName, Template};
+use swifthook_launch::borrowed_objects;
 use swifthook_runner::Uncomposed;
 use tokio::process::Command;
 
@@ -21,6 +22,8 @@ pub(super) struct Enclosing {
     pub(super) state_dir: PathBuf,
     /// Files of the server: its configuration, its secrets, its store.
     pub(super) private: Arc<[PathBuf]>,
+    /// Whether runs have working trees, whose git borrows objects of the server.
+    pub(super) has_tree: bool,
 }
 
 /// Where whatever is started within something is, and what it may write to.
@@ -67,7 +70,7 @@ impl Enclosing {
                 }
                 Ok(enclosure)
             }
-            Isolation::Bubblewrap => Ok(self.bubblewrap(places, env)),
+            Isolation::Bubblewrap => Ok(self.bubblewrap(&job.change.repository, places, env)),
             Isolation::Prefix(prefix) => {
                 let (push, path) = (job.push(), job.spec.config.as_deref());
                 let fill = |item: &Template| {
@@ -81,7 +84,12 @@ impl Enclosing {
 
     /// The machine, of which it may write to its own directories and to the caches of models alone, with nothing of the
     /// server in it. The network is as it is: models come from there.
-    fn bubblewrap(&self, places: &Places, env: &BTreeMap<String, String>) -> Enclosure {
+    fn bubblewrap(
+        &self,
+        repository: &RepoName,
+        places: &Places,
+        env: &BTreeMap<String, String>,
+    ) -> Enclosure {
         let mut prefix: Vec<String> = vec!["bwrap".to_owned(), "--die-with-parent".to_owned()];
         let mut add = |words: &[&str]| prefix.extend(words.iter().map(ToString::to_string));
         add(&["--ro-bind", "/", "/", "--dev-bind", "/dev", "/dev", "--bind", &places.tmp, "/tmp"]);
@@ -91,6 +99,10 @@ impl Enclosing {
         if let Some(state_dir) = self.state_dir.to_str() {
             let environments = format!("{state_dir}/{ENVIRONMENTS}");
             add(&["--tmpfs", state_dir, "--ro-bind-try", &environments, &environments]);
+        }
+        let objects = self.has_tree.then(|| borrowed_objects(&self.state_dir, repository));
+        for objects in objects.iter().flatten().filter_map(|path| path.to_str()) {
+            add(&["--ro-bind-try", objects, objects]);
         }
         if let Some(part) = &places.reads {
             add(&["--ro-bind-try", part, part]);
@@ -163,28 +175,34 @@ mod tests {
 
     use super::*;
 
-    fn bubblewrap(private: &[&Path], env: &[(&str, &str)]) -> Vec<String> {
+    fn bubblewrap(private: &[&Path], env: &[(&str, &str)], has_tree: bool) -> Vec<String> {
         let enclosing = Enclosing {
             isolation: Isolation::Bubblewrap,
             has_home: false,
             state_dir: "/srv/state".into(),
             private: private.iter().map(|path| path.to_path_buf()).collect(),
+            has_tree,
         };
         let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let checkpoint = Some("/srv/state/runs/1-0/output/checkpoint-3");
         let places = Places::of_a_run("/srv/state/runs/1-1", "/srv/state/runs/1-1/output", checkpoint);
-        enclosing.bubblewrap(&places, &env).prefix
+        enclosing.bubblewrap(&RepoName::new("acme/models").unwrap(), &places, &env).prefix
     }
 
     #[test]
     fn what_a_run_may_write_to_comes_after_what_hides_it() {
-        let prefix =
-            bubblewrap(&[], &[("HF_HOME", "/models/hub"), ("XDG_CACHE_HOME", "/"), ("HOME", "/home/x")]);
+        let env = [("HF_HOME", "/models/hub"), ("XDG_CACHE_HOME", "/"), ("HOME", "/home/x")];
+        let prefix = bubblewrap(&[], &env, true);
         let at = |word: &str| prefix.iter().position(|item| item == word).unwrap_or_else(|| panic!("{word}"));
         assert!(at("/srv/state") < at("/srv/state/runs/1-0/output/checkpoint-3"));
         assert!(at("/models/hub") < at("/srv/state") && at("/srv/state") < at("/srv/state/runs/1-1/output"));
         assert!(prefix.contains(&"/home/x/.cache".to_owned()) && prefix.last().unwrap() == "--");
         assert_eq!(prefix.iter().filter(|item| *item == "/").count(), 2, "the root is never written to");
+        let objects = "/srv/state/mirrors/acme/models.git/objects";
+        assert!(at("/srv/state") < at(objects) && prefix[at(objects) - 1] == "--ro-bind-try", "{prefix:?}");
+        let mirrors = |prefix: &[String]| prefix.iter().filter(|item| item.contains("/mirrors")).count();
+        // Three places, each from and to, and nothing else of mirrors.
+        assert_eq!((mirrors(&prefix), mirrors(&bubblewrap(&[], &env, false))), (6, 0));
     }
 
     #[test]
@@ -192,7 +210,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let secret = folder.path().join("secret");
         std::fs::write(&secret, "x").unwrap();
-        let prefix = bubblewrap(&[&secret, &folder.path().join("absent")], &[]).join(" ");
+        let prefix = bubblewrap(&[&secret, &folder.path().join("absent")], &[], false).join(" ");
         assert!(prefix.contains(&format!("--ro-bind /dev/null {}", secret.display())), "{prefix}");
         assert!(!prefix.contains("absent"), "{prefix}");
     }

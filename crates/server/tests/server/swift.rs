@@ -295,6 +295,8 @@ const LOOKS: &str = r#"run = { command = ["sh", "-c", '''
     cat "$HOME/secret" "$HOME/swifthook.toml" "$HOME/swifthook-state/admin-token" "$HOME/swifthook.db" "$HOME/.netrc"
     ls "$HOME/swifthook-state" "$HOME/swifthook-state/runs"
     touch "$HOME/touched" /usr/touched "$SWIFTHOOK_OUTPUT_DIR/../exit.json"
+    git log --format="the past: %s"; git status --short; mirror="$HOME/swifthook-state/mirrors/acme/models.git"
+    touch "$mirror/objects/x" && echo "wrote to the mirror"; ls "$mirror" | sed "s/^/in the mirror: /"
     echo mine >/tmp/mine; echo "{}" >>"$SWIFTHOOK_PROGRESS"; echo "$SWIFTHOOK_RUN"; cat x
     trap "echo saved >$SWIFTHOOK_OUTPUT_DIR/saved; exit 0" TERM
     touch "$SWIFTHOOK_OUTPUT_DIR/up"; while :; do sleep 0.05; done'''] }
@@ -326,7 +328,10 @@ fn a_run_within_bubblewrap_sees_nothing_of_the_server_and_is_ended_and_adopted_a
 
     let log = fs::read_to_string(run.join("log")).unwrap();
     assert!(log.contains(&format!("{id}-1\nof the commit\n")), "{log}");
-    for secret in [crate::world::SECRET, "[[hook]]", &token, "SQLite", "hunter2"] {
+    let past = log.lines().filter(|line| line.starts_with("the past: ")).count();
+    assert_eq!(past.to_string(), world.git(&["rev-list", "--count", "HEAD"]), "{log}");
+    assert!(log.contains("in the mirror: objects\n") && log.matches("in the mirror: ").count() == 1, "{log}");
+    for secret in ["wrote to the mirror", crate::world::SECRET, "[[hook]]", &token, "SQLite", "hunter2"] {
         assert!(!log.contains(secret), "{secret} in {log}");
     }
     for file in [world.path("touched"), "/usr/touched".into(), "/tmp/mine".into()] {
