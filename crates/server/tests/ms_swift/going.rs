@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::world::{Running, World};
-use super::{ends, push, sft, world};
+use super::{ends, is_3, push, sft, world};
 
 /// A recipe that tries again at once, and a floor of the watchdog that a test can wait for.
 fn patient_world(more: &str) -> World {
@@ -143,6 +143,34 @@ fn five_times_it_makes_way_and_its_losses_are_those_of_a_run_that_nobody_interru
         job["timeline"].as_array().unwrap().iter().filter_map(|line| line["why"].as_str()).collect();
     let from = format!("attempt 6, from the checkpoint of step {saved} (attempt 5)");
     assert!(what.contains(&from.as_str()), "{what:?}");
+}
+
+/// As every run of ms-swift 3.12 does.
+#[test]
+#[ignore = "needs ms-swift: SWIFTHOOK_TEST_MS_SWIFT=FOLDER"]
+fn one_that_saves_nothing_when_it_is_asked_to_end_goes_on_from_its_last_checkpoint() {
+    let world = patient_world("");
+    let server = world.serve();
+    let saves_nothing = if is_3() { "" } else { "enable_jit_checkpoint: false\n" };
+    let id = push(&world, &server, &format!("{}{saves_nothing}", long()));
+    // Before the first checkpoint, after it, and far from the last.
+    for (attempt, beyond) in [(1, 2), (2, 24), (3, 70)] {
+        trains(&world, &server, &id, attempt, beyond);
+        confirmed(&server, &format!("/api/v1/jobs/{id}/yield"));
+        let job = until(&world, &server, &id, "begun again", |job| job["attempt"] == attempt + 1);
+        let (reached, _) = losses(&world, &id, attempt).last_key_value().map(|(s, l)| (*s, *l)).unwrap();
+        let from = &job["resumed_from"];
+        if attempt == 1 {
+            assert!(from.is_null(), "{job:#}");
+        } else {
+            let step = from["step"].as_u64().unwrap();
+            assert!(step.is_multiple_of(20) && step <= reached && step + 40 > reached, "{reached}: {job:#}");
+            assert_eq!(from["attempt"], attempt, "{job:#}");
+        }
+    }
+    let job = ends(&world, &server, &id);
+    assert_eq!((&job["state"], &job["attempt"]), (&"succeeded".into(), &4.into()), "{job:#}");
+    assert_the_same(&world, &id, 4);
 }
 
 #[test]
