@@ -43,6 +43,18 @@ pub enum StartError {
     /// There is no store yet.
     #[error("there is no store `{}` yet", .0.display())]
     NoStore(PathBuf),
+    /// The store is where this user may not write, as beside a configuration of `/etc`.
+    #[error(
+        "the store `{}` cannot be written: say where it may be, as in `[store] url = \"sqlite:/var/lib/swifthook/swifthook.db\"`",
+        file.display()
+    )]
+    NotWritable {
+        /// The store.
+        file: PathBuf,
+        /// What went wrong.
+        #[source]
+        source: io::Error,
+    },
     /// The folder of the store cannot be made.
     #[error("the folder `{}` of the store cannot be made", folder.display())]
     Folder {
@@ -53,7 +65,7 @@ pub enum StartError {
         source: io::Error,
     },
     /// Something in the state directory cannot be read or made.
-    #[error("the state directory `{}` cannot be used", directory.display())]
+    #[error("the state directory `{}` cannot be used: `[store] state_dir` says where it is", directory.display())]
     StateDir {
         /// The directory.
         directory: PathBuf,

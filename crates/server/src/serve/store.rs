@@ -1,13 +1,13 @@
 //! The stores that a server can work on. Nothing else in it names one.
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::{fs, io};
 
 use async_trait::async_trait;
 #[cfg(feature = "postgres")]
 use swifthook_queue::postgres::{self, PostgresQueue};
-use swifthook_queue::{MessageStore, Options, SqliteQueue};
+use swifthook_queue::{MessageStore, OpenError, Options, SqliteQueue};
 use tokio::sync::watch;
 
 use super::error::StartError;
@@ -62,10 +62,21 @@ pub(crate) async fn migrate(url: &StoreUrl) -> Result<(u32, u32), StartError> {
 
 fn sqlite(file: &Path) -> Result<SqliteQueue, StartError> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
-    folder
-        .map_or(Ok(()), fs::create_dir_all)
-        .map_err(|source| StartError::Folder { folder: folder.unwrap_or(file).to_owned(), source })?;
-    Ok(SqliteQueue::open(file, Options::default())?)
+    let not_writable = |source| StartError::NotWritable { file: file.to_owned(), source };
+    match folder.map_or(Ok(()), fs::create_dir_all) {
+        Err(source) if forbids_to_write(&source) => return Err(not_writable(source)),
+        made => {
+            made.map_err(|source| StartError::Folder { folder: folder.unwrap_or(file).to_owned(), source })?
+        }
+    }
+    match SqliteQueue::open(file, Options::default()) {
+        Err(OpenError::Io { source, .. }) if forbids_to_write(&source) => Err(not_writable(source)),
+        opened => Ok(opened?),
+    }
+}
+
+fn forbids_to_write(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
 #[async_trait]

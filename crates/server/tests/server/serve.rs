@@ -210,6 +210,20 @@ fn a_store_belongs_to_one_server() {
 }
 
 #[test]
+fn a_store_where_nobody_may_write_is_told_where_it_may_be() {
+    let world = World::new("run = { command = [\"true\"] }");
+    let config = fs::read_to_string(world.path("swifthook.toml")).unwrap();
+    // The kernel takes files there from nobody, root neither.
+    let store = "[store]\nurl = \"sqlite:/sys/swifthook.db\"";
+    fs::write(world.path("swifthook.toml"), format!("{config}\n{store}\n")).unwrap();
+    let refused = world.program(&["serve"]).output().unwrap();
+    assert_eq!(refused.status.code(), Some(1));
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert!(told.contains("the store `/sys/swifthook.db` cannot be written: "), "{told}");
+    assert!(told.contains("`[store] url = \"sqlite:/var/lib/swifthook/swifthook.db\"`"), "{told}");
+}
+
+#[test]
 fn a_server_does_not_start_on_a_wrong_configuration() {
     let world = World::new("run = { comand = [\"true\"] }");
     let refused = world.program(&["serve"]).output().unwrap();
