@@ -6,7 +6,10 @@
 #                                                  # many as SWIFTHOOK_SLURM_NODES says, which are all this machine;
 #                                                  # with SWIFTHOOK_SLURM_ACCOUNTING=1 it has accounting, for `sacct`, in a
 #                                                  # MariaDB of its own (packages slurmdbd and mariadb-server-core), and
-#                                                  # its controller forgets what ended five seconds ago
+#                                                  # its controller forgets what ended five seconds ago;
+#                                                  # with SWIFTHOOK_SLURM_MEMORY=1 it looks each second at the memory of
+#                                                  # jobs and kills one that uses more than its `--mem`, without which
+#                                                  # it has 4 GiB for each processor
 #     export SLURM_CONF=FOLDER/slurm.conf          # for sinfo, sbatch, squeue, scancel and swifthook
 #     scripts/slurm-single-node.sh status FOLDER
 #     scripts/slurm-single-node.sh stop FOLDER [slurmctld|slurmd.node1|munged]
@@ -25,6 +28,8 @@ make() {
     [ -e "$folder/munge/key" ] || (umask 077 && head -c 128 /dev/urandom >"$folder/munge/key")
     local nodes=${SWIFTHOOK_SLURM_NODES:-1} ports port_of_controller port_of_accounting port_of_database
     local accounting="AccountingStorageType=accounting_storage/none" remembered=600
+    local memory="JobAcctGatherType=jobacct_gather/none
+SelectTypeParameters=CR_CPU" has=
     read -r port_of_controller port_of_accounting port_of_database ports < <("$here/free-ports" $((nodes + 3)))
     for node in $(seq "$nodes"); do mkdir -p "$folder/spool/node$node"; done
     if [ -n "${SWIFTHOOK_SLURM_ACCOUNTING:-}" ]; then
@@ -34,6 +39,14 @@ AccountingStorageHost=127.0.0.1
 AccountingStoragePort=$port_of_accounting
 AccountingStoragePass=$folder/munge/socket"
         remembered=5
+    fi
+    if [ -n "${SWIFTHOOK_SLURM_MEMORY:-}" ]; then
+        memory="JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=task=1
+JobAcctGatherParams=OverMemoryKill
+SelectTypeParameters=CR_CPU_Memory
+DefMemPerCPU=4096"
+        has=" RealMemory=65536"
     fi
     # No control groups. Sixteen processors, whatever there is, so that tests need not wait for each other.
     cat >"$folder/slurm.conf" <<CONF
@@ -54,12 +67,11 @@ SlurmdSpoolDir=$folder/spool/%n
 MpiDefault=none
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
-JobAcctGatherType=jobacct_gather/none
+$memory
 $accounting
 JobCompType=jobcomp/filetxt
 JobCompLoc=$folder/log/completed
 SelectType=select/cons_tres
-SelectTypeParameters=CR_CPU
 SchedulerType=sched/backfill
 PreemptType=preempt/partition_prio
 PreemptMode=CANCEL
@@ -69,7 +81,7 @@ SlurmdParameters=config_overrides
 KillWait=5
 SchedulerParameters=sched_min_interval=0,batch_sched_delay=0,bf_interval=1,default_queue_depth=2000
 MinJobAge=$remembered
-$(number=0; for port in $ports; do number=$((number + 1)); echo "NodeName=node$number NodeHostname=$(hostname -s) NodeAddr=127.0.0.1 Port=$port CPUs=16 State=UNKNOWN"; done)
+$(number=0; for port in $ports; do number=$((number + 1)); echo "NodeName=node$number NodeHostname=$(hostname -s) NodeAddr=127.0.0.1 Port=$port CPUs=16$has State=UNKNOWN"; done)
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP PreemptMode=CANCEL GraceTime=20
 PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=10
 PartitionName=closed Nodes=ALL MaxTime=INFINITE State=DOWN

@@ -13,17 +13,18 @@ pub(crate) fn with_its_end(log: &Path, ended: Ended) -> Exit {
     let lasted = ended.ended_at.since(ended.began_at);
     let exit = Exit::from(ended);
     // A log that cannot be read says nothing.
-    let is_told = !exit.is_success() && tail(log).is_ok_and(|tail| tells_of_it(&tail));
+    let is_told = !exit.is_success() && end_of(log).is_ok_and(|end| tells_of_it(&end));
     Exit { out_of_gpu_memory_after: is_told.then_some(lasted), ..exit }
 }
 
-fn tail(log: &Path) -> io::Result<Vec<u8>> {
+/// The last of a log.
+pub(crate) fn end_of(log: &Path) -> io::Result<Vec<u8>> {
     let mut file = File::open(log)?;
     let length = file.metadata()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(LOOKED_AT)))?;
-    let mut tail = Vec::new();
-    file.take(LOOKED_AT).read_to_end(&mut tail)?;
-    Ok(tail)
+    let mut end = Vec::new();
+    file.take(LOOKED_AT).read_to_end(&mut end)?;
+    Ok(end)
 }
 
 /// As PyTorch says it, in Python and in C++, and the driver and the runtime of CUDA.

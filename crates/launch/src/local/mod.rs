@@ -23,7 +23,7 @@ pub(crate) use follow::Follows;
 #[cfg(any(feature = "kubernetes", feature = "slurm"))]
 pub(crate) use lock::Lock;
 #[cfg(feature = "slurm")]
-pub(crate) use memory::with_its_end;
+pub(crate) use memory::{end_of, with_its_end};
 #[cfg(feature = "slurm")]
 pub(crate) use record::Note;
 pub(crate) use record::{Begun, Ended, Order, StopRequest, VERSION};

@@ -10,7 +10,7 @@ use super::files::{SlurmFiles, note};
 use super::queue::SlurmJob;
 use super::script::MISSING;
 use super::state::{Over, Standing, waits};
-use crate::local::{Ended, RunDir, VERSION, with_its_end};
+use crate::local::{Ended, RunDir, VERSION, end_of, with_its_end};
 
 impl SlurmLauncher {
     /// How the run is.
@@ -140,7 +140,11 @@ impl SlurmLauncher {
         let Some(owner) = dir.owner().map_err(|error| in_dir(dir, error))? else {
             return Ok(Some(RunStatus::Ended(exit(dir, ended))));
         };
-        let Ok(job) = self.queue.last_known(owner).await else { return Ok(Some(unreachable())) };
+        let Ok(job) = self.queue.last_known(owner).await else {
+            // How it goes on with one that exited by itself does not depend on what Slurm says.
+            let is_known = !was_asked(&ended) && !was_killed(&ended);
+            return Ok(Some(if is_known { RunStatus::Ended(exit(dir, ended)) } else { unreachable() }));
+        };
         let ended = match job.as_ref().map(SlurmJob::standing) {
             Some(Standing::Over(over)) => explained(ended, Some(over)),
             None => explained(ended, None),
@@ -157,18 +161,27 @@ impl SlurmLauncher {
     }
 }
 
-/// Whether Slurm knows more of how a run ended than the run could write down: who asked it to end, or who killed it.
+/// Whether Slurm may know more of how a run ended than the run could write down: who asked it to end, who killed it, or
+/// that one of its processes was killed for its memory.
 fn is_open(ended: &Ended) -> bool {
-    let was_asked = ended.message.as_deref() == Some(ASKED);
-    let was_killed = ended.stopped.is_none()
-        && ended.message.is_none()
-        && (ended.signal == Some(KILLED) || matches!(ended.code, Some(137 | 247)));
-    was_asked || was_killed
+    was_asked(ended) || (is_unexplained(ended) && ended.code != Some(0))
+}
+
+fn was_asked(ended: &Ended) -> bool {
+    ended.message.as_deref() == Some(ASKED)
+}
+
+fn was_killed(ended: &Ended) -> bool {
+    is_unexplained(ended) && (ended.signal == Some(KILLED) || matches!(ended.code, Some(137 | 247)))
+}
+
+fn is_unexplained(ended: &Ended) -> bool {
+    ended.stopped.is_none() && ended.message.is_none()
 }
 
 /// The same with what Slurm says.
 fn explained(ended: Ended, over: Option<Over>) -> Ended {
-    let was_asked = ended.message.as_deref() == Some(ASKED);
+    let was_asked = was_asked(&ended);
     let (stopped, message) = match over {
         Some(over @ (Over::Cancelled | Over::Preempted | Over::TimeUp | Over::NodeFailed)) if was_asked => {
             let exit = over.exit(true);
@@ -180,7 +193,10 @@ fn explained(ended: Ended, over: Option<Over>) -> Ended {
         }
         None if was_asked => (ended.stopped, Some("Slurm asked it to end, and does not remember why".into())),
         _ if was_asked => (ended.stopped, Some("the time limit of its Slurm job was near".into())),
-        _ => (ended.stopped, Some("it was killed by a signal that nobody here sent".into())),
+        _ if was_killed(&ended) => {
+            (ended.stopped, Some("it was killed by a signal that nobody here sent".into()))
+        }
+        _ => return ended,
     };
     Ended { stopped, message: message.map(|message| message.to_string()), ..ended }
 }
@@ -188,6 +204,14 @@ fn explained(ended: Ended, over: Option<Over>) -> Ended {
 /// What is told of an end.
 fn exit(dir: &RunDir, ended: Ended) -> Exit {
     let exit = with_its_end(&dir.log_path(), ended);
+    // Of a batch script that Slurm killed for its memory, and of one of several nodes, the state of the job says nothing.
+    let was_too_large = exit.stopped.is_none()
+        && !exit.is_success()
+        && end_of(&dir.log_path()).is_ok_and(|log| tells_of_memory(&String::from_utf8_lossy(&log)));
+    if was_too_large {
+        let Exit { stopped, message, .. } = Over::OutOfMemory.exit(true);
+        return Exit { stopped, message, ..exit };
+    }
     let is_missing = exit.code == Some(127) && dir.path.join(MISSING).exists();
     match dir.order() {
         Ok(Some(order)) if is_missing && exit.message.is_none() => {
@@ -196,6 +220,15 @@ fn exit(dir: &RunDir, ended: Ended) -> Exit {
         }
         _ => exit,
     }
+}
+
+/// Whether Slurm's own programs wrote into the log of a run that it used more memory than it may. They write wherever the
+/// training stopped, which need not be the beginning of a line.
+fn tells_of_memory(log: &str) -> bool {
+    log.lines().any(|line| {
+        let told = OF_SLURM.iter().find_map(|program| Some(line.split_once(program)?.1));
+        told.is_some_and(|told| OF_MEMORY.iter().any(|phrase| told.contains(phrase)))
+    })
 }
 
 /// What is written down of a run that could not do so itself.
@@ -228,10 +261,55 @@ pub(super) fn in_dir(dir: &RunDir, error: io::Error) -> LaunchError {
 const ASKED: &str = "Slurm asked it to end";
 const PUT_BACK: &str = "Slurm put it back into its queue";
 const KILLED: i32 = 9;
+const OF_SLURM: [&str; 2] = ["slurmstepd", "srun: error: "];
+/// As the sampling of `OverMemoryKill` says it, `srun` of a task, and the control group of a step since 20.11 and 23.02
+/// (<https://github.com/SchedMD/slurm/blob/master/src/interfaces/jobacct_gather.c>).
+const OF_MEMORY: [&str; 4] =
+    [" exceeded memory limit (", ": Out Of Memory", " oom-kill event", " oom_kill event"];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// `torchrun` ends with 1 when one of its processes was killed.
+    #[test]
+    fn of_one_that_failed_by_itself_slurm_knows_whether_it_was_for_memory() {
+        let failed = |code| Ended {
+            version: VERSION,
+            code: Some(code),
+            signal: None,
+            stopped: None,
+            message: None,
+            began_at: Timestamp(0),
+            ended_at: Timestamp(1),
+        };
+        assert!(is_open(&failed(1)) && !is_open(&failed(0)));
+        let told = explained(failed(1), Some(Over::OutOfMemory));
+        assert_eq!((told.code, told.stopped), (Some(1), Some(StopKind::Limit)));
+        for over in [None, Some(Over::Failed), Some(Over::Completed), Some(Over::Cancelled)] {
+            let told = explained(failed(1), over);
+            assert_eq!((told.code, told.stopped, told.message), (Some(1), None, None), "{over:?}");
+        }
+    }
+
+    #[test]
+    fn only_slurm_tells_of_memory_and_anywhere_in_a_line() {
+        for told in [
+            "slurmstepd: error: StepId=1.batch exceeded memory limit (266850304 > 209715200), being killed",
+            " 5%|# | 1/20 slurmstepd-n1: error: Detected 1 oom-kill event(s) in StepId=4.0. Some of your processes",
+            "slurmstepd: error: Detected 1 oom_kill event in StepId=7.0. Some of the step tasks have been OOM Killed.",
+            "srun: error: n1: tasks 0-3: Out Of Memory",
+        ] {
+            assert!(tells_of_memory(&format!("step 1\n{told}\nlast")), "{told}");
+        }
+        for other in [
+            "it exceeded memory limit (2 > 1), and was Out Of Memory",
+            "srun: error: n1: task 0: Exited with exit code 1\ntask 0: Out Of Memory",
+            "slurmstepd: error: *** JOB 1 ON n1 CANCELLED AT 2026-11-29T00:37:38 DUE TO TIME LIMIT ***",
+        ] {
+            assert!(!tells_of_memory(other), "{other}");
+        }
+    }
 
     #[test]
     fn why_slurm_asked_is_told_only_where_it_is_known() {

@@ -11,8 +11,8 @@ use swifthook_launch::{SlurmLauncher, SlurmOptions};
 pub(crate) struct Cluster {
     dir: tempfile::TempDir,
     nodes: u32,
-    /// Whether it has accounting.
-    accounts: bool,
+    /// What else it has, as the script calls it.
+    with: Option<&'static str>,
 }
 
 impl Cluster {
@@ -22,15 +22,21 @@ impl Cluster {
 
     /// Of several nodes, which are all this machine.
     pub(crate) fn of(nodes: u32) -> Self {
-        Self::made(Self { dir: tempfile::tempdir().unwrap(), nodes, accounts: false })
+        Self::made(nodes, None)
     }
 
     /// One that soon forgets what has ended, and has accounting that does not.
     pub(crate) fn with_accounting() -> Self {
-        Self::made(Self { dir: tempfile::tempdir().unwrap(), nodes: 1, accounts: true })
+        Self::made(1, Some("SWIFTHOOK_SLURM_ACCOUNTING"))
     }
 
-    fn made(cluster: Self) -> Self {
+    /// Of several nodes that look at the memory of their jobs each second, and kill one that uses more than it may.
+    pub(crate) fn that_looks_at_memory(nodes: u32) -> Self {
+        Self::made(nodes, Some("SWIFTHOOK_SLURM_MEMORY"))
+    }
+
+    fn made(nodes: u32, with: Option<&'static str>) -> Self {
+        let cluster = Self { dir: tempfile::tempdir().unwrap(), nodes, with };
         fs::create_dir(cluster.runs()).unwrap();
         cluster.script(&["start"]);
         fs::create_dir(cluster.dir.path().join("client")).unwrap();
@@ -92,7 +98,7 @@ impl Cluster {
             .arg(self.dir.path().join("slurm"))
             .args(&arguments[1..])
             .env("SWIFTHOOK_SLURM_NODES", self.nodes.to_string())
-            .env("SWIFTHOOK_SLURM_ACCOUNTING", if self.accounts { "1" } else { "" })
+            .envs(self.with.map(|name| (name, "1")))
             .output()
             .unwrap();
         assert!(output.status.success(), "{arguments:?}: {}", text(&output));

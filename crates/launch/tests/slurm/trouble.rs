@@ -1,12 +1,15 @@
 //! What Slurm, its administrators and its network do to runs.
 
 use std::fs;
+use std::num::{NonZeroU8, NonZeroU32};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use swifthook_conformance::launcher::block_on;
-use swifthook_core::{Exit, Problem, RunHandle, RunSpec, RunStatus, Stop, StopKind, TrainingLauncher};
+use swifthook_core::{
+    Exit, Problem, RunHandle, RunLimits, RunShape, RunSpec, RunStatus, Stop, StopKind, TrainingLauncher,
+};
 use swifthook_launch::{SlurmLauncher, SlurmOptions};
 
 use crate::cluster::Cluster;
@@ -103,6 +106,29 @@ fn a_run_that_a_person_cancelled_on_slurm_is_cancelled() {
         assert_eq!(exit.stopped, Some(StopKind::Cancel), "{exit:?}");
         assert!(said(&exit).contains("cancelled on Slurm"), "{exit:?}");
         assert_eq!(ended(&cluster.launcher(), &handle).await, exit, "and stays so");
+    });
+}
+
+/// Where Slurm looks at its memory by itself, it kills the whole batch script, and calls its job failed; on several nodes it
+/// kills what runs there, and its job completes.
+#[test]
+fn a_run_that_uses_more_memory_than_it_may_is_told_and_is_not_the_machines_fault() {
+    let cluster = Cluster::that_looks_at_memory(2);
+    let launcher = cluster.launcher();
+    block_on(async {
+        for nodes in [1, 2] {
+            let key = cluster.key(nodes);
+            // 400 MiB of a shell's own.
+            let text = "more=$(head -c 419430400 /dev/zero | tr '\\0' x); sleep 600; echo ${#more}";
+            let run = script(&cluster.runs(), &key, text);
+            let shape = RunShape { nodes: NonZeroU32::from(NonZeroU8::new(nodes).unwrap()), ..run.shape };
+            let limits = RunLimits { memory: Some(200 << 20), ..run.limits };
+            let handle = launcher.submit(&key, &RunSpec { shape, limits, ..run }).await.unwrap();
+            let exit = ended(&launcher, &handle).await;
+            assert_eq!(exit.stopped, Some(StopKind::Limit), "on {nodes}: {exit:?}");
+            assert_eq!(said(&exit), "it used more memory than its Slurm job may, and was killed");
+            assert_eq!(ended(&cluster.launcher(), &handle).await, exit, "and stays so");
+        }
     });
 }
 
