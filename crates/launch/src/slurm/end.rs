@@ -16,6 +16,9 @@ impl SlurmLauncher {
     /// How the run is.
     pub(super) async fn status(&self, key: &RunKey) -> Result<RunStatus, LaunchError> {
         let dir = self.dir(key);
+        if let Some(why) = self.waiting(&dir, key).await? {
+            return Ok(RunStatus::Pending(why));
+        }
         if let Some(known) = self.end(&dir).await? {
             return Ok(known);
         }
@@ -38,6 +41,18 @@ impl SlurmLauncher {
             Some(owner) => self.begun(&dir, key, owner, jobs).await,
             None => self.not_begun(&dir, key, jobs, looked).await,
         }
+    }
+
+    /// Why a run waits that Slurm has in its queue. Whoever writes down an end has made `start/` before, so of one without
+    /// it nothing else has to be looked for: thousands may wait for days.
+    async fn waiting(&self, dir: &RunDir, key: &RunKey) -> Result<Option<Reason>, LaunchError> {
+        if dir.has_started().map_err(|error| in_dir(dir, error))? {
+            return Ok(None);
+        }
+        // An end may be known where Slurm cannot be asked.
+        let Ok((jobs, _)) = self.queue.jobs(key).await else { return Ok(None) };
+        let waiting = jobs.iter().find(|job| job.standing() == Standing::Waits);
+        Ok(waiting.map(|job| waits(&job.state, &job.reason)))
     }
 
     /// How a run is that has begun, by what Slurm says of its job.

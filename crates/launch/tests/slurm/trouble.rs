@@ -406,6 +406,26 @@ fn all_runs_are_looked_at_at_once() {
     });
 }
 
+/// One that waited at the last look at the queue.
+#[test]
+fn what_a_run_wrote_down_counts_more_than_an_old_look_at_the_queue() {
+    let cluster = Cluster::start();
+    let options = SlurmOptions {
+        partition: Some("closed".into()),
+        poll: Duration::from_secs(600),
+        ..cluster.options()
+    };
+    let launcher = SlurmLauncher::new("slurm", cluster.runs(), options).unwrap();
+    block_on(async {
+        let run = script(&cluster.runs(), &cluster.key(1), "exit 4");
+        let handle = launcher.submit(&cluster.key(1), &run).await.unwrap();
+        assert!(matches!(polled(&launcher, &handle).await, RunStatus::Pending(_)));
+        cluster.slurm(&["scontrol", "update", "PartitionName=closed", "State=UP"]);
+        assert_eq!(ended(&launcher, &handle).await.code, Some(4));
+        assert_eq!(launcher.looks(), 1, "that look is all that it has");
+    });
+}
+
 fn which(program: &str) -> PathBuf {
     let paths = std::env::var_os("PATH").unwrap();
     let found = std::env::split_paths(&paths).map(|folder| folder.join(program)).find(|path| path.is_file());
