@@ -28,6 +28,11 @@ use tokio::time::interval;
 
 #[tokio::main]
 async fn main() -> Result<ExitCode, Box<dyn Error>> {
+    // As a runner does: of what the first future of a runtime waits for, it hears by another thread.
+    tokio::spawn(async { measure().await.map_err(|error| error.to_string()) }).await?.map_err(Into::into)
+}
+
+async fn measure() -> Result<ExitCode, Box<dyn Error>> {
     let cluster = Cluster::start()?;
     let options = SlurmOptions {
         conf: Some(cluster.conf()),

@@ -54,17 +54,22 @@ pub(super) async fn call(
 
 /// Whether there is such a program.
 pub(super) fn is_there(options: &SlurmOptions, program: &str) -> bool {
-    match &options.programs {
-        Some(folder) => folder.join(program).is_file(),
-        None => std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
-            .any(|folder| folder.join(program).is_file()),
+    path_of(options, program).is_some_and(|path| path.is_file())
+}
+
+fn path_of(options: &SlurmOptions, program: &str) -> Option<PathBuf> {
+    if let Some(folder) = &options.programs {
+        return Some(folder.join(program));
     }
+    std::env::split_paths(&std::env::var_os("PATH")?)
+        .map(|folder| folder.join(program))
+        .find(|path| path.is_file())
 }
 
 fn command(options: &SlurmOptions, program: &str, arguments: &[String]) -> Command {
-    let path =
-        options.programs.as_ref().map_or_else(|| PathBuf::from(program), |folder| folder.join(program));
-    let mut command = Command::new(path);
+    // By its path: to look for a name in an environment that it changes the standard library forks, which copies the tables
+    // of all our memory, and otherwise it does not.
+    let mut command = Command::new(path_of(options, program).unwrap_or_else(|| PathBuf::from(program)));
     // `SBATCH_…`, `SQUEUE_FORMAT`, `SACCT_FORMAT`, `SLURM_TIME_FORMAT` and their like would change what is asked and how it
     // is answered; and what `sbatch` has in its environment, jobs get.
     let kept = KEPT.into_iter().filter_map(|name| Some((OsString::from(name), std::env::var_os(name)?)));
