@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! cargo build --release -p swifthook
-//! cargo run --release -p swifthook-benches --bin launch [start] [checkout] [adopt] [--size MIB] [--rounds N]
+//! cargo run --release -p swifthook-benches --bin launch [start] [checkout] [adopt] [--size MIB] [--rounds N] [--cgroup FOLDER]
 //! ```
 //!
 //! `checkout` makes a repository of `--size` MiB (1024 where nothing is said) in the folder for temporary files, and
-//! needs four times that there. It exits with 1 where a mark is missed.
+//! needs four times that there. With a control group `start` measures runs in groups of their own too, in turn. It exits with 1 where a mark is missed.
 
 mod adopt;
 #[expect(dead_code, reason = "another program needs the rest of it")]
@@ -21,6 +21,8 @@ mod start;
 
 use std::error::Error;
 use std::process::ExitCode;
+
+use swifthook_launch::RunGroups;
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     // Runs are supervised by this program too.
@@ -40,7 +42,9 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     let is_asked_for = |name: &str| !is_any_named || arguments.iter().any(|argument| argument == name);
     let mut all_reached = true;
     if is_asked_for("start") {
-        all_reached &= start::measure(number("--rounds", 60)?)?;
+        let groups = arguments.iter().position(|argument| argument == "--cgroup");
+        let groups = groups.and_then(|at| arguments.get(at + 1)).map(RunGroups::at).transpose()?;
+        all_reached &= start::measure(number("--rounds", 60)?, groups)?;
     }
     if is_asked_for("checkout") {
         all_reached &= checkout::measure(number("--size", 1024)?, number("--rounds", 7)?)?;
