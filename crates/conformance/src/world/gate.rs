@@ -1,5 +1,6 @@
 //! What stands between a worker and everybody else.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -8,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use swifthook_core::*;
 use tokio::sync::{oneshot, watch};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::random::Random;
 
@@ -20,13 +21,31 @@ pub(super) struct Gate {
     /// through in an order of its own, and a seed would not tell the whole story.
     waiting: Mutex<Option<Vec<oneshot::Sender<()>>>>,
     store_fails: watch::Receiver<bool>,
+    /// The leases that whoever is behind it was given.
+    leases: Mutex<HashMap<Lease, Held>>,
     /// What must never be.
     wrongs: Mutex<Vec<String>>,
 }
 
+/// A lease, by what its worker was told of it.
+#[derive(Clone, Copy)]
+struct Held {
+    lasts: Duration,
+    /// Counted from when it was asked for.
+    until: Instant,
+    /// When it was told that another worker has the job.
+    lost_at: Option<Instant>,
+}
+
 impl Gate {
     pub(super) fn new(random: Random, store_fails: watch::Receiver<bool>) -> Self {
-        Self { random: Mutex::new(random), waiting: Mutex::new(None), store_fails, wrongs: Mutex::default() }
+        Self {
+            random: Mutex::new(random),
+            waiting: Mutex::new(None),
+            store_fails,
+            leases: Mutex::default(),
+            wrongs: Mutex::default(),
+        }
     }
 
     pub(super) fn shut(&self) {
@@ -50,9 +69,59 @@ impl Gate {
         if let Ok(job) = answer
             && job.state.epoch != lease.epoch
         {
-            let wrong =
-                format!("a worker of epoch {} wrote {} of epoch {}", lease.epoch, job.id, job.state.epoch);
-            self.wrongs.lock().expect("nothing panics under this lock").push(wrong);
+            self.wrong(format!(
+                "a worker of epoch {} wrote {} of epoch {}",
+                lease.epoch, job.id, job.state.epoch
+            ));
+        }
+    }
+
+    fn wrong(&self, what: String) {
+        self.wrongs.lock().expect("nothing panics under this lock").push(what);
+    }
+
+    fn leases(&self) -> MutexGuard<'_, HashMap<Lease, Held>> {
+        self.leases.lock().expect("nothing panics under this lock")
+    }
+
+    /// Somebody else is to be behind it. Whoever was leaves, and of that is to see that nothing new begins, and not more.
+    pub(super) fn forget(&self) {
+        self.leases().clear();
+    }
+
+    /// What a worker may know once it has this answer to what it asked then.
+    fn given(&self, lease: Lease, lasts: Duration, asked_at: Instant) {
+        self.leases().insert(lease, Held { lasts, until: asked_at + lasts, lost_at: None });
+    }
+
+    fn renewed(&self, lease: &Lease, renewal: &Renewal, asked_at: Instant) {
+        let mut leases = self.leases();
+        let Some(held) = leases.get_mut(lease) else { return };
+        match renewal {
+            Renewal::Lost => held.lost_at = held.lost_at.or(Some(Instant::now())),
+            Renewal::Over => {}
+            _ => held.until = asked_at + held.lasts,
+        }
+    }
+
+    /// Whoever submits has a lease of the job that is certainly not over, though the launcher would turn away what came
+    /// too late.
+    fn look_at_submission(&self, key: &RunKey) {
+        let until =
+            self.leases().iter().filter(|(lease, _)| lease.job == key.job).map(|(_, held)| held.until).max();
+        if until.is_some_and(|until| until <= Instant::now()) {
+            self.wrong(format!(
+                "{key} is submitted by a worker that cannot know whether it still has the job"
+            ));
+        }
+    }
+
+    /// Whoever was told that it has lost a job does nothing more for it, though it could write nothing. At that very moment
+    /// it may be about to. Letting go of it is in order.
+    fn look_at_event(&self, lease: &Lease, event: &Event) {
+        let lost_at = self.leases().get(lease).and_then(|held| held.lost_at);
+        if lost_at.is_some_and(|at| at < Instant::now()) && !matches!(event, Event::Release) {
+            self.wrong(format!("a worker goes on with {}, which it knows it has lost", lease.job));
         }
     }
 
@@ -138,10 +207,16 @@ impl Intake for Gated<dyn JobQueue> {
 #[async_trait]
 impl JobQueue for Gated<dyn JobQueue> {
     async fn claim(&self, worker: &Worker) -> Result<Option<Claimed>, QueueError> {
-        self.gate.through_to_store(self.other.claim(worker)).await
+        let asked_at = Instant::now();
+        let claimed = self.gate.through_to_store(self.other.claim(worker)).await;
+        if let Ok(Some(claimed)) = &claimed {
+            self.gate.given(claimed.lease, worker.lease, asked_at);
+        }
+        claimed
     }
 
     async fn apply(&self, lease: &Lease, event: Event) -> Result<Job, QueueError> {
+        self.gate.look_at_event(lease, &event);
         let apply = async {
             let answer = self.other.apply(lease, event).await;
             self.gate.look(lease, &answer);
@@ -155,7 +230,12 @@ impl JobQueue for Gated<dyn JobQueue> {
     }
 
     async fn renew(&self, leases: &[(Lease, Option<Progress>)]) -> Result<Vec<Renewal>, QueueError> {
-        self.gate.through_to_store(self.other.renew(leases)).await
+        let asked_at = Instant::now();
+        let renewals = self.gate.through_to_store(self.other.renew(leases)).await;
+        for ((lease, _), renewal) in leases.iter().zip(renewals.iter().flatten()) {
+            self.gate.renewed(lease, renewal, asked_at);
+        }
+        renewals
     }
 
     async fn known_failures(&self, of: Fingerprint) -> Result<Vec<PastFailure>, QueueError> {
@@ -192,6 +272,7 @@ impl TrainingLauncher for Gated<dyn TrainingLauncher> {
     /// On its way it is out of the worker's hands: it arrives though the worker is dead by then, and at times it takes
     /// its time.
     async fn submit(&self, key: &RunKey, run: &RunSpec) -> Result<RunHandle, LaunchError> {
+        self.gate.look_at_submission(key);
         let (gate, other, key, run) = (self.gate.clone(), self.other.clone(), *key, run.clone());
         let way = self.gate.detour();
         let on_its_way = tokio::spawn(async move {

@@ -50,6 +50,7 @@ impl<Q: Store + 'static, E: Fn(Seat) -> Employee> World<Q, E> {
         let worker = &mut self.workers[number];
         // What it had sent is on its way still.
         worker.gate.open();
+        worker.gate.forget();
         worker.runs = Box::new(|| 0);
         worker.back_at = Some(Instant::now() + absence);
         let name = worker.name.clone();
