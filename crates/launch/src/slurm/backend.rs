@@ -236,10 +236,6 @@ impl SlurmLauncher {
     }
 
     async fn lock(&self, dir: &RunDir) -> Result<Lock, LaunchError> {
-        // Hardly ever has anybody else got it, and another thread would cost more than a look.
-        if let Some(lock) = dir.lock_or_make().map_err(|error| in_dir(dir, error))? {
-            return Ok(lock);
-        }
         let of = dir.clone();
         let taken = tokio::task::spawn_blocking(move || of.lock_patiently()).await;
         let taken =
