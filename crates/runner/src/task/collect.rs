@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use swifthook_core::{Checkpoint, Event, LaunchError, Progress, WorkspaceError};
+use swifthook_core::{Checkpoint, Event, LaunchError, Progress, Renewal, WorkspaceError};
 use tokio::time::timeout;
 
 use super::launch::told;
@@ -14,7 +14,7 @@ impl Task {
     pub(super) async fn collect(&mut self) -> Result<(), End> {
         let tree = self.places().tree;
         let polled = *self.progress.borrow();
-        let progress = self.last_progress().await;
+        let progress = self.last_progress().await?;
         let (steps_done, step) =
             (progress.and_then(|last| last.is_done()), progress.and_then(|last| last.step));
         let checkpoint = self.last_checkpoint().await?;
@@ -30,19 +30,24 @@ impl Task {
     }
 
     /// Stores how far the run came.
-    async fn last_progress(&self) -> Option<Progress> {
+    async fn last_progress(&self) -> Result<Option<Progress>, End> {
         let polled = *self.progress.borrow();
         let Some(last) = self.ask_for_progress().await else {
             // What a poll saw may be older than the last step, so that it tells only that it was all.
-            return polled.filter(|progress| progress.is_done() == Some(true));
+            return Ok(polled.filter(|progress| progress.is_done() == Some(true)));
         };
         if polled != Some(last) {
             self.tell(&Moment::Progressed(last));
         }
-        if let Err(error) = self.shared.store.renew(&[(self.lease, Some(last))]).await {
-            tracing::debug!(%error, "the last progress was not stored");
+        match self.shared.store.renew(&[(self.lease, Some(last))]).await {
+            // Whoever has the job now sees to its end.
+            Ok(renewals) if renewals.contains(&Renewal::Lost) => Err(End::Lost),
+            Ok(_) => Ok(Some(last)),
+            Err(error) => {
+                tracing::debug!(%error, "the last progress was not stored");
+                Ok(Some(last))
+            }
         }
-        Some(last)
     }
 
     /// The checkpoint that another attempt would go on from. Where it cannot be told it is asked again, since to begin
