@@ -162,6 +162,21 @@ async fn a_run_that_has_more_memory_than_it_may_can_save_below_its_wall() {
 
 #[tokio::test]
 #[ignore = "needs a control group whose memory the kernel limits"]
+async fn a_wall_that_a_run_has_built_for_itself_is_not_ours() {
+    let runs = tempfile::tempdir().unwrap();
+    let key = key(10);
+    let text = "mkdir \"$GROUP/a\" \"$GROUP/b\" && echo 0 >\"$GROUP/b/cgroup.procs\" && \
+                echo +memory >\"$GROUP/cgroup.subtree_control\" && echo 8388608 >\"$GROUP/a/memory.max\" && \
+                (echo 0 >\"$GROUP/a/cgroup.procs\"; exec tail /dev/zero); exit 9";
+    let mut spec = script(runs.path(), &key, text);
+    spec.env.insert("GROUP".into(), group(&key).to_str().unwrap().into());
+    let exit = run(runs.path(), &spec, &key).await;
+    let events = read(&spec, "log");
+    assert_eq!((exit.code, exit.stopped, exit.message), (Some(9), None, None), "{events}");
+}
+
+#[tokio::test]
+#[ignore = "needs a control group whose memory the kernel limits"]
 async fn a_run_that_was_cancelled_stays_so_when_it_runs_into_its_wall() {
     let runs = tempfile::tempdir().unwrap();
     let key = key(8);

@@ -57,8 +57,11 @@ impl<'a> Run<'a> {
             family.reap();
         }
         let status = family.end();
-        if family.ran_into_its_wall() && status.is_some_and(|status| status.exit_status() != Some(0)) {
-            self.exceed(self.watch.out_of_memory());
+        if family.ran_into_its_wall()
+            && status.is_some_and(|status| status.exit_status() != Some(0))
+            && let Some(why) = self.watch.out_of_memory()
+        {
+            self.exceed(why);
         }
         family.leave();
         let code = status.and_then(WaitStatus::exit_status);

@@ -39,14 +39,12 @@ impl Watch {
         found
     }
 
-    /// The words for a run that the kernel killed because it had more than it may.
-    pub(super) fn out_of_memory(&self) -> String {
-        let most = self.limits.memory.unwrap_or_default();
-        format!(
-            "it wanted more than {} of memory, and was killed: it may have {}",
-            mib(wall(most)),
-            mib(most)
-        )
+    /// The words for a run that the kernel killed because it had more than it may; `None` if there is nothing that it may
+    /// not have. A group that a run made below its own may have a wall too, which is not ours.
+    pub(super) fn out_of_memory(&self) -> Option<String> {
+        let most = self.limits.memory?;
+        let wall = mib(wall(most));
+        Some(format!("it wanted more than {wall} of memory, and was killed: it may have {}", mib(most)))
     }
 
     fn over(&self, family: &Family) -> Option<String> {

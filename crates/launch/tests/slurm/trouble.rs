@@ -382,15 +382,20 @@ fn secrets_are_in_a_file_for_the_user_alone_while_it_is_needed() {
     });
 }
 
-#[test]
-fn all_runs_are_looked_at_at_once() {
-    let cluster = Cluster::start();
+/// One whose runs wait, and that looks at the queue once in a test.
+fn looking_once(cluster: &Cluster) -> SlurmLauncher {
     let options = SlurmOptions {
         partition: Some("closed".into()),
         poll: Duration::from_secs(600),
         ..cluster.options()
     };
-    let launcher = SlurmLauncher::new("slurm", cluster.runs(), options).unwrap();
+    SlurmLauncher::new("slurm", cluster.runs(), options).unwrap()
+}
+
+#[test]
+fn all_runs_are_looked_at_at_once() {
+    let cluster = Cluster::start();
+    let launcher = looking_once(&cluster);
     block_on(async {
         let mut handles = Vec::new();
         for number in 1..=20 {
@@ -410,12 +415,7 @@ fn all_runs_are_looked_at_at_once() {
 #[test]
 fn what_a_run_wrote_down_counts_more_than_an_old_look_at_the_queue() {
     let cluster = Cluster::start();
-    let options = SlurmOptions {
-        partition: Some("closed".into()),
-        poll: Duration::from_secs(600),
-        ..cluster.options()
-    };
-    let launcher = SlurmLauncher::new("slurm", cluster.runs(), options).unwrap();
+    let launcher = looking_once(&cluster);
     block_on(async {
         let run = script(&cluster.runs(), &cluster.key(1), "exit 4");
         let handle = launcher.submit(&cluster.key(1), &run).await.unwrap();
