@@ -1,14 +1,17 @@
 use std::collections::{BTreeMap, HashMap};
 
-use crate::allowed::{Allowed, data_of};
 use crate::class::Class;
 use crate::config::{Config, Entry, Value};
+use crate::data_set::DataSet;
 use crate::flags::{Flag, Flags, LocalKind};
+use crate::hub::Hub;
 use crate::mistake::{Mistake, shown};
 use crate::names::{self, Name};
-use crate::table::{Argument, Kind, Table};
+use crate::permissions::Permissions;
+use crate::table::{Kind, Table};
 use crate::verb::Verb;
 
+mod admit;
 mod value;
 
 /// What a config is checked against.
@@ -20,10 +23,8 @@ pub struct Rules<'r> {
     pub verb: Verb,
     /// What the repository may do.
     pub trust: Trust,
-    /// The models that it may name, under [`Trust::Data`].
-    pub models: &'r Allowed,
-    /// The data sets that it may name, under [`Trust::Data`].
-    pub data: &'r Allowed,
+    /// What it may name, under [`Trust::Data`].
+    pub permissions: &'r Permissions,
 }
 
 /// What a repository may do on the machine that trains.
@@ -54,7 +55,9 @@ pub fn check(config: &Config, rules: Rules<'_>) -> Result<Flags, Vec<Mistake>> {
 /// everything that is, in the order of the file. No run is made of them while there is a mistake.
 #[must_use]
 pub fn look(config: &Config, rules: Rules<'_>) -> (Flags, Vec<Mistake>) {
+    let hub = hub(config, rules);
     let (mut flags, mut mistakes) = (Flags::default(), Vec::new());
+    flags.hub = (rules.trust == Trust::Data).then_some(hub);
     let mut seen: HashMap<&str, usize> = HashMap::new();
     for entry in &config.entries {
         let checked = match &*entry.key {
@@ -62,7 +65,7 @@ pub fn look(config: &Config, rules: Rules<'_>) -> (Flags, Vec<Mistake>) {
                 flags.env = env;
                 None
             }),
-            _ => flag(entry, rules),
+            _ => flag(entry, rules, hub),
         };
         match checked {
             Ok(Some(flag)) => match seen.insert(flag.name, entry.line) {
@@ -77,6 +80,24 @@ pub fn look(config: &Config, rules: Rules<'_>) -> (Flags, Vec<Mistake>) {
         }
     }
     (flags, mistakes)
+}
+
+/// The mistake of a config that chooses a hub for what its recipe names: the recipe's ids are of the recipe's hub.
+#[must_use]
+pub fn look_together(config: &Flags, recipe: &Flags, rules: Rules<'_>) -> Option<Mistake> {
+    let bare = rules.permissions.bare();
+    config.hub.filter(|hub| *hub != bare)?;
+    let id = recipe.iter().find_map(|flag| {
+        let is_bare = |value: &&String| match Class::of(flag.name) {
+            Some(Class::Model) => !value.starts_with('/'),
+            Some(Class::Data) => !value.starts_with('/') && !value.contains("::"),
+            _ => false,
+        };
+        flag.values.iter().find(is_bare)
+    })?;
+    let line = config.iter().find(|flag| flag.name == "use_hf").and_then(|flag| flag.line);
+    let what = format!("`use_hf`: the recipe's args name `{}` of {bare}, and a run has one hub", shown(id));
+    Some(Mistake { line, what })
 }
 
 /// Whether the run sets a flag itself, so that neither a config nor a recipe can.
@@ -106,8 +127,19 @@ fn environment(entry: &Entry, rules: Rules<'_>) -> Result<BTreeMap<String, Strin
     entries.iter().map(variable).collect()
 }
 
+/// The hub that a config asks: its own `use_hf` says so where the recipe lets it. Where it does not, the flag is refused
+/// anyway.
+fn hub(config: &Config, rules: Rules<'_>) -> Hub {
+    let bare = rules.permissions.bare();
+    let Some(argument) = rules.table.argument(rules.verb, "use_hf") else { return bare };
+    let mut said = config.entries.iter().filter(|entry| entry.key.replace('-', "_") == argument.name);
+    let value = said.next().and_then(|entry| value::arguments(argument, false, &entry.value).ok());
+    let hub = value.and_then(|values| values.first().map(|value| Hub::of_use_hf(value)));
+    hub.filter(|hub| rules.permissions.hub(*hub).is_ok()).unwrap_or(bare)
+}
+
 /// The flag of a key; `None` if the run sets it itself.
-fn flag(entry: &Entry, rules: Rules<'_>) -> Result<Option<Flag>, String> {
+fn flag(entry: &Entry, rules: Rules<'_>, hub: Hub) -> Result<Option<Flag>, String> {
     let Rules { table, verb, trust, .. } = rules;
     // argparse takes both spellings.
     let key = entry.key.replace('-', "_");
@@ -138,17 +170,27 @@ fn flag(entry: &Entry, rules: Rules<'_>) -> Result<Option<Flag>, String> {
         _ => {}
     }
     let is_structured = match class {
-        Some(Class::Model | Class::Data | Class::Text | Class::Word | Class::Value) => false,
+        Some(
+            Class::Model
+            | Class::Data
+            | Class::File
+            | Class::Revision
+            | Class::Hub
+            | Class::Text
+            | Class::Word
+            | Class::Value,
+        ) => false,
         _ => argument.kind == Kind::Text && !argument.is_list,
     };
     let values =
         value::arguments(argument, is_structured, &entry.value).map_err(|why| format!("`{name}`: {why}"))?;
     if let (Trust::Data, Some(class)) = (trust, class) {
-        admit(argument, class, &values, &entry.value, rules)?;
+        admit::admit(argument, class, &values, &entry.value, rules, hub)?;
     }
     let locals = match class {
         Some(Class::Model) => local(&values, model_kind(name), Some),
-        Some(Class::Data) => local(&values, LocalKind::Data, data_of),
+        Some(Class::Data) => local(&values, LocalKind::Data, |value| Some(DataSet::read(value).ok()?.name)),
+        Some(Class::File) => local(&values, LocalKind::Data, Some),
         _ => Vec::new(),
     };
     Ok(Some(Flag { name, values, line: (entry.line > 0).then_some(entry.line), locals }))
@@ -170,40 +212,4 @@ fn local<'v>(
 ) -> Vec<(LocalKind, String)> {
     let parts = values.iter().filter_map(|value| of(value));
     parts.filter(|part| part.starts_with('/')).map(|part| (kind, part.to_owned())).collect()
-}
-
-/// Whether the values are of the class.
-fn admit(
-    argument: &Argument,
-    class: Class,
-    values: &[String],
-    raw: &Value,
-    rules: Rules<'_>,
-) -> Result<(), String> {
-    let name = argument.name;
-    for value in values {
-        let odd = |why: &str| Err(format!("`{name}`: `{}` is refused: {why}", shown(value)));
-        match class {
-            Class::Value | Class::Ours | Class::Refused(_) => {}
-            Class::Only(words) => {
-                if !words.split(' ').any(|word| word == value) {
-                    return odd(&format!("one of {words}"));
-                }
-            }
-            Class::Word => {
-                if !value::is_word(value) {
-                    return odd("only a plain name, without `/`, is allowed here");
-                }
-            }
-            Class::Text => {
-                if value::looks_like_a_path(value) {
-                    return odd("ms-swift could take it for a file of this machine");
-                }
-            }
-            Class::Mapping => value::structure(value, raw).or_else(|why| odd(&why))?,
-            Class::Model => rules.models.model(value).or_else(|why| odd(&why))?,
-            Class::Data => rules.data.data(value).or_else(|why| odd(&why))?,
-        }
-    }
-    Ok(())
 }

@@ -16,8 +16,14 @@ pub(crate) enum Class {
     Mapping,
     /// A model or adapter.
     Model,
-    /// A data set.
+    /// A data set, of this machine or of a hub.
     Data,
+    /// Data on this machine alone.
+    File,
+    /// A branch or tag of a model.
+    Revision,
+    /// The hub of whatever is named without one.
+    Hub,
     /// Set by the run itself.
     Ours,
     /// Refused under `trust = "data"`, and why.
@@ -47,6 +53,9 @@ fn parse(text: &'static str) -> Option<HashMap<&'static str, Class>> {
             "mapping" => Class::Mapping,
             "model" => Class::Model,
             "data" => Class::Data,
+            "file" => Class::File,
+            "revision" => Class::Revision,
+            "hub" => Class::Hub,
             "ours" => Class::Ours,
             "path" => Class::Refused("it names files of this machine, or can"),
             "plugin" => Class::Refused("it names code, or can"),
@@ -97,8 +106,13 @@ mod tests {
         for table in Table::all() {
             for verb in Verb::ALL {
                 for argument in table.arguments(verb) {
-                    let is_value = Class::of(argument.name) == Some(Class::Value);
-                    assert!(!is_value || argument.kind != Kind::Text, "{} of {verb}", argument.name);
+                    let class = Class::of(argument.name);
+                    assert!(
+                        class != Some(Class::Value) || argument.kind != Kind::Text,
+                        "{} of {verb}",
+                        argument.name
+                    );
+                    assert!(class != Some(Class::Hub) || argument.kind == Kind::Flag);
                 }
             }
         }
@@ -128,6 +142,14 @@ mod tests {
         }
         for key in ["output_dir", "add_version", "resume_from_checkpoint", "logging_dir"] {
             assert_eq!(Class::of(key), Some(Class::Ours), "{key}");
+        }
+        for table in Table::all() {
+            let revisions = Verb::ALL.into_iter().flat_map(|verb| table.arguments(verb));
+            for argument in
+                revisions.filter(|one| one.name.ends_with("_revision") && one.name != "hub_revision")
+            {
+                assert_eq!(Class::of(argument.name), Some(Class::Revision), "{}", argument.name);
+            }
         }
         assert_eq!(Class::of("ignore_args_error"), None, "what nobody looked at has no class");
     }

@@ -120,6 +120,11 @@ impl<'t> Reader<'t> {
                     let Value::Mapping(entries) = self.value(other, line, 0)? else {
                         return Err(Mistake::at(line, "not a config: keys with values were expected"));
                     };
+                    if entries.len() > MOST_KEYS {
+                        let what =
+                            format!("{} keys are more than a config may have ({MOST_KEYS})", entries.len());
+                        return Err(Mistake::of_the_file(what));
+                    }
                     return self.nothing_follows().map(|()| entries);
                 }
             }
@@ -196,6 +201,8 @@ impl<'t> Reader<'t> {
 /// A list of data sets or of target modules may be long.
 const MOST_NODES: usize = 20_000;
 const DEEPEST: usize = 16;
+/// No verb has as many flags.
+const MOST_KEYS: usize = 1_000;
 
 #[cfg(test)]
 mod tests {
@@ -247,6 +254,8 @@ mod tests {
         let deep = format!("a: {}{}", "[".repeat(40), "]".repeat(40));
         assert!(read(&deep).unwrap_err().contains("deeper"));
         assert!(read(&format!("a: [{}]", "1,".repeat(30_000))).unwrap_err().contains("longer"));
+        let keys: String = (0..1_001).map(|number| format!("k{number}: 1\n")).collect();
+        assert_eq!(read(&keys).unwrap_err(), "1001 keys are more than a config may have (1000)");
         assert!(read(&"#".repeat(Config::MOST_BYTES + 1)).unwrap_err().contains("bytes are more"));
         assert!(Config::read(b"a: \xff").unwrap_err().to_string().contains("UTF-8"));
     }

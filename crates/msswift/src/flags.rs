@@ -1,12 +1,16 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::hub::Hub;
+
 /// Flags that were checked against the table of the installed version. Only a check makes one.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Flags {
     pub(crate) list: Vec<Flag>,
     /// Variables of the `ENV` of a config that may run code.
     pub(crate) env: BTreeMap<String, String>,
+    /// The hub that the names were checked for, which the run asks and no other; `None` of a config that may run code.
+    pub(crate) hub: Option<Hub>,
 }
 
 /// A flag with its values.

@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 
+use crate::class::Class;
 use crate::flags::{Flag, Flags};
+use crate::hub::Hub;
 use crate::table::Table;
 use crate::verb::Verb;
 
@@ -23,6 +25,9 @@ pub struct Launch<'l> {
     pub processes: Processes,
     /// Whether the hubs are not to be asked.
     pub is_offline: bool,
+    /// The hub that the recipe says, for a config that may run code and says none itself. Another is asked for what it
+    /// was checked for.
+    pub hub: Option<Hub>,
 }
 
 /// How a run is spread.
@@ -93,10 +98,32 @@ impl Launch<'_> {
         if self.takes("add_version") {
             ours.push(("add_version", "false".to_owned()));
         }
+        if let Some(hub) = self.hub().filter(|_| self.takes("use_hf")) {
+            ours.push(("use_hf", (hub == Hub::HuggingFace).to_string()));
+        }
         if let Some(checkpoint) = self.resume.filter(|_| self.takes("resume_from_checkpoint")) {
             ours.push(("resume_from_checkpoint", checkpoint.to_owned()));
         }
         ours
+    }
+
+    /// The hub that the run asks; `None` where nobody has said.
+    fn hub(&self) -> Option<Hub> {
+        let said = |flags: &Flags| flags.value("use_hf").map(Hub::of_use_hf);
+        let checked = self.config.hub;
+        checked.or_else(|| said(self.recipe)).or_else(|| said(self.config)).or(self.hub)
+    }
+
+    /// Whether nobody who may has asked for anything for which ms-swift clones a repository. Megatron-SWIFT of version 3
+    /// clones Megatron-LM, unless `MEGATRON_LM_PATH` says where it is.
+    fn clones_nothing(&self) -> bool {
+        let may_clone = |flag: &Flag| {
+            flag.name.ends_with("model_type")
+                || flag.name == "optimizer"
+                || Class::of(flag.name) == Some(Class::Model)
+        };
+        let is_old_megatron = self.verb.is_megatron() && self.table.version().major < 4;
+        self.config.hub.is_some() && !is_old_megatron && !self.recipe.iter().any(may_clone)
     }
 
     fn env(&self) -> BTreeMap<String, Option<String>> {
@@ -105,6 +132,15 @@ impl Launch<'_> {
         env.extend(from_config.map(|(name, value)| (name.clone(), Some(value.clone()))));
         // Else a file in the working directory, or beside a script, shadows a library.
         env.insert("PYTHONSAFEPATH".to_owned(), Some("1".to_owned()));
+        if let Some(hub) = self.hub() {
+            // It beats `--use_hf false`, and some of ms-swift looks at nothing else.
+            let is_hugging_face = if hub == Hub::HuggingFace { "1" } else { "0" };
+            env.insert("USE_HF".to_owned(), Some(is_hugging_face.to_owned()));
+        }
+        if self.clones_nothing() {
+            // A model can have such a type by what stands in its own config, which is read when it is there.
+            env.insert("GIT_ALLOW_PROTOCOL".to_owned(), Some("none".to_owned()));
+        }
         if self.is_offline {
             env.extend(OFFLINE.map(|name| (name.to_owned(), Some("1".to_owned()))));
         }

@@ -8,6 +8,9 @@
 //! - [`LogReader`]: what a run tells of itself in `logging.jsonl`, read by whatever pieces it comes in.
 //! - [`SwiftTraces`]: the same for a launcher, and when a checkpoint is whole.
 //!
+//! An id is nothing without its hub: [`Permissions`] say of which [`Hub`] a recipe lets a config name what, and a run is
+//! told which hub to ask. `scripts/ms-swift-fetches` finds out what ms-swift would fetch besides.
+//!
 //! A pushed config is untrusted input. Under [`Trust::Data`] only keys on a list of ours pass, each with values of its
 //! class; what we do not know is refused, so that a new version of ms-swift opens no hole. A value never becomes an
 //! argument of its own that could be taken for a flag.
@@ -17,23 +20,34 @@ mod check;
 mod checkpoint;
 mod class;
 mod config;
+mod data_set;
+mod fetches;
 mod flags;
+mod hub;
 mod launch;
 mod mistake;
 mod names;
+mod pattern;
+mod permissions;
 mod progress;
+mod range;
+mod revision;
 mod table;
 mod traces;
 mod verb;
 mod version;
 
-pub use allowed::{Allowed, InvalidPattern};
-pub use check::{Rules, Trust, check, is_ours, look};
+pub use allowed::Allowed;
+pub use check::{Rules, Trust, check, is_ours, look, look_together};
 pub use config::Config;
 pub use flags::{Flag, Flags, Local, LocalKind};
+pub use hub::{Hub, UnknownHub};
 pub use launch::{Command, Launch, Processes};
 pub use mistake::Mistake;
+pub use pattern::InvalidPattern;
+pub use permissions::Permissions;
 pub use progress::{Log, LogReader};
+pub use revision::Revisions;
 pub use table::{Argument, Kind, Table};
 pub use traces::SwiftTraces;
 pub use verb::{UnknownVerb, Verb};

@@ -1,5 +1,6 @@
 use std::sync::OnceLock;
 
+use crate::fetches::Fetches;
 use crate::verb::Verb;
 use crate::version::Version;
 
@@ -11,6 +12,7 @@ pub struct Table {
     version: Version,
     /// By name; one name may stand several times, for different verbs.
     arguments: Vec<Argument>,
+    fetches: Fetches,
 }
 
 /// A flag, as some verbs take it.
@@ -56,7 +58,9 @@ impl Table {
     pub fn all() -> &'static [Self] {
         static TABLES: OnceLock<[Table; 2]> = OnceLock::new();
         TABLES.get_or_init(|| {
-            [include_str!("tables/4.6.0.txt"), include_str!("tables/3.12.6.txt")].map(Table::parse)
+            let new = [include_str!("tables/4.6.0.txt"), include_str!("tables/4.6.0.fetches.txt")];
+            let old = [include_str!("tables/3.12.6.txt"), include_str!("tables/3.12.6.fetches.txt")];
+            [new, old].map(Table::parse)
         })
     }
 
@@ -86,13 +90,20 @@ impl Table {
         Verb::ALL.into_iter().filter(move |verb| self.argument(*verb, name).is_some())
     }
 
-    fn parse(text: &'static str) -> Self {
+    /// Fetches of this version besides what it is asked for.
+    pub(crate) fn fetches(&self) -> &Fetches {
+        &self.fetches
+    }
+
+    fn parse([text, fetches]: [&'static str; 2]) -> Self {
         let version = text.lines().next().and_then(|line| line.strip_prefix("ms-swift ")?.parse().ok());
         let lines = text.lines().skip(1).filter(|line| !line.contains(" = "));
         let mut arguments: Vec<_> = lines.map(|line| argument(line).expect(WELL_FORMED)).collect();
         // The script's order is that of Python, ours that of bytes.
         arguments.sort_by_key(|argument| argument.name);
-        Self { version: version.expect(WELL_FORMED), arguments }
+        assert_eq!(text.lines().next(), fetches.lines().next(), "{WELL_FORMED}");
+        let fetches = Fetches::parse(fetches).expect(WELL_FORMED);
+        Self { version: version.expect(WELL_FORMED), arguments, fetches }
     }
 }
 

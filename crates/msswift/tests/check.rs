@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed expectation ends the test")]
 
 use swifthook_msswift::{
-    Allowed, Config, Flags, Launch, LocalKind, Processes, Rules, Table, Trust, Verb, check, look,
+    Allowed, Config, Flags, Launch, LocalKind, Permissions, Processes, Rules, Table, Trust, Verb, check, look,
 };
 
 fn table(version: &str) -> &'static Table {
@@ -11,9 +11,13 @@ fn table(version: &str) -> &'static Table {
 }
 
 fn checked(version: &str, verb: Verb, trust: Trust, text: &str) -> Result<Flags, String> {
-    let models = Allowed::new(["Qwen/*", "/models/**"]).unwrap();
-    let data = Allowed::new(["acme/*", "/data/**"]).unwrap();
-    let rules = Rules { table: table(version), verb, trust, models: &models, data: &data };
+    let permissions = Permissions {
+        models: Allowed::models(["Qwen/*", "/models/**"]).unwrap(),
+        data: Allowed::files(["/data/**"]).unwrap(),
+        hub_data: Allowed::data_sets(["acme/*"]).unwrap(),
+        ..Permissions::default()
+    };
+    let rules = Rules { table: table(version), verb, trust, permissions: &permissions };
     let config = Config::read(text.as_bytes()).map_err(|mistake| mistake.to_string())?;
     check(&config, rules)
         .map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
@@ -29,6 +33,7 @@ fn argv(version: &str, verb: Verb, config: &Flags, recipe: &Flags) -> Vec<String
         resume: None,
         processes: Processes::default(),
         is_offline: false,
+        hub: None,
     };
     launch.command().argv
 }
@@ -72,6 +77,7 @@ fn a_good_config_becomes_flags_and_ours_come_last() {
             "--system=You are a helpful assistant.",
             "--output_dir=/runs/1/output",
             "--add_version=false",
+            "--use_hf=false",
         ]
     );
     let locals: Vec<_> =
@@ -84,9 +90,8 @@ fn the_recipe_wins_over_the_config_and_the_run_over_both() {
     let config =
         checked("4.6.0", Verb::Sft, Trust::Code, "learning_rate: 1\noutput_dir: x\nmodel: m\n").unwrap();
     let args = ["--learning_rate=2", "--output_dir=y", "--dataset=a", "--dataset=b", "--check_model=true"];
-    let none = Allowed::default();
-    let rules =
-        Rules { table: table("4.6.0"), verb: Verb::Sft, trust: Trust::Code, models: &none, data: &none };
+    let none = Permissions::default();
+    let rules = Rules { table: table("4.6.0"), verb: Verb::Sft, trust: Trust::Code, permissions: &none };
     let recipe = check(&Config::of_arguments(args).unwrap(), rules).unwrap();
     assert_eq!(
         argv("4.6.0", Verb::Sft, &config, &recipe),
@@ -157,14 +162,13 @@ fn every_mistake_is_told_at_once_with_its_line() {
 #[test]
 fn what_is_right_beside_a_mistake_is_looked_at_too() {
     let config = Config::read(b"lerning_rate: 1\nadapters: [/models/a]\nval_dataset: /data/v.csv\n").unwrap();
-    let allowed = Allowed::new(["/models/*", "/data/*"]).unwrap();
-    let rules = Rules {
-        table: table("4.6.0"),
-        verb: Verb::Sft,
-        trust: Trust::Data,
-        models: &allowed,
-        data: &allowed,
+    let permissions = Permissions {
+        models: Allowed::models(["/models/*"]).unwrap(),
+        data: Allowed::files(["/data/*"]).unwrap(),
+        ..Permissions::default()
     };
+    let rules =
+        Rules { table: table("4.6.0"), verb: Verb::Sft, trust: Trust::Data, permissions: &permissions };
     let (flags, mistakes) = look(&config, rules);
     assert_eq!(mistakes.len(), 1);
     let kinds: Vec<_> = flags.locals().map(|one| (one.key, one.kind)).collect();
@@ -252,7 +256,9 @@ fn the_environment_says_how_many_processes_there_are() {
         let none = Flags::default();
         let (config, recipe) = (&none, &none);
         let (table, verb, output_dir, resume) = (table("4.6.0"), Verb::Sft, "/o", None);
-        Launch { table, verb, config, recipe, output_dir, resume, processes, is_offline }.command().env
+        let launch =
+            Launch { table, verb, config, recipe, output_dir, resume, processes, is_offline, hub: None };
+        launch.command().env
     };
     let told = |name: &str, env: &std::collections::BTreeMap<String, Option<String>>| env.get(name).cloned();
     let one = env(Processes::default(), false);

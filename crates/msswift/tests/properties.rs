@@ -2,11 +2,21 @@
 
 use proptest::prelude::*;
 use swifthook_msswift::{
-    Allowed, Config, Flags, Kind, Launch, LogReader, Processes, Rules, Table, Trust, Verb, check,
+    Allowed, Config, Flags, Kind, Launch, LogReader, Permissions, Processes, Rules, Table, Trust, Verb, check,
 };
 
-fn rules<'r>(table: &'r Table, verb: Verb, trust: Trust, allowed: &'r Allowed) -> Rules<'r> {
-    Rules { table, verb, trust, models: allowed, data: allowed }
+fn rules<'r>(table: &'r Table, verb: Verb, trust: Trust, permissions: &'r Permissions) -> Rules<'r> {
+    Rules { table, verb, trust, permissions }
+}
+
+/// Models of one hub, data of this machine, and data sets of the other hub alone.
+fn permissions() -> Permissions {
+    Permissions {
+        models: Allowed::models(["Qwen/*", "/models/**"]).unwrap(),
+        data: Allowed::files(["/data/**"]).unwrap(),
+        hub_data: Allowed::data_sets(["hf:acme/*"]).unwrap(),
+        ..Permissions::default()
+    }
 }
 
 fn verbs() -> impl Strategy<Value = Verb> {
@@ -21,8 +31,16 @@ fn keys() -> impl Strategy<Value = String> {
         .map(|argument| argument.name.to_owned())
         .collect();
     // Those that take lists of free text are where a value could slip out of its flag.
-    let lists =
-        ["stop_words", "model_name", "target_modules", "dataset", "reward_weights"].map(str::to_owned);
+    let lists = [
+        "stop_words",
+        "model_name",
+        "target_modules",
+        "dataset",
+        "reward_weights",
+        "use_hf",
+        "model_revision",
+    ]
+    .map(str::to_owned);
     prop_oneof![6 => prop::sample::select(known), 3 => prop::sample::select(lists.to_vec()), 1 => "[-_a-zA-Z=. ]{0,20}", 1 => Just("ENV".to_owned())]
 }
 
@@ -35,6 +53,9 @@ fn values() -> impl Strategy<Value = String> {
         Just("/data/../etc/passwd".to_owned()),
         Just("/data/x".to_owned()),
         Just("Qwen/x".to_owned()),
+        Just("acme/x".to_owned()),
+        Just("hf::acme/x".to_owned()),
+        Just("ms::acme/x".to_owned()),
         Just("true".to_owned()),
         Just("zero3".to_owned()),
         "[-0-9.e]{1,6}",
@@ -58,7 +79,7 @@ proptest! {
 
     #[test]
     fn any_text_of_the_signs_of_yaml_is_read_or_refused(text in "[-:#&*!|>%@`'\"{}\\[\\],?~ \\n\\ta-c0-9.]{0,200}") {
-        let allowed = Allowed::new(["a/*"]).unwrap();
+        let allowed = permissions();
         if let Ok(config) = Config::read(text.as_bytes()) {
             let _ = check(&config, rules(&Table::all()[0], Verb::Sft, Trust::Data, &allowed));
             let _ = check(&config, rules(&Table::all()[1], Verb::Rlhf, Trust::Code, &allowed));
@@ -92,13 +113,13 @@ proptest! {
         let text: String = entries.iter().map(|(key, value)| {
             format!("{}: {value}\n", serde_json::Value::from(key.as_str()))
         }).collect();
-        let allowed = Allowed::new(["Qwen/*", "/data/**"]).unwrap();
+        let allowed = permissions();
         let Ok(config) = Config::read(text.as_bytes()) else { return Ok(()) };
         let Ok(flags) = check(&config, rules(table, verb, Trust::Data, &allowed)) else { return Ok(()) };
         let none = Flags::default();
         let launch = Launch {
             table, verb, config: &flags, recipe: &none, output_dir: "/o", resume: None,
-            processes: Processes::default(), is_offline: true,
+            processes: Processes::default(), is_offline: true, hub: None,
         };
         let command = launch.command();
         prop_assert_eq!(&command.argv[..2], [verb.program(), verb.word()]);
@@ -122,13 +143,24 @@ proptest! {
             if known.kind == Kind::Choice && !known.is_list {
                 prop_assert!(known.choices.contains(&value), "{argument}");
             }
-            if matches!(name, "model" | "dataset" | "adapters") {
-                prop_assert!(value.contains("Qwen/") || value.starts_with("/data/"), "{argument}");
+            if matches!(name, "model" | "adapters") {
+                prop_assert!(value.starts_with("Qwen/") || value.starts_with("/models/"), "{argument}");
                 prop_assert!(!value.contains(".."), "{argument}");
             }
+            if name == "dataset" {
+                let is_on_hub = value.starts_with("hf::acme/") || value.starts_with("HF::acme/")
+                    || (value.starts_with("acme/") && command.argv.contains(&"--use_hf=true".to_owned()));
+                prop_assert!(is_on_hub || value.starts_with("/data/"), "{argument}");
+                prop_assert!(!value.contains(".."), "{argument}");
+            }
+            if matches!(known.kind, Kind::Whole | Kind::Number) {
+                prop_assert!(value.parse::<f64>().is_ok_and(|number| number.abs() <= 5e9), "{argument}");
+            }
+            prop_assert!(!name.ends_with("_revision"), "{argument}");
         }
         let ours = command.argv.iter().filter(|argument| argument.starts_with("--output_dir")).count();
         prop_assert!(ours <= 1);
         prop_assert_eq!(command.env.get("LD_PRELOAD"), None);
+        prop_assert!(command.env.contains_key("USE_HF"));
     }
 }

@@ -5,16 +5,21 @@
 use std::fs;
 use std::path::Path;
 
-use swifthook_msswift::{Allowed, Config, Flags, Launch, Processes, Rules, Table, Trust, Verb, check};
+use swifthook_msswift::{
+    Allowed, Config, Flags, Launch, Permissions, Processes, Rules, Table, Trust, Verb, check,
+};
 
 /// What a config becomes.
 fn command(file: &str, version: &str, verb: Verb) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/recipes");
     let text = fs::read(folder.join(file)).unwrap();
-    let models = Allowed::new(["Qwen/*"]).unwrap();
-    let data = Allowed::new(["AI-ModelScope/*", "AI-MO/*", "hjh0119/shareAI-*"]).unwrap();
+    let permissions = Permissions {
+        models: Allowed::models(["Qwen/*"]).unwrap(),
+        hub_data: Allowed::data_sets(["AI-ModelScope/*", "AI-MO/*", "hjh0119/shareAI-*"]).unwrap(),
+        ..Permissions::default()
+    };
     let table = Table::of(version.parse().unwrap()).unwrap();
-    let rules = Rules { table, verb, trust: Trust::Data, models: &models, data: &data };
+    let rules = Rules { table, verb, trust: Trust::Data, permissions: &permissions };
     let flags = check(&Config::read(&text).unwrap(), rules).unwrap_or_else(|mistakes| {
         panic!(
             "{file} for {version}: {}",
@@ -30,6 +35,7 @@ fn command(file: &str, version: &str, verb: Verb) -> String {
         resume: None,
         processes: Processes::default(),
         is_offline: false,
+        hub: None,
     };
     launch.command().argv.join(" ")
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use swifthook::config::{Cgroup, Config, Mistakes, StoreUrl};
+use swifthook_msswift::Hub;
 
 fn parse(text: &str) -> Result<Config, Mistakes> {
     let variable = |name: &str| match name {
@@ -662,7 +663,8 @@ fn a_recipe_of_ms_swift_says_what_a_pushed_config_may_name() {
         (&["swift".to_owned(), "sft".to_owned()][..], &args.map(str::to_owned)[..])
     );
     assert_eq!(run.file.as_ref().unwrap().to_string(), "configs/sft.yaml");
-    let allowed = run.swift.as_ref().unwrap();
+    let allowed = &run.swift.as_ref().unwrap().permissions;
+    assert_eq!(allowed.hub, Some(Hub::HuggingFace), "as its args say");
     assert_eq!(allowed.models.patterns().collect::<Vec<_>>(), ["Qwen/*", "/models/**"]);
     assert!(parse(&swift("{ megatron = \"sft\", config = \"a.yaml\" }", "trust = \"code\"")).is_ok());
 }
@@ -696,6 +698,21 @@ fn mistakes_in_a_recipe_of_ms_swift_say_what_would_be_right() {
             r#"{ swift = "sft", config = "a.yaml" }"#,
             "models = [\"./models/**\"]",
             "neither an absolute path nor an id",
+        ),
+        (
+            r#"{ swift = "sft", config = "a.yaml" }"#,
+            "data = [\"/data/**\", \"acme/*\"]",
+            "move it to `hub_data = [\"acme/*\"]`",
+        ),
+        (
+            r#"{ swift = "sft", config = "a.yaml", args = { use_hf = true } }"#,
+            "hub = \"modelscope\"",
+            "`args` say by `use_hf` that the hub is Hugging Face, and `hub` that it is ModelScope",
+        ),
+        (
+            r#"{ swift = "sft", config = "a.yaml" }"#,
+            "trust = \"code\"\nhub = \"modelscope\"\nenv = { USE_HF = \"1\" }",
+            "`USE_HF`",
         ),
     ] {
         let text = mistakes(&swift(run, lines));

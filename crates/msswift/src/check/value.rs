@@ -127,6 +127,9 @@ fn harmless(json: &Json) -> Result<(), String> {
         Json::String(text) if looks_like_a_path(text) => {
             Err(format!("`{}` in it could be taken for a file of this machine", shown(text)))
         }
+        Json::Number(number) if number.as_f64().is_none_or(|number| number.abs() > LARGEST) => {
+            Err(format!("`{number}` in it is out of range: -{LARGEST} to {LARGEST}"))
+        }
         Json::Array(items) => items.iter().try_for_each(harmless),
         Json::Object(entries) => entries.iter().try_for_each(|(key, value)| {
             if looks_like_a_path(key) {
@@ -162,6 +165,8 @@ fn scalar(Text { text, is_plain }: &Text) -> Json {
     }
 }
 
+/// Larger than any length or count of a model.
+const LARGEST: f64 = 1e9;
 /// One argument of Linux has 128 KiB at most.
 const LONGEST: usize = 100 * 1024;
 const ENDINGS: [&str; 14] = [

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use swifthook_core::Template;
-use swifthook_msswift::{Allowed, Trust, Version};
+use swifthook_msswift::{Allowed, Permissions, Trust, Version};
 
 use super::environment::variable;
 use super::failure::mistaken;
@@ -107,7 +107,16 @@ fn may(swift: &Swift) -> String {
     };
     match swift.trust {
         Trust::Data => {
-            format!("which may name {} and {}", listed("models", &swift.models), listed("data", &swift.data))
+            let Permissions { hub, models, data, hub_data, revisions } = &swift.permissions;
+            let mut parts = vec![listed("models", models), listed("data", data)];
+            if hub_data.patterns().next().is_some() {
+                parts.push(listed("data sets of a hub", hub_data));
+            }
+            let revisions: Vec<_> = revisions.patterns().collect();
+            if !revisions.is_empty() {
+                parts.push(format!("revisions {}", revisions.join(", ")));
+            }
+            format!("which may name {}; its hub is {}", parts.join(" and "), hub.unwrap_or_default())
         }
         Trust::Code => "which may run code".to_owned(),
     }

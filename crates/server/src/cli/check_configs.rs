@@ -33,7 +33,7 @@ pub(super) fn run(common: &CommonArguments, name: &str, arguments: &CheckArgumen
         }
     };
     let swift = &recipe.swift;
-    let rules = Rules { table, verb, trust: swift.trust, models: &swift.models, data: &swift.data };
+    let rules = Rules { table, verb, trust: swift.trust, permissions: &swift.permissions };
     let ask = Ask { rules, args: &args, is_here: !arguments.elsewhere };
     let (mut count, mut server) = (0, None);
     let mut good = String::new();

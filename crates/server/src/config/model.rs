@@ -12,7 +12,7 @@ use swifthook_core::{
     Checkout, ConfigDigest, Debounce, GpuRequest, RepoName, Retention, Retry, Superseding, Template,
 };
 use swifthook_launch::{GpuRules, Remote};
-use swifthook_msswift::{Allowed, Trust};
+use swifthook_msswift::{Permissions, Trust};
 use swifthook_runner::{Drain, Watch};
 
 use super::intake::Intake;
@@ -249,10 +249,8 @@ pub enum Isolation {
 pub struct Swift {
     /// What the repository may do.
     pub trust: Trust,
-    /// The models that it may name.
-    pub models: Allowed,
-    /// The data that it may name.
-    pub data: Allowed,
+    /// The names that it may use.
+    pub permissions: Permissions,
 }
 
 /// How jobs wait for each other and for time.

@@ -78,9 +78,9 @@ fn command(fields: &Fields<'_>, run: &Fields<'_>) -> Option<Vec<Template>> {
         command
     });
     trusted(fields, trust.as_ref());
-    for key in ["models", "data"] {
+    for key in ["models", "data", "hub_data", "revisions", "hub"] {
         if let Some(node) = fields.get(key)
-            && !node.items().is_empty()
+            && (!node.is_list() || !node.items().is_empty())
         {
             node.wrong(Wrong::new(format!(
                 "`{key}` says what a config of ms-swift may name, and this recipe runs a command"

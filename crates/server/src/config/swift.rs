@@ -1,7 +1,9 @@
 //! `run = { swift = "sft", config = "{path}", args = { … } }`.
 
 use swifthook_core::Template;
-use swifthook_msswift::{Allowed, Config, Rules, Table, Trust, Verb, check, is_ours};
+use swifthook_msswift::{
+    Allowed, Config, Hub, InvalidPattern, Permissions, Revisions, Rules, Table, Trust, Verb, check, is_ours,
+};
 
 use super::model::Swift;
 use super::queueing::{check_each, choice};
@@ -27,9 +29,11 @@ pub(super) fn swift(recipe: &Fields<'_>, run: &Fields<'_>) -> Option<Told> {
     let args = run.get("args").zip(verb).map(|(node, verb)| args(&node, verb, has_each)).unwrap_or_default();
     let swift = Swift {
         trust: recipe.or("trust", Trust::Data, |node| node.read(trust)),
-        models: recipe.or("models", Allowed::default(), |node| allowed(&node)),
-        data: recipe.or("data", Allowed::default(), |node| allowed(&node)),
+        permissions: permissions(recipe, hub(recipe, &args)),
     };
+    if swift.trust == Trust::Data || recipe.has("hub") {
+        leave_the_hub_alone(recipe);
+    }
     run.finish();
     let verb = verb?;
     let words = [verb.program(), verb.word()].map(|word| Template::parse(word).expect("it has no fields"));
@@ -44,10 +48,55 @@ fn trust(text: &str) -> Result<Trust, Wrong> {
     }
 }
 
-/// Patterns that are wrong are told, and allow nothing.
-fn allowed(node: &Node<'_>) -> Option<Allowed> {
-    let patterns = node.read_items(|text| Allowed::new([text]).map(|_| text.to_owned()));
-    Allowed::new(patterns).ok()
+/// Names that a pushed config may use. Patterns that are wrong are told, and allow nothing.
+fn permissions(recipe: &Fields<'_>, hub: Option<Hub>) -> Permissions {
+    Permissions {
+        hub,
+        models: recipe.or("models", Allowed::default(), |node| patterns(&node, Allowed::models)),
+        data: recipe.or("data", Allowed::default(), |node| patterns(&node, Allowed::files)),
+        hub_data: recipe.or("hub_data", Allowed::default(), |node| patterns(&node, Allowed::data_sets)),
+        revisions: recipe.or("revisions", Revisions::default(), |node| patterns(&node, Revisions::new)),
+    }
+}
+
+fn patterns<T>(node: &Node<'_>, read: impl Fn(Vec<String>) -> Result<T, InvalidPattern>) -> Option<T> {
+    let patterns = node.read_items(|text| read(vec![text.to_owned()]).map(|_| text.to_owned()));
+    read(patterns).ok()
+}
+
+/// The recipe's one hub, as its `hub` says, or the `use_hf` of its args.
+fn hub(recipe: &Fields<'_>, args: &[Template]) -> Option<Hub> {
+    let said = Hub::of_arguments(args.iter().map(ToString::to_string));
+    let node = recipe.get("hub");
+    let hub = node.as_ref().and_then(|node| node.read(str::parse::<Hub>));
+    if let (Some(node), Some(hub), Some(said)) = (node, hub, said)
+        && hub != said
+    {
+        node.wrong(
+            Wrong::new(format!("`args` say by `use_hf` that the hub is {said}, and `hub` that it is {hub}"))
+                .instead("leave `use_hf` away"),
+        );
+    }
+    hub.or(said)
+}
+
+/// Refuses the variable that changes the hub of a run beside what its recipe says.
+fn leave_the_hub_alone(recipe: &Fields<'_>) {
+    let wrong = |hub: &str| {
+        Wrong::new("`USE_HF` says which hub ms-swift asks, and this recipe says so by `hub`")
+            .instead(format!("leave it away, and write `hub = \"{hub}\"` if that is meant"))
+    };
+    let env = recipe.get("env").and_then(|node| node.fields("`env`"));
+    for (name, at, node) in env.iter().flat_map(Fields::entries) {
+        if name == "USE_HF" {
+            let said = node.text().and_then(|text| Hub::of_arguments([format!("--use_hf={text}")]));
+            node.wrong_at(at, wrong(said.unwrap_or(Hub::HuggingFace).word()));
+        }
+    }
+    let passed = recipe.get("pass_env").map(|node| node.items()).unwrap_or_default();
+    for node in passed.iter().filter(|node| node.text() == Some("USE_HF")) {
+        node.wrong(wrong(Hub::HuggingFace.word()));
+    }
 }
 
 fn file(text: &str, has_each: bool) -> Result<Template, Wrong> {
@@ -95,13 +144,13 @@ fn args(node: &Node<'_>, verb: Verb, has_each: bool) -> Vec<Template> {
 
 /// What is wrong with a flag in every version that is known; the newest has the word.
 fn mistake(verb: Verb, texts: &[String]) -> Option<Wrong> {
-    let none = Allowed::default();
+    let none = Permissions::default();
     let config = match Config::of_arguments(texts) {
         Ok(config) => config,
         Err(mistake) => return Some(Wrong::new(mistake.to_string())),
     };
     let mut mistakes = Table::all().iter().map(|table| {
-        let rules = Rules { table, verb, trust: Trust::Code, models: &none, data: &none };
+        let rules = Rules { table, verb, trust: Trust::Code, permissions: &none };
         check(&config, rules).err()
     });
     let newest = mistakes.next()??;

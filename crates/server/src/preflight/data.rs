@@ -31,6 +31,36 @@ pub(super) fn amiss(path: &Path) -> io::Result<Option<String>> {
     })
 }
 
+/// Code that ms-swift would run for a file or folder of data; nothing if there is none.
+///
+/// A folder is handed to `datasets`, which before version 4 runs a script in it, and the ending of a file is the name of
+/// the loader: one that `datasets` does not have is looked for on Hugging Face, and `pandas` reads pickles.
+pub(super) fn brings_code(path: &Path) -> io::Result<Option<String>> {
+    if path.is_dir() {
+        for entry in path.read_dir()? {
+            let name = entry?.file_name();
+            if Path::new(&name).extension().is_some_and(|ending| ending == "py") {
+                let name = name.to_string_lossy();
+                return Ok(Some(format!(
+                    "`{name}` is in it, and `datasets` may run it: name the files of data"
+                )));
+            }
+        }
+        return Ok(None);
+    }
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    let is_read = READ.contains(&ending);
+    Ok((!is_read).then(|| {
+        format!(
+            "ms-swift would look for a loader called `{ending}`: the name has to end in one of .{}",
+            READ.join(" .")
+        )
+    }))
+}
+
+/// Endings of files that `datasets` reads by itself, in each version that ms-swift takes, and as nothing but data.
+const READ: [&str; 8] = ["jsonl", "json", "csv", "parquet", "txt", "text", "arrow", "xml"];
+
 /// The first bytes of a file.
 #[derive(Clone, Copy)]
 struct Head<'h> {

@@ -1,6 +1,6 @@
 use std::fmt;
 
-use swifthook_msswift::{Config, Flags, Mistake, Rules, Trust, look};
+use swifthook_msswift::{Config, Flags, Mistake, Rules, Trust, look, look_together};
 
 use super::local::{self, Found};
 use super::port;
@@ -53,10 +53,11 @@ pub(crate) fn inspect(file: &[u8], ask: Ask<'_>) -> Result<Inspected, Amiss> {
         Ok(args) => look(&args, Rules { trust: Trust::Code, ..ask.rules }),
         Err(mistake) => (Flags::default(), vec![mistake]),
     };
+    wrong_config.extend(look_together(&config, &recipe, ask.rules));
     let mut not_now = Vec::new();
     if ask.is_here {
-        not_now.extend(look_at_files(&config, &mut wrong_config));
-        not_now.extend(look_at_files(&recipe, &mut wrong_recipe));
+        not_now.extend(look_at_files(&config, &mut wrong_config, ask.rules.trust));
+        not_now.extend(look_at_files(&recipe, &mut wrong_recipe, Trust::Code));
         not_now.extend(port::taken(ask.rules.verb, &config, &recipe));
     }
     if !wrong_config.is_empty() || !wrong_recipe.is_empty() {
@@ -69,9 +70,9 @@ pub(crate) fn inspect(file: &[u8], ask: Ask<'_>) -> Result<Inspected, Amiss> {
     }
 }
 
-fn look_at_files(flags: &Flags, wrong: &mut Vec<Mistake>) -> Vec<String> {
+fn look_at_files(flags: &Flags, wrong: &mut Vec<Mistake>, trust: Trust) -> Vec<String> {
     let mut not_now = Vec::new();
-    for found in flags.locals().filter_map(local::look) {
+    for found in flags.locals().filter_map(|local| local::look(local, trust)) {
         match found {
             Found::Wrong(mistake) => wrong.push(mistake),
             Found::NotNow(why) => not_now.push(why),
@@ -108,19 +109,18 @@ const MOST_TOLD: usize = 20;
 mod tests {
     use std::fs;
 
-    use swifthook_msswift::{Allowed, Table, Verb};
+    use swifthook_msswift::{Allowed, Permissions, Table, Verb};
 
     use super::*;
 
     fn told(text: &str, args: &[&str], is_here: bool) -> Result<Inspected, String> {
-        let allowed = Allowed::new(["/**"]).unwrap();
-        let rules = Rules {
-            table: &Table::all()[0],
-            verb: Verb::Sft,
-            trust: Trust::Data,
-            models: &allowed,
-            data: &allowed,
+        let permissions = Permissions {
+            models: Allowed::models(["/**", "hf:acme/*"]).unwrap(),
+            data: Allowed::files(["/**"]).unwrap(),
+            ..Permissions::default()
         };
+        let rules =
+            Rules { table: &Table::all()[0], verb: Verb::Sft, trust: Trust::Data, permissions: &permissions };
         let args: Vec<_> = args.iter().map(|&arg| arg.to_owned()).collect();
         inspect(text.as_bytes(), Ask { rules, args: &args, is_here }).map_err(|amiss| match amiss {
             Amiss::Wrong(wrong) => wrong.of("sft.yaml"),
@@ -150,6 +150,46 @@ mod tests {
              `val_dataset`: `{at}/none.csv`: No such file or directory (os error 2)"
         );
         assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn a_folder_with_a_script_and_a_file_that_no_loader_of_ours_reads_are_no_data() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path().display();
+        for (name, text) in [("x/x.py", "import os"), ("x/a.jsonl", "{}"), ("y/a.jsonl", "{}")] {
+            let file = folder.path().join(name);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, text).unwrap();
+        }
+        for name in ["a.squad", "a.pandas", "a.JSONL", "a", "a.jsonl"] {
+            fs::write(folder.path().join(name), "{\"a\": 1}\n").unwrap();
+        }
+        let dataset = |name: &str| told(&format!("dataset: {at}/{name}\n"), &[], true).map(|_| ()).err();
+        assert_eq!(dataset("y"), None);
+        assert_eq!(dataset("a.jsonl#5"), None);
+        let script = dataset("x").unwrap();
+        assert!(script.contains("`x.py` is in it, and `datasets` may run it"), "{script}");
+        for (name, loader) in [("a.squad", "squad"), ("a.pandas", "pandas"), ("a.JSONL", "JSONL"), ("a", "")]
+        {
+            let told = dataset(name).unwrap();
+            assert!(told.contains(&format!("ms-swift would look for a loader called `{loader}`")), "{told}");
+        }
+        // What the operator says is the operator's.
+        assert!(told("", &[&format!("--dataset={at}/x")], true).is_err_and(|why| why.contains("empty")));
+        assert!(told("seed: 1\n", &[&format!("--dataset={at}/x")], true).is_ok());
+    }
+
+    #[test]
+    fn a_config_does_not_choose_the_hub_of_what_the_recipe_names() {
+        let config = "use_hf: true\nadapters: acme/a\n";
+        assert!(told(config, &["--model=/models/x"], false).is_ok());
+        let why = told(config, &["--model=Qwen/Qwen3-8B"], false).map(|_| ()).unwrap_err();
+        assert!(
+            why.contains("line 1: `use_hf`: the recipe's args name `Qwen/Qwen3-8B` of ModelScope"),
+            "{why}"
+        );
+        assert!(told(config, &["--dataset=ms::acme/x"], false).is_ok(), "its hub is named");
+        assert!(told(config, &["--dataset=acme/x"], false).is_err());
     }
 
     #[test]

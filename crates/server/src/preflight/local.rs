@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use swifthook_msswift::{Local, LocalKind, Mistake};
+use swifthook_msswift::{Local, LocalKind, Mistake, Trust};
 
 use super::data;
 
@@ -15,11 +15,14 @@ pub(super) enum Found {
     NotNow(String),
 }
 
-/// Looks at one of them.
-pub(super) fn look(local: Local<'_>) -> Option<Found> {
+/// Looks at one of them, which somebody named of whom this much is trusted.
+pub(super) fn look(local: Local<'_>, trust: Trust) -> Option<Found> {
     let path = local.path;
     let found = match local.kind {
-        LocalKind::Data => data::amiss(path),
+        LocalKind::Data => match data::amiss(path) {
+            Ok(None) if trust == Trust::Data => data::brings_code(path),
+            other => other,
+        },
         kind => path.metadata().map(|metadata| match metadata.is_dir() {
             true => unlike_a_model(kind, path),
             false => Some("it is no folder, as a model is".to_owned()),

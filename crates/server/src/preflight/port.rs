@@ -24,14 +24,14 @@ const DEFAULT: u16 = 8000;
 
 #[cfg(test)]
 mod tests {
-    use swifthook_msswift::{Allowed, Config, Rules, Table, Trust, check};
+    use swifthook_msswift::{Config, Permissions, Rules, Table, Trust, check};
 
     use super::*;
 
     fn flags(text: &str) -> Flags {
-        let none = Allowed::default();
+        let none = Permissions::default();
         let table = &Table::all()[0];
-        let rules = Rules { table, verb: Verb::Deploy, trust: Trust::Code, models: &none, data: &none };
+        let rules = Rules { table, verb: Verb::Deploy, trust: Trust::Code, permissions: &none };
         check(&Config::read(text.as_bytes()).unwrap(), rules).unwrap()
     }
 

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests too")]
 
 mod addresses;
+mod authority;
 mod command_line;
 mod going;
 mod gpus;

@@ -86,7 +86,7 @@ fn is_refused(world: &World, job: &Value, whys: &[&str]) {
     assert!(!world.path(&format!("swifthook-state/runs/{id}-1")).exists());
 }
 
-fn output(world: &World, id: &str, file: &str) -> String {
+pub(crate) fn output(world: &World, id: &str, file: &str) -> String {
     fs::read_to_string(world.path(&format!("swifthook-state/runs/{id}-1/output/{file}"))).unwrap()
 }
 

@@ -57,6 +57,7 @@ impl SwiftComposer {
             resume: resume.as_deref(),
             processes: Processes { per_node: self.nproc, ..Processes::default() },
             is_offline: false,
+            hub: self.swift.permissions.hub,
         };
         let command = launch.command();
         let fingerprint = self.fingerprint(job, &installed, &launch, environment, &gpus);
@@ -104,9 +105,9 @@ impl SwiftComposer {
         file: Vec<u8>,
         args: Vec<String>,
     ) -> Result<Inspected, Uncomposed> {
-        let Swift { trust, models, data, .. } = self.swift.clone();
+        let Swift { trust, permissions } = self.swift.clone();
         let look = tokio::task::spawn_blocking(move || {
-            let rules = Rules { table, verb, trust, models: &models, data: &data };
+            let rules = Rules { table, verb, trust, permissions: &permissions };
             inspect(&file, Ask { rules, args: &args, is_here: true })
         });
         match tokio::time::timeout(PATIENCE, look).await {

@@ -1,0 +1,106 @@
+//! The values of a key against its class, for a repository that may not run code.
+
+use crate::class::Class;
+use crate::config::Value;
+use crate::fetches::Fetch;
+use crate::hub::Hub;
+use crate::mistake::shown;
+use crate::permissions::Permissions;
+use crate::range::Range;
+use crate::table::{Argument, Kind};
+
+use super::{Rules, value};
+
+/// Whether the values are of the class, or which is not, and why.
+pub(super) fn admit(
+    argument: &Argument,
+    class: Class,
+    values: &[String],
+    raw: &Value,
+    rules: Rules<'_>,
+    hub: Hub,
+) -> Result<(), String> {
+    if values.len() > MOST_ITEMS {
+        return Err(format!(
+            "`{}`: a list of {} is too long: {MOST_ITEMS} at most",
+            argument.name,
+            values.len()
+        ));
+    }
+    for value in values {
+        let is_good = one(argument, class, value, raw, rules, hub);
+        is_good.map_err(|why| format!("`{}`: `{}` is refused: {why}", argument.name, shown(value)))?;
+    }
+    Ok(())
+}
+
+fn one(
+    argument: &Argument,
+    class: Class,
+    value: &str,
+    raw: &Value,
+    rules: Rules<'_>,
+    hub: Hub,
+) -> Result<(), String> {
+    let Rules { table, verb, permissions, .. } = rules;
+    let refused = |is_refused: bool, why: &str| if is_refused { Err(why.to_owned()) } else { Ok(()) };
+    match class {
+        Class::Ours | Class::Refused(_) => Ok(()),
+        Class::Value => number(argument, value),
+        Class::Only(words) => {
+            refused(!words.split(' ').any(|word| word == value), &format!("one of {words}"))
+        }
+        Class::Word => {
+            refused(!value::is_word(value), "only a plain name, without `/`, is allowed here")?;
+            fetched(table.fetches().of(verb, argument.name, value), permissions, hub)
+        }
+        Class::Text => {
+            refused(value.len() > LONGEST_TEXT, "longer than 32 KiB")?;
+            refused(value::looks_like_a_path(value), "ms-swift could take it for a file of this machine")
+        }
+        Class::Mapping => {
+            refused(value.len() > LONGEST_TEXT, "longer than 32 KiB")?;
+            value::structure(value, raw)
+        }
+        Class::Model => {
+            permissions.model(value, hub)?;
+            fetched(table.fetches().of_model(value), permissions, hub)
+        }
+        Class::Data => permissions.data_set(value, hub, table.fetches()),
+        Class::File => permissions.file(value),
+        Class::Revision => permissions.revisions.check(value),
+        Class::Hub => permissions.hub(Hub::of_use_hf(value)),
+    }
+}
+
+/// Whether a number is within the range of its key.
+fn number(argument: &Argument, value: &str) -> Result<(), String> {
+    if !matches!(argument.kind, Kind::Whole | Kind::Number) {
+        return Ok(());
+    }
+    match Range::of(argument.name) {
+        Some(range) if range.has(value) => Ok(()),
+        Some(range) => Err(format!("its range is {range}; the recipe's `args` may go beyond it")),
+        None => Err("nobody has said its range; the recipe's `args` may set it".to_owned()),
+    }
+}
+
+/// Whether what comes along with a value is allowed as well.
+fn fetched(fetch: Option<&Fetch>, permissions: &Permissions, hub: Hub) -> Result<(), String> {
+    let Some(fetch) = fetch else { return Ok(()) };
+    if let [first, ..] = &*fetch.clones {
+        return Err(format!(
+            "ms-swift clones {first} for it and runs what is in it; the recipe's `args` may name it instead"
+        ));
+    }
+    let fetched = |id: &&str| {
+        permissions.model(id, hub).map_err(|why| {
+            format!("ms-swift loads `{id}` from {hub} for it besides, which the recipe's `models` do not let pass: {why}")
+        })
+    };
+    fetch.models.iter().try_for_each(fetched)
+}
+
+/// Modules of each layer of a large model are named in hundreds.
+const MOST_ITEMS: usize = 2_000;
+const LONGEST_TEXT: usize = 32 * 1024;
