@@ -73,7 +73,7 @@ impl Fetches {
             }
         }
         let is_known = |of: &&str| fetches.types.contains_key(of);
-        fetches.models.values().all(|of| is_known(&of)).then_some(fetches)
+        fetches.models.values().all(is_known).then_some(fetches)
     }
 }
 

@@ -12,9 +12,9 @@ fn rules<'r>(table: &'r Table, verb: Verb, trust: Trust, permissions: &'r Permis
 /// Models of one hub, data of this machine, and data sets of the other hub alone.
 fn permissions() -> Permissions {
     Permissions {
-        models: Allowed::models(["Qwen/*", "/models/**"]).unwrap(),
-        data: Allowed::files(["/data/**"]).unwrap(),
-        hub_data: Allowed::data_sets(["hf:acme/*"]).unwrap(),
+        models: Allowed::models(["Qwen/*", "/models/**"]).expect("it is a pattern"),
+        data: Allowed::files(["/data/**"]).expect("it is a pattern"),
+        hub_data: Allowed::data_sets(["hf:acme/*"]).expect("it is a pattern"),
         ..Permissions::default()
     }
 }

@@ -11,6 +11,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed expectation ends the test")]
 
+mod authority;
 mod going;
 #[expect(dead_code, reason = "a part of the world of the server's tests is enough here")]
 #[path = "../server/world.rs"]
