@@ -67,23 +67,23 @@ impl Allowed {
         self.patterns.iter().map(|pattern| &*pattern.text)
     }
 
-    /// Whether a pattern is for ids of this hub; a bare one is for those of `bare`.
+    /// Returns true if a pattern is for ids of this hub; a bare one is for those of `bare`.
     pub(crate) fn names(&self, hub: Hub, bare: Hub) -> bool {
         self.patterns.iter().any(|pattern| pattern.hub(bare) == Some(hub))
     }
 
-    /// Whether exactly this is allowed, and not only as one of many.
+    /// Returns true if exactly this is allowed, and not only as one of many.
     pub(crate) fn has_literally(&self, id: &str, hub: Hub, bare: Hub) -> bool {
         self.patterns.iter().any(|pattern| pattern.hub(bare) == Some(hub) && pattern.glob.glob().glob() == id)
     }
 
-    /// Whether an absolute path may be named, or why not.
+    /// Checks that an absolute path may be named; the error says why not.
     pub(crate) fn path(&self, path: &str) -> Result<(), String> {
         let mut paths = self.patterns.iter().filter(|pattern| pattern.place == Place::Path);
         if paths.any(|pattern| pattern.glob.is_match(path)) { Ok(()) } else { Err(self.told()) }
     }
 
-    /// Whether an id on this hub may be named, or why not; a bare pattern is for ids of `bare`.
+    /// Checks that an id on this hub may be named; the error says why not. A bare pattern is for ids of `bare`.
     pub(crate) fn id(&self, id: &str, hub: Hub, bare: Hub) -> Result<(), String> {
         let matches = |of: Hub| {
             let mut patterns = self.patterns.iter().filter(|pattern| pattern.hub(bare) == Some(of));

@@ -23,7 +23,7 @@ pub struct Rules<'r> {
     pub verb: Verb,
     /// What the repository may do.
     pub trust: Trust,
-    /// What it may name, under [`Trust::Data`].
+    /// Names that it may use, under [`Trust::Data`].
     pub permissions: &'r Permissions,
 }
 

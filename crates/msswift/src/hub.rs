@@ -57,7 +57,7 @@ impl Hub {
     }
 }
 
-/// Its name, for people.
+/// Writes the name for people.
 impl fmt::Display for Hub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

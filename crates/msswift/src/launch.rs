@@ -114,7 +114,7 @@ impl Launch<'_> {
         checked.or_else(|| said(self.recipe)).or_else(|| said(self.config)).or(self.hub)
     }
 
-    /// Whether nobody who may has asked for anything for which ms-swift clones a repository. Megatron-SWIFT of version 3
+    /// Returns true if nobody who may has asked for anything for which ms-swift clones a repository. Megatron-SWIFT of version 3
     /// clones Megatron-LM, unless `MEGATRON_LM_PATH` says where it is.
     fn clones_nothing(&self) -> bool {
         let may_clone = |flag: &Flag| {

@@ -25,7 +25,7 @@ impl Permissions {
         self.hub.unwrap_or_default()
     }
 
-    /// Whether a run may take from this hub what stands without a hub in its config, or why not.
+    /// Checks that a run may take from this hub what stands without a hub in its config; the error says why not.
     pub(crate) fn hub(&self, hub: Hub) -> Result<(), String> {
         let bare = self.bare();
         if hub == bare || [&self.models, &self.hub_data].iter().any(|allowed| allowed.names(hub, bare)) {
@@ -37,7 +37,7 @@ impl Permissions {
         ))
     }
 
-    /// Whether a model or adapter may be named, or why not.
+    /// Checks that a model or adapter may be named; the error says why not.
     pub(crate) fn model(&self, value: &str, hub: Hub) -> Result<(), String> {
         match value {
             _ if is_path(value) => self.models.path(value),
@@ -46,7 +46,7 @@ impl Permissions {
         }
     }
 
-    /// Whether a file or folder of the machine may be named as data, or why not.
+    /// Checks that a file or folder of the machine may be named as data; the error says why not.
     pub(crate) fn file(&self, value: &str) -> Result<(), String> {
         if !is_path(value) {
             return Err("it is no absolute path without `..`, and nothing else is read here".to_owned());
@@ -54,7 +54,7 @@ impl Permissions {
         self.data.path(value)
     }
 
-    /// Whether a data set may be named, or why not.
+    /// Checks that a data set may be named; the error says why not.
     pub(crate) fn data_set(&self, value: &str, hub: Hub, fetches: &Fetches) -> Result<(), String> {
         let DataSet { hub: named, name } = DataSet::read(value)?;
         if is_path(name) && named.is_none() {

@@ -17,7 +17,7 @@ impl Range {
         RANGES.get_or_init(ranges).get(key).copied()
     }
 
-    /// Whether a number lies in it, which NaN and the infinite do in none.
+    /// Returns true if a number lies in it, which NaN and the infinite do in none.
     pub(crate) fn has(self, number: &str) -> bool {
         number.parse::<f64>().is_ok_and(|number| (self.least..=self.most).contains(&number))
     }

@@ -42,7 +42,7 @@ impl Revisions {
         self.patterns.iter().map(|pattern| pattern.glob().glob())
     }
 
-    /// Whether a revision may be named, or why not.
+    /// Checks that a revision may be named; the error says why not.
     pub(crate) fn check(&self, revision: &str) -> Result<(), String> {
         if let Some(why) = may_be_a_commit(revision) {
             return Err(why.to_owned());

@@ -27,7 +27,7 @@ fn checked_by(permissions: &Permissions, verb: Verb, trust: Trust, text: &str) -
     each.collect()
 }
 
-/// What both versions say of a config.
+/// Flags of a config for both versions, or the first mistake.
 fn checked(hub: Option<Hub>, text: &str) -> Result<Vec<Flags>, String> {
     checked_by(&permissions(hub), Verb::Rlhf, Trust::Data, text)
 }

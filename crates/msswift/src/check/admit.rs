@@ -11,7 +11,7 @@ use crate::table::{Argument, Kind};
 
 use super::{Rules, value};
 
-/// Whether the values are of the class, or which is not, and why.
+/// Checks that the values are of the class; the error says which is not, and why.
 pub(super) fn admit(
     argument: &Argument,
     class: Class,
@@ -73,7 +73,7 @@ fn one(
     }
 }
 
-/// Whether a number is within the range of its key.
+/// Checks that a number is within the range of its key.
 fn number(argument: &Argument, value: &str) -> Result<(), String> {
     if !matches!(argument.kind, Kind::Whole | Kind::Number) {
         return Ok(());
@@ -85,7 +85,7 @@ fn number(argument: &Argument, value: &str) -> Result<(), String> {
     }
 }
 
-/// Whether what comes along with a value is allowed as well.
+/// Checks that everything that comes along with a value is allowed as well.
 fn fetched(fetch: Option<&Fetch>, permissions: &Permissions, hub: Hub) -> Result<(), String> {
     let Some(fetch) = fetch else { return Ok(()) };
     if let [first, ..] = &*fetch.clones {

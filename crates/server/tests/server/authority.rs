@@ -1,4 +1,4 @@
-//! What a pushed config may name of a hub, and what its run is told of it: by `swifthook check` and by a push alike.
+//! Names on a hub in a pushed config, as `swifthook check` and a push judge them alike, and the hub that its run is told.
 
 use std::fs;
 
