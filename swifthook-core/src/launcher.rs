@@ -145,6 +145,9 @@ pub struct Capabilities {
     /// What a run writes into its directory is there when it has ended.
     #[serde(default)]
     pub keeps_output: bool,
+    /// It sees to how many processes a run has.
+    #[serde(default)]
+    pub counts_processes: bool,
 }
 
 /// The identity of a run.
