@@ -70,7 +70,10 @@ fn kept(log: &RunLog, lines: usize, word: Option<&str>) -> String {
     if log.length <= RunLog::MOST as u64 {
         return text;
     }
-    format!("[the end of {} bytes; what there is of them is {} on {}]\n{text}", log.length, log.file, log.host)
+    format!(
+        "[the end of {} bytes; what there is of them is {} on {}]\n{text}",
+        log.length, log.file, log.host
+    )
 }
 
 fn nowhere(job: &Job, attempt: u32) -> String {

@@ -43,8 +43,10 @@ fn processes(node: &Node<'_>) -> Option<u64> {
     let processes: u64 = node.number::<i64>()?.try_into().unwrap_or(0);
     if processes < FEWEST_PROCESSES {
         node.wrong(
-            Wrong::new(format!("`processes` is {processes}, and threads count too: no training starts with so few"))
-                .instead(format!("at least {FEWEST_PROCESSES}, for example 4096")),
+            Wrong::new(format!(
+                "`processes` is {processes}, and threads count too: no training starts with so few"
+            ))
+            .instead(format!("at least {FEWEST_PROCESSES}, for example 4096")),
         );
     }
     Some(processes)
