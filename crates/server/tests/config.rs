@@ -293,6 +293,8 @@ fn a_launcher_for_slurm_says_what_its_site_has() {
     }
     let chosen = launcher("slurm").replace("launcher = ", "gpus = { names = [\"*A100*\"] }\nlauncher = ");
     assert!(mistakes(&chosen).contains("the launcher `a100` does not choose among GPUs"));
+    let counted = launcher("slurm").replace("launcher = ", "limits = { processes = 4096 }\nlauncher = ");
+    assert!(mistakes(&counted).contains("nobody counts the processes of a run of the launcher `a100`"));
 }
 
 #[test]
