@@ -230,6 +230,25 @@ async fn a_log_that_cannot_be_cut_ends_its_run() {
     assert!(message.starts_with("its log has more than 1 MiB (`max_log`)"), "{message}");
 }
 
+/// It looked again and again at nothing, for all of the grace.
+#[tokio::test]
+async fn a_supervisor_rests_while_its_run_saves() {
+    let runs = tempfile::tempdir().unwrap();
+    // What becomes of it in the second after it was asked.
+    let text = "ran() { read -r stat <\"/proc/$PPID/stat\"; set -- ${stat##*)}; echo $((${12} + ${13})); }
+        trap 'asked=yes' TERM; head -c 4000000 /dev/zero >\"$RUN_DIR/output/x\"
+        until [ \"$asked\" ]; do sleep 0.05; done
+        sleep 1; before=$(ran); sleep 1; echo \"ran $(($(ran) - before))\"";
+    let mut run = script(runs.path(), &key(21), text);
+    run.limits = RunLimits { disk: Some(1 << 20), ..RunLimits::default() };
+    let handle = launcher(runs.path()).submit(&key(21), &run).await.unwrap();
+    let exit = ended(&launcher(runs.path()), &handle).await;
+    assert_eq!(exit.stopped, Some(StopKind::Limit), "{exit:?}");
+    let text = log(&run);
+    let ran = text.lines().find_map(|line| line.strip_prefix("ran ")?.parse::<u32>().ok());
+    assert!(ran.is_some_and(|hundredths| hundredths < 30), "{text}");
+}
+
 #[tokio::test]
 async fn a_run_within_its_limits_is_left_alone() {
     let runs = tempfile::tempdir().unwrap();

@@ -51,9 +51,7 @@ impl<'a> Run<'a> {
 
     fn follow(mut self, mut family: Family) -> Ended {
         while !self.is_over(&mut family) {
-            let next = [self.course.next(), self.watch.next(), Some(self.tasks.next()), self.log.next()];
-            let next = next.into_iter().flatten().min();
-            let limit = next.map(|at| at.saturating_duration_since(Instant::now()));
+            let limit = self.next(&family).map(|at| at.saturating_duration_since(Instant::now()));
             // Who of the group is nobody's child here ends without a signal to us.
             let limit = if family.end().is_some() { Some(PAUSE.min(limit.unwrap_or(PAUSE))) } else { limit };
             self.events.wait(limit);
@@ -68,7 +66,8 @@ impl<'a> Run<'a> {
         let status = family.end();
         if status.is_some_and(|status| status.exit_status() != Some(0)) {
             let wall = family.ran_into_its_wall().then(|| self.watch.out_of_memory()).flatten();
-            if let Some(why) = wall.or_else(|| self.tasks.ran_out(&family)) {
+            let refused = || self.tasks.ran_out(&family).filter(|_| self.exceeded.is_none());
+            if let Some(why) = wall.or_else(refused) {
                 self.exceed(why);
             }
         }
@@ -81,6 +80,17 @@ impl<'a> Run<'a> {
             _ => None,
         };
         self.ended(code, signal, message)
+    }
+
+    /// When there is something to do again, if nothing happens.
+    fn next(&self, family: &Family) -> Option<Instant> {
+        let watch = self.watch.next().filter(|_| self.is_watched(family));
+        [self.course.next(), watch, Some(self.tasks.next()), self.log.next()].into_iter().flatten().min()
+    }
+
+    /// Whether it matters what the run uses.
+    fn is_watched(&self, family: &Family) -> bool {
+        family.end().is_none() && self.exceeded.is_none()
     }
 
     /// Does what is to be done now. It is over when the main process has ended and nobody is left who deserves to
@@ -105,28 +115,28 @@ impl<'a> Run<'a> {
         for found in [self.log.look(now), self.tasks.look(family, now)].into_iter().flatten() {
             match found {
                 Found::Refused(what) => say(&what),
-                Found::Over(why) => self.exceed(why),
+                // The first reason is the one that is told.
+                Found::Over(why) if self.exceeded.is_none() => self.exceed(why),
+                Found::Over(_) => {}
                 Found::FarOver(why) => {
-                    self.exceed(why);
+                    if self.exceeded.is_none() {
+                        self.exceed(why);
+                    }
                     self.course.exceed_by_far(now);
                 }
             }
         }
-        if family.end().is_some() || self.exceeded.is_some() {
-            return;
-        }
-        if let Some(why) = self.watch.look(family, now) {
+        if self.is_watched(family)
+            && let Some(why) = self.watch.look(family, now)
+        {
             self.exceed(why);
         }
     }
 
-    /// The first reason is the one that is told.
     fn exceed(&mut self, why: String) {
-        if self.exceeded.is_none() {
-            say(&why);
-            self.course.exceed(Instant::now());
-            self.exceeded = Some(why);
-        }
+        say(&why);
+        self.course.exceed(Instant::now());
+        self.exceeded = Some(why);
     }
 
     fn listen(&mut self) {
