@@ -145,7 +145,7 @@ pub struct Capabilities {
     /// What a run writes into its directory is there when it has ended.
     #[serde(default)]
     pub keeps_output: bool,
-    /// It sees to how many processes a run has.
+    /// Processes of a run are counted, and held to their limit.
     #[serde(default)]
     pub counts_processes: bool,
 }

@@ -18,7 +18,7 @@ pub(crate) struct Process {
     ran: (u64, u64),
     /// In clock ticks since the machine started: with the pid it identifies a process.
     pub(crate) started: u64,
-    /// Its threads, of which each counts as a process for the kernel.
+    /// Number of its threads: each counts as a process for the kernel.
     pub(crate) threads: u64,
     is_stopped: bool,
     is_dead: bool,
@@ -46,7 +46,7 @@ impl Process {
         !self.is_dead
     }
 
-    /// Whether it does nothing until it is told to go on, or is killed.
+    /// Returns true if it does nothing until it is told to go on, or is killed.
     pub(crate) fn is_stopped(&self) -> bool {
         self.is_stopped
     }

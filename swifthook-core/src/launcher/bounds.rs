@@ -24,7 +24,7 @@ pub struct RunLimits {
     pub disk: Option<u64>,
     /// Processes that it has at once, each of their threads counted as one, as the kernel counts tasks. `None` is
     /// [`PROCESSES`](Self::PROCESSES), or half of what the machine or the service around the run can have, if that is
-    /// less: a run that forks without end is never let to have all.
+    /// less: a run that forks without end never has all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub processes: Option<u64>,
     /// Size of its log, in bytes: beyond it the middle is cut out of the file, and its beginning and end are kept.
@@ -36,7 +36,7 @@ impl RunLimits {
     /// Processes and threads of a run that says nothing of them.
     pub const PROCESSES: u64 = 65_536;
 
-    /// Whether somebody has to look at memory, processor time or disk that the run uses.
+    /// Returns true if somebody has to look at memory, processor time or disk that the run uses.
     #[must_use]
     pub fn are_watched(&self) -> bool {
         self.memory.is_some() || self.cpu_time.is_some() || self.disk.is_some()

@@ -66,12 +66,12 @@ impl Group {
             && field(&events, "oom_kill").is_some_and(|count| count > 0)
     }
 
-    /// Whether the kernel keeps a limit of processes and threads here.
+    /// Returns true if the kernel keeps a limit of processes and threads here.
     pub(crate) fn limits_tasks(&self) -> bool {
         self.read("pids.max").is_some_and(|most| most.trim() != "max")
     }
 
-    /// Whether the kernel has refused one to whoever is in it.
+    /// Returns true if the kernel has refused one to whoever is in it.
     pub(crate) fn was_refused_a_task(&self) -> bool {
         // Since Linux 6.11 the other file counts also what groups below refuse by limits of their own.
         let events = self.read("pids.events.local").or_else(|| self.read("pids.events"));
@@ -147,7 +147,7 @@ fn field(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(number)
 }
 
-/// More than this the kernel takes for no number: `PID_MAX_LIMIT` of `linux/threads.h`.
+/// Greatest number that the kernel takes: `PID_MAX_LIMIT` of `linux/threads.h`.
 const MOST_TASKS: u64 = 4 << 20;
 /// How long a process that was killed may take to leave its group.
 const LAST_BREATH: Duration = Duration::from_secs(1);

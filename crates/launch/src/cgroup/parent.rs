@@ -77,7 +77,7 @@ impl RunGroups {
     }
 }
 
-/// How many processes and threads there can be together in the tightest of the groups that this process is in.
+/// Returns the number of processes and threads that there can be in the tightest of the groups that this process is in.
 pub(crate) fn most_tasks() -> Option<u64> {
     let own = fs::read_to_string("/proc/self/cgroup").ok()?;
     let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;

@@ -46,7 +46,7 @@ pub(super) struct Route {
     pub(super) pods: Api<Pod>,
     pub(super) pod: String,
     pub(super) dir: PathBuf,
-    /// How large the copy may be, in bytes.
+    /// Size that the copy may have, in bytes.
     pub(super) max_log: Option<u64>,
 }
 
@@ -161,7 +161,7 @@ struct Copy {
     length: u64,
     noted: Copied,
     cap: Option<LogCap>,
-    /// Whether there is too much of it, which cannot be cut: no more is kept.
+    /// Set when there is too much of it, which cannot be cut: no more is kept.
     is_full: bool,
     _lock: Lock,
 }

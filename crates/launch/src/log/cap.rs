@@ -5,6 +5,7 @@ use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FallocateFlags, FileType, fallocate, fstat};
+use rustix::io::{Errno, retry_on_intr};
 
 use super::hole::{MARKER, marker};
 
@@ -18,14 +19,14 @@ pub struct LogCap {
     /// has no part in it.
     file: File,
     most: u64,
-    /// What was cut out reaches to here.
+    /// End of what was cut out.
     cut_to: u64,
     seen: (Instant, u64),
 }
 
 impl LogCap {
-    /// Of the log that is opened as `log`, with `most` bytes (at least [`LEAST`](Self::LEAST)). `None` where it is no file,
-    /// but a pipe or a terminal.
+    /// Returns the cap of the log that is opened as `log`, at `most` bytes, and at [`LEAST`](Self::LEAST) of them. `None`
+    /// where it is no file, but a pipe or a terminal.
     ///
     /// # Errors
     ///
@@ -43,10 +44,10 @@ impl LogCap {
     /// The least that a log can be kept to.
     pub const LEAST: u64 = 1 << 20;
 
-    /// Cuts, if there is more than there may be; how long it may stay alone.
+    /// Cuts, if there is more than there may be, and returns the time until the next look.
     ///
-    /// That is a quarter of a second at most, and less where it grows fast: half of the time in which it would be full.
-    /// So one that begins to grow by 2 GB a second may have half a gigabyte too much, for so long.
+    /// That is a quarter of a second at most, and less where the log grows fast: half of the time in which it would be
+    /// full. So one that begins to grow by 2 GB a second may have half a gigabyte too much, for so long.
     ///
     /// # Errors
     ///
@@ -65,13 +66,13 @@ impl LogCap {
         Ok(self.pause(length, now))
     }
 
-    /// How long it is, and what it takes of the disk.
+    /// Returns its length, and the bytes that it takes of the disk.
     fn size(&self) -> io::Result<(u64, u64)> {
         let metadata = self.file.metadata()?;
         Ok((metadata.len(), std::os::unix::fs::MetadataExt::blocks(&metadata) * 512))
     }
 
-    /// File systems set more aside than is written, and some count it late.
+    /// Leaves file systems some room on the disk: they set more aside than is written, and some count it late.
     fn is_within(&mut self, length: u64, blocks: u64) -> bool {
         // The run may have cut it itself.
         if length < self.cut_to {
@@ -96,9 +97,12 @@ impl LogCap {
         let (from, to) = (self.beginning(), length.saturating_sub(self.most / 2) / UNIT * UNIT);
         if from < to {
             let how = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-            fallocate(&self.file, how, from, to - from)
-                .map_err(|error| self.too_much(&format!("the file system cannot cut it: {error}")))?;
-            self.cut_to = to;
+            match retry_on_intr(|| fallocate(&self.file, how, from, to - from)) {
+                Ok(()) => self.cut_to = to,
+                // A full disk may have no room to note a hole. Nor has it any for what the run writes.
+                Err(Errno::NOSPC) => return Ok(()),
+                Err(error) => return Err(self.too_much(&format!("the file system cannot cut it: {error}"))),
+            }
             // On a full disk even that may fail. Whoever reads with us is told anyway.
             let _ = self.file.write_all_at(marker(to - from).as_bytes(), from - MARKER as u64);
         }
@@ -143,18 +147,18 @@ pub struct Uncut {
 }
 
 impl Uncut {
-    /// Whether it has so much that whoever writes it cannot be waited for.
+    /// Returns true if it has so much that whoever writes it cannot be waited for.
     #[must_use]
     pub fn is_by_far(&self) -> bool {
         self.is_by_far
     }
 }
 
-/// In what a file is cut: a multiple of the blocks of most file systems.
+/// Unit of a cut: a multiple of the blocks of most file systems.
 const UNIT: u64 = 64 << 10;
-/// The longest that a log may be with what is cut out of it. Beyond 16 TiB ext4 takes nothing any more.
+/// Greatest length of a log, with what is cut out of it. Beyond 16 TiB ext4 takes nothing any more.
 const LONGEST: u64 = 8 << 40;
-/// What a file system may set aside for a file that grows.
+/// Space that a file system may set aside for a file that grows.
 const SET_ASIDE: u64 = 64 << 20;
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(10);

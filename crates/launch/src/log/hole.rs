@@ -5,7 +5,7 @@ use std::ops::Range;
 use rustix::fs::{SeekFrom, seek};
 use rustix::io::Errno;
 
-/// What of a file is there, from `at` on: the next piece, and where it ends. `None` when nothing comes any more.
+/// Returns the next piece of a file that is there, from `at` on; `None` when nothing comes any more.
 ///
 /// On a file system that does not tell, all of a file is there.
 pub(super) fn next_piece(file: &File, at: u64, end: u64) -> io::Result<Option<Range<u64>>> {
@@ -19,8 +19,8 @@ pub(super) fn next_piece(file: &File, at: u64, end: u64) -> io::Result<Option<Ra
     Ok((begin < until).then_some(begin..until))
 }
 
-/// The line that says how much is not there, with the ends of the lines before it and of its own. It has always the same
-/// length, so that it can be written over.
+/// Returns the line that says how much is not there, with the ends of the lines before it and of its own. All are of the same
+/// length, so that one can be written over another.
 pub(super) fn marker(bytes: u64) -> String {
     let text = format!("[swifthook: {bytes} bytes are cut out of the log here]");
     format!("\n{text:<0$}\n", MARKER - 2)

@@ -12,16 +12,16 @@ pub struct LogReader {
     file: File,
     end: u64,
     at: u64,
-    /// Up to where something of the file is there.
+    /// End of the piece that is there.
     until: u64,
-    /// What was read last, which may be the line about the hole that comes.
+    /// Bytes that were read last: they may be the line about the hole that comes.
     last: Vec<u8>,
     /// A line of ours that is being given out.
     line: VecDeque<u8>,
 }
 
 impl LogReader {
-    /// All of it.
+    /// Returns a reader of all of it.
     ///
     /// # Errors
     ///
@@ -31,7 +31,7 @@ impl LogReader {
         Ok(Self { file, end, at: 0, until: 0, last: Vec::new(), line: VecDeque::new() })
     }
 
-    /// The last `bytes` of what is there.
+    /// Returns a reader of the last `bytes` that are there.
     ///
     /// # Errors
     ///
@@ -42,7 +42,7 @@ impl LogReader {
         Ok(reader)
     }
 
-    /// From where on so many bytes are there, and not many more.
+    /// Returns the place from which on so many bytes are there, and not many more.
     fn beginning_of(&self, bytes: u64) -> io::Result<u64> {
         let simple = self.end.saturating_sub(bytes);
         let is_whole = next_piece(&self.file, simple, self.end)? == Some(simple..self.end);

@@ -128,17 +128,17 @@ impl Family {
         Usage::of(&below, us, memory)
     }
 
-    /// Whether the kernel sees to it that it has no more processes than it may.
+    /// Returns true if the kernel sees to it that it has no more processes than it may.
     pub(super) fn has_walls(&self) -> bool {
         self.group.as_ref().is_some_and(Group::limits_tasks)
     }
 
-    /// Whether the kernel has refused it a process, since it has all that it may.
+    /// Returns true if the kernel has refused it a process, since it has all that it may.
     pub(super) fn was_refused_a_task(&self) -> bool {
         self.group.as_ref().is_some_and(Group::was_refused_a_task)
     }
 
-    /// How many processes it has, each by its threads, with those that wait to be reaped.
+    /// Returns the number of its processes, each by its threads, with those that wait to be reaped.
     pub(super) fn tasks(&self) -> u64 {
         let us = getpid().as_raw_pid();
         let everybody = Process::all().unwrap_or_default();
@@ -181,8 +181,8 @@ fn descendants() -> Vec<Process> {
     family
 }
 
-/// What a run writes into: the log, opened once more where it is a file. What is done to a descriptor holds for all who
-/// share it, and our own words are to come at the end.
+/// Opens the log once more, for a run to write into, where it is a file. Changes to a descriptor hold for all who share it,
+/// and our own words are to come at the end.
 fn output() -> io::Result<OwnedFd> {
     let ours = io::stderr();
     match File::from(ours.as_fd().try_clone_to_owned()?).metadata()?.is_file() {

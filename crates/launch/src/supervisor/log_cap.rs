@@ -1,6 +1,6 @@
 //! The log of a run, kept to its size by its supervisor.
 
-use std::io;
+use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use super::tasks::Found;
@@ -13,17 +13,20 @@ pub(super) struct LogWatch {
 }
 
 impl LogWatch {
-    /// Of the log that our standard error is, if it may have `most` bytes and no more. In a pod it is none of ours.
+    /// Watches the log that our standard error is, if it may have `most` bytes and no more. In a pod it is no file.
     pub(super) fn new(most: Option<u64>, now: Instant) -> Self {
-        let cap = most.and_then(|most| LogCap::of(io::stderr(), most).ok().flatten());
-        Self { cap, next: now }
+        let cap = most.map(|most| LogCap::of(io::stderr(), most)).transpose().unwrap_or_else(|error| {
+            let _ = writeln!(io::stderr(), "swifthook: the log is not kept to a size: {error}");
+            None
+        });
+        Self { cap: cap.flatten(), next: now }
     }
 
     pub(super) fn next(&self) -> Option<Instant> {
         self.cap.as_ref().map(|_| self.next)
     }
 
-    /// What is to be said of a log that has too much and cannot be cut.
+    /// Cuts it if it is time to look, and tells of one that has too much and cannot be cut.
     pub(super) fn look(&mut self, now: Instant) -> Option<Found> {
         let cap = self.cap.as_mut().filter(|_| self.next <= now)?;
         let looked = cap.look(now);
@@ -41,5 +44,5 @@ impl LogWatch {
     }
 }
 
-/// Until the next look at one that could not be cut.
+/// Time until the next look at one that could not be cut.
 const AGAIN: Duration = Duration::from_millis(100);

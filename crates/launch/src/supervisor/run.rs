@@ -82,13 +82,13 @@ impl<'a> Run<'a> {
         self.ended(code, signal, message)
     }
 
-    /// When there is something to do again, if nothing happens.
+    /// Returns the time when there is something to do again, if nothing happens.
     fn next(&self, family: &Family) -> Option<Instant> {
         let watch = self.watch.next().filter(|_| self.is_watched(family));
         [self.course.next(), watch, Some(self.tasks.next()), self.log.next()].into_iter().flatten().min()
     }
 
-    /// Whether it matters what the run uses.
+    /// Returns true if it matters how much the run uses.
     fn is_watched(&self, family: &Family) -> bool {
         family.end().is_none() && self.exceeded.is_none()
     }
@@ -173,7 +173,7 @@ impl<'a> Run<'a> {
     }
 }
 
-/// In the log of the run, which may be full.
+/// Writes into the log of the run, which may be full.
 fn say(what: &str) {
     let _ = writeln!(io::stderr(), "swifthook: {what}");
 }

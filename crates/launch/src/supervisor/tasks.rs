@@ -1,4 +1,4 @@
-//! How many processes and threads a run has, and may have.
+//! The number of processes and threads that a run has, and may have.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -11,26 +11,26 @@ use crate::cgroup;
 
 /// Looks at how many processes and threads a run has: it can make thousands between two looks at all else.
 ///
-/// Each look is at one number, how many the whole machine has. Only where that is more than the run may have somebody
+/// Each look is at one number, that of the whole machine. Only where that is more than the run may have somebody
 /// counts, and that takes a twentieth of the time; more where they become more, and never more than half of it.
 pub(super) struct Tasks {
     most: u64,
     next: Instant,
-    /// Not before then is anybody counted, if they do not become many more.
+    /// Time before which nobody is counted, if they do not become many more.
     count_at: Instant,
     count_soon_at: Instant,
     counted_at_total: u64,
     is_told: bool,
 }
 
-/// What was found.
+/// Finding about a run that takes more than it may.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
     /// The kernel has refused it more. It is told, and goes on as it can.
     Refused(String),
-    /// It has more than it may.
+    /// The run has more than it may.
     Over(String),
-    /// It has so many more that it is not waited for.
+    /// The run has so much more that it is not waited for.
     FarOver(String),
 }
 
@@ -69,7 +69,7 @@ impl Tasks {
         self.judge(count)
     }
 
-    /// The words for a run to which the kernel gave no more than it may have, and which then failed.
+    /// Returns the words for a run to which the kernel gave no more than it may have, and which then failed.
     pub(super) fn ran_out(&self, family: &Family) -> Option<String> {
         match self.refused(family)? {
             Found::Refused(why) | Found::Over(why) | Found::FarOver(why) => Some(why),
@@ -99,7 +99,7 @@ impl Tasks {
     }
 }
 
-/// How many a run may have.
+/// Returns the number that a run may have.
 pub(super) fn most(limits: &RunLimits) -> u64 {
     limits.processes.unwrap_or_else(|| {
         let can_be = [machine(), cgroup::most_tasks()].into_iter().flatten().min();
@@ -117,18 +117,18 @@ pub(super) fn leave_some_to_others() {
     let _ = setrlimit(Resource::Nproc, Rlimit { current: least(current), maximum: least(maximum) });
 }
 
-/// How many a run may have before it is not waited for: to save its state takes some more.
+/// Returns the number above which a run is not waited for: to save its state takes some more.
 fn wall(most: u64) -> u64 {
     most.saturating_add((most / 8).max(SOME))
 }
 
-/// How many the machine can have. See `proc_sys_kernel(5)`.
+/// Returns the number that the machine can have. See `proc_sys_kernel(5)`.
 fn machine() -> Option<u64> {
     let read = |name: &str| fs::read_to_string(format!("/proc/sys/kernel/{name}")).ok()?.trim().parse().ok();
     [read("pid_max"), read("threads-max")].into_iter().flatten().min()
 }
 
-/// How many there are on the whole machine. See `proc_loadavg(5)`.
+/// Returns the number that the whole machine has. See `proc_loadavg(5)`.
 fn of_the_machine() -> Option<u64> {
     let text = fs::read_to_string("/proc/loadavg").ok()?;
     text.split_ascii_whitespace().nth(3)?.split_once('/')?.1.parse().ok()

@@ -52,7 +52,7 @@ fn processes(node: &Node<'_>) -> Option<u64> {
     Some(processes)
 }
 
-/// How large the log of a run may be; `None` for as large as it gets.
+/// Reads the size of the log of a run; `None` for as large as it gets.
 pub(super) fn max_log(fields: &Fields<'_>) -> Option<u64> {
     fields.or("max_log", Some(MAX_LOG), |node| node.read(log_size))
 }

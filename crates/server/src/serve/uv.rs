@@ -262,7 +262,7 @@ impl Building {
         Ok(Self { child, group, cap })
     }
 
-    /// How it ended; or why it was not waited for any more.
+    /// Waits for its end. An `Err` within says in words why that was given up.
     async fn end(mut self) -> io::Result<Result<ExitStatus, String>> {
         let deadline = Instant::now() + PATIENCE;
         loop {
