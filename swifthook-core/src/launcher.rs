@@ -145,6 +145,9 @@ pub struct Capabilities {
     /// What a run writes into its directory is there when it has ended.
     #[serde(default)]
     pub keeps_output: bool,
+    /// Processes of a run are counted, and held to their limit.
+    #[serde(default)]
+    pub counts_processes: bool,
 }
 
 /// The identity of a run.

@@ -19,6 +19,11 @@
 //! Where systemd has handed over a control group (`Delegate=yes`), or one is named, each run is in a group of its own: see
 //! [`RunGroups`].
 //!
+//! # Logs
+//!
+//! What a run prints is in the file `log` of its directory. [`LogCap`] cuts the middle out of one that is too large, and
+//! [`LogReader`] reads what is left of it.
+//!
 //! # GPUs
 //!
 //! [`GpuProbe`] tells how the GPUs of this machine are, by NVML or `nvidia-smi`, and leaves alone what people use by hand.
@@ -35,6 +40,7 @@ mod gpu;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;
 mod local;
+mod log;
 mod process;
 #[cfg(feature = "slurm")]
 mod slurm;
@@ -52,6 +58,7 @@ pub use kubernetes::{
     VolumeSource,
 };
 pub use local::{LocalLauncher, leave_a_way};
+pub use log::{LogCap, LogReader, Uncut};
 #[cfg(feature = "slurm")]
 pub use slurm::{SlurmLauncher, SlurmOptions};
 pub use supervisor::{confined, supervise_if_asked};

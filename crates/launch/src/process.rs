@@ -1,6 +1,6 @@
 //! The processes of this machine, as `/proc` shows them.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::time::Duration;
@@ -18,22 +18,27 @@ pub(crate) struct Process {
     ran: (u64, u64),
     /// In clock ticks since the machine started: with the pid it identifies a process.
     pub(crate) started: u64,
+    /// Number of its threads: each counts as a process for the kernel.
+    pub(crate) threads: u64,
+    is_stopped: bool,
     is_dead: bool,
 }
 
 impl Process {
     /// The process of this pid; `None` if there is none.
     pub(crate) fn read(pid: i32) -> Option<Self> {
-        Self::parse(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+        Self::parse(pid, &text(pid, "stat")?)
     }
 
     /// Every process that is not only waiting to be reaped.
     pub(crate) fn all_alive() -> io::Result<Vec<Self>> {
-        Ok(fs::read_dir("/proc")?
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-            .filter_map(Self::read)
-            .filter(|process| !process.is_dead)
-            .collect())
+        Ok(Self::all()?.into_iter().filter(Self::is_alive).collect())
+    }
+
+    /// Every process, also those that wait to be reaped: each has a pid that no other can have.
+    pub(crate) fn all() -> io::Result<Vec<Self>> {
+        let pids = fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        Ok(pids.filter_map(Self::read).collect())
     }
 
     /// Whether it runs, or could.
@@ -41,9 +46,14 @@ impl Process {
         !self.is_dead
     }
 
+    /// Returns true if it does nothing until it is told to go on, or is killed.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.is_stopped
+    }
+
     /// The processor time that it has used, in hundredths of a second.
     pub(crate) fn ticks(&self) -> u64 {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        let stat = text(self.pid, "stat").unwrap_or_default();
         let after_name = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
         after_name
             .split_ascii_whitespace()
@@ -55,7 +65,7 @@ impl Process {
 
     /// Whether the name of its program begins so.
     pub(crate) fn is_called(&self, begin: &str) -> bool {
-        fs::read_to_string(format!("/proc/{}/comm", self.pid)).is_ok_and(|name| name.starts_with(begin))
+        text(self.pid, "comm").is_some_and(|name| name.starts_with(begin))
     }
 
     /// Whether its environment holds `entry` (`NAME=value`). That of another user's process cannot be read, and
@@ -95,15 +105,19 @@ impl Process {
     fn parse(pid: i32, stat: &str) -> Option<Self> {
         let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
         let [state, parent, group, session] = fields.get(..4)? else { return None };
-        let ticks = |field: usize| fields.get(field)?.parse::<u64>().ok();
+        let number = |field: usize| fields.get(field)?.parse::<u64>().ok();
+        let threads = number(17)?;
         Some(Self {
             pid,
             parent: parent.parse().ok()?,
             group: group.parse().ok()?,
-            ran: (ticks(11)? + ticks(12)?, ticks(13)? + ticks(14)?),
+            ran: (number(11)? + number(12)?, number(13)? + number(14)?),
             session: session.parse().ok()?,
-            started: fields.get(19)?.parse().ok()?,
-            is_dead: matches!(*state, "Z" | "X" | "x"),
+            started: number(19)?,
+            threads,
+            is_stopped: matches!(*state, "T" | "t"),
+            // One whose first thread has ended looks dead, while the others go on.
+            is_dead: matches!(*state, "Z" | "X" | "x") && threads < 2,
         })
     }
 }
@@ -134,9 +148,14 @@ impl Usage {
     }
 }
 
+/// One of the files of a process. The name that a process gives itself stands in some of them, and may be any bytes.
+fn text(pid: i32, file: &str) -> Option<String> {
+    fs::read(format!("/proc/{pid}/{file}")).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
 /// What a process has in memory that stands in no file, in bytes.
 fn anonymous(pid: i32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let status = text(pid, "status")?;
     Some(kib(&status, "RssAnon:")? + kib(&status, "RssShmem:").unwrap_or(0))
 }
 
@@ -151,18 +170,20 @@ fn kib(text: &str, name: &str) -> Option<u64> {
     line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok().map(|kib| kib * 1_024)
 }
 
-/// Those of `processes` that `roots` names, and everything under them.
+/// Those of `processes` that `roots` names, and everything under them. A family may be as deep as it is large: nobody is
+/// looked at twice.
 pub(crate) fn with_descendants(processes: &[Process], roots: HashSet<i32>) -> Vec<Process> {
-    let mut known = roots;
-    loop {
-        let before = known.len();
-        known.extend(
-            processes.iter().filter(|p| known.contains(&p.parent)).map(|p| p.pid).collect::<Vec<_>>(),
-        );
-        if known.len() == before {
-            return processes.iter().filter(|p| known.contains(&p.pid)).copied().collect();
-        }
+    let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
+    for process in processes {
+        children.entry(process.parent).or_default().push(process.pid);
     }
+    let mut unseen: Vec<i32> = roots.iter().copied().collect();
+    let mut known = roots;
+    while let Some(parent) = unseen.pop() {
+        let new = children.remove(&parent).unwrap_or_default();
+        unseen.extend(new.into_iter().filter(|child| known.insert(*child)));
+    }
+    processes.iter().filter(|one| known.contains(&one.pid)).copied().collect()
 }
 
 /// The process `pid`, its parent, and so on.
@@ -190,6 +211,8 @@ const TICKS_A_SECOND: u64 = 100;
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStrExt;
+
     use super::*;
 
     #[test]
@@ -197,10 +220,26 @@ mod tests {
         let stat = "42 (a) S 1 (b) R 7 8 9 0 -1 4194560 1 0 0 0 300 50 7 3 20 0 1 0 12345 1 2";
         let process = Process::parse(42, stat).unwrap();
         assert_eq!((process.parent, process.group, process.session, process.started), (7, 8, 9, 12345));
-        assert_eq!(process.ran, (350, 10));
+        assert_eq!((process.ran, process.threads), ((350, 10), 1));
         assert!(process.is_alive());
         assert!(!Process::parse(42, &stat.replace("R 7", "Z 7")).unwrap().is_alive());
+        assert!(
+            Process::parse(42, &stat.replace("R 7", "Z 7").replace("20 0 1", "20 0 2")).unwrap().is_alive()
+        );
         assert_eq!(Process::parse(42, "42 (a) S 1"), None);
+    }
+
+    #[test]
+    fn a_process_that_calls_itself_no_text_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join(std::ffi::OsStr::from_bytes(b"\xff\xfe)"));
+        std::os::unix::fs::symlink("/bin/sleep", &program).unwrap();
+        let mut child = std::process::Command::new(&program).arg("600").spawn().unwrap();
+        let seen = Process::read(child.id().cast_signed());
+        let used = anonymous(child.id().cast_signed());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(seen.is_some_and(|process| process.is_alive()) && used.is_some(), "{seen:?}");
     }
 
     #[test]
@@ -212,11 +251,18 @@ mod tests {
             session: 0,
             ran: (0, 0),
             started: 0,
+            threads: 1,
+            is_stopped: false,
             is_dead: false,
         };
         let all = [process(5, 4), process(4, 3), process(3, 2), process(9, 1)];
         let found: Vec<i32> = with_descendants(&all, HashSet::from([3])).iter().map(|p| p.pid).collect();
         assert_eq!(found, [5, 4, 3]);
+        // Each the child of the one before, the last first: as a run can make them that wants us to look for long.
+        let deep: Vec<_> = (2..60_000).rev().map(|pid| process(pid, pid - 1)).collect();
+        let begun = std::time::Instant::now();
+        assert_eq!(with_descendants(&deep, HashSet::from([10])).len(), 59_990);
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     }
 
     #[test]

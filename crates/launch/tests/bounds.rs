@@ -6,6 +6,8 @@ mod supervisor;
 mod support;
 
 use std::fs;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use supervisor::launcher;
@@ -14,6 +16,7 @@ use swifthook_conformance::launcher::alive_with;
 use swifthook_core::{
     Enclosure, JobId, RunKey, RunLimits, RunSpec, RunStatus, Stop, StopKind, TrainingLauncher,
 };
+use swifthook_launch::LogReader;
 
 /// The first attempt of a job that no other test has, in this process or another.
 fn key(id: u8) -> RunKey {
@@ -105,6 +108,149 @@ async fn a_run_that_uses_more_than_it_may_is_asked_to_end_and_it_is_told_of_what
 }
 
 #[tokio::test]
+async fn a_run_with_more_processes_than_it_may_have_is_asked_to_end_and_one_with_many_more_is_killed() {
+    let runs = tempfile::tempdir().unwrap();
+    let waits = "while :; do sleep 0.05; done";
+    // Each leaves its session and its parent.
+    let fled = |count: u32| format!("for i in $(seq {count}); do (setsid sleep 600 &); done");
+    for (id, text, grace, code) in [
+        (12, format!("trap 'echo saved; exit 0' TERM; {}; {waits}", fled(24)), 30, Some(0)),
+        (13, format!("trap '' TERM; {}; {waits}", fled(80)), 3_600, None),
+        // Nobody waits for its end, so that it keeps its place: more than 60 of them.
+        (
+            14,
+            format!("trap '' TERM; (for i in $(seq 80); do : & done; exec sleep 600) & {waits}"),
+            3_600,
+            None,
+        ),
+    ] {
+        let mut run = script(runs.path(), &key(id), &text);
+        run.limits = RunLimits { processes: Some(20), ..RunLimits::default() };
+        run.grace = Duration::from_secs(grace);
+        let handle = launcher(runs.path()).submit(&key(id), &run).await.unwrap();
+        let exit = ended(&launcher(runs.path()), &handle).await;
+        let message = exit.message.unwrap_or_default();
+        assert_eq!((exit.code, exit.stopped), (code, Some(StopKind::Limit)), "{id}: {message} {}", log(&run));
+        assert!(message.contains("processes and threads, and may have 20"), "{message}");
+        assert!(alive_with(&format!("SWIFTHOOK_RUN={}", key(id))).is_empty());
+    }
+}
+
+#[tokio::test]
+async fn threads_count_as_processes() {
+    let runs = tempfile::tempdir().unwrap();
+    let mut run = script(runs.path(), &key(15), "");
+    let text = "import threading, time\nfor i in range(90): threading.Thread(target=time.sleep, args=(600,)).start()";
+    run.argv = words(&["python3", "-c", text]);
+    run.limits = RunLimits { processes: Some(20), ..RunLimits::default() };
+    let handle = launcher(runs.path()).submit(&key(15), &run).await.unwrap();
+    let exit = ended(&launcher(runs.path()), &handle).await;
+    assert_eq!((exit.signal, exit.stopped), (Some(9), Some(StopKind::Limit)), "{exit:?} {}", log(&run));
+}
+
+/// Some forks of each process, so that nobody has to fear for the machine if it is not ended.
+#[tokio::test]
+async fn a_run_that_forks_as_fast_as_it_can_is_ended_to_the_last() {
+    let runs = tempfile::tempdir().unwrap();
+    let text = "trap '' TERM\nbomb() {\n  if [ $1 -gt 0 ]; then bomb $(($1 - 1)) & bomb $(($1 - 1)) & fi\n  exec sleep 600\n}\nbomb 10";
+    let mut run = script(runs.path(), &key(16), text);
+    run.limits = RunLimits { processes: Some(300), ..RunLimits::default() };
+    run.grace = Duration::from_secs(3_600);
+    let handle = launcher(runs.path()).submit(&key(16), &run).await.unwrap();
+    let exit = ended(&launcher(runs.path()), &handle).await;
+    assert_eq!((exit.signal, exit.stopped), (Some(9), Some(StopKind::Limit)), "{exit:?}");
+    assert!(alive_with(&format!("SWIFTHOOK_RUN={}", key(16))).is_empty());
+}
+
+#[tokio::test]
+async fn a_process_that_calls_itself_no_text_ends_with_its_run() {
+    let runs = tempfile::tempdir().unwrap();
+    let text = "name=$(printf 'x\\377\\376'); cp \"$(command -v sleep)\" \"$RUN_DIR/$name\"; \"$RUN_DIR/$name\" 600 & \
+        until grep -qa ^x \"/proc/$!/comm\"; do :; done; exit 4";
+    let run = script(runs.path(), &key(17), text);
+    let handle = launcher(runs.path()).submit(&key(17), &run).await.unwrap();
+    assert_eq!(ended(&launcher(runs.path()), &handle).await.code, Some(4), "{}", log(&run));
+    assert!(alive_with(&format!("SWIFTHOOK_RUN={}", key(17))).is_empty());
+}
+
+fn kept(run: &RunSpec) -> String {
+    let file = fs::File::open(run.run_dir.join("log")).unwrap();
+    let mut bytes = Vec::new();
+    LogReader::all(file).unwrap().read_to_end(&mut bytes).unwrap();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[tokio::test]
+async fn of_a_log_that_is_too_large_beginning_and_end_are_kept() {
+    let runs = tempfile::tempdir().unwrap();
+    let text = "echo begins; head -c 300000000 /dev/zero | tr '\\0' 'x'; echo; echo ends; exit 5";
+    let mut run = script(runs.path(), &key(18), text);
+    run.limits = RunLimits { log: Some(4 << 20), ..RunLimits::default() };
+    let handle = launcher(runs.path()).submit(&key(18), &run).await.unwrap();
+    let exit = ended(&launcher(runs.path()), &handle).await;
+    assert_eq!((exit.code, exit.stopped), (Some(5), None), "{exit:?}");
+    let metadata = run.run_dir.join("log").metadata().unwrap();
+    assert!(metadata.blocks() * 512 <= 5 << 20 && metadata.len() > 300_000_000, "{metadata:?}");
+    let text = kept(&run);
+    assert!(text.starts_with("begins\nx") && text.ends_with("x\nends\n") && text.len() >= 3 << 20);
+    assert_eq!(text.matches("\n[swifthook: ").count(), 1);
+    let raw = fs::read(run.run_dir.join("log")).unwrap();
+    assert!(raw[..2 << 20].windows(12).any(|text| text == b"[swifthook: "), "it stands in the file too");
+}
+
+/// In its own output a run can seek, and forget that it appends.
+#[tokio::test]
+async fn what_a_run_does_to_its_output_does_not_take_away_what_we_say() {
+    let runs = tempfile::tempdir().unwrap();
+    let text = "import fcntl, os, time\nfcntl.fcntl(1, fcntl.F_SETFL, 0)\nos.lseek(1, 1 << 42, 0)\nos.write(1, b'far')\nos.lseek(1, 0, 0)\n\
+        x = bytearray(60000000)\nwhile True: time.sleep(1)";
+    let mut run = script(runs.path(), &key(19), "");
+    run.argv = words(&["python3", "-c", text]);
+    run.limits = RunLimits { memory: Some(20 << 20), log: Some(1 << 20), ..RunLimits::default() };
+    let handle = launcher(runs.path()).submit(&key(19), &run).await.unwrap();
+    let exit = ended(&launcher(runs.path()), &handle).await;
+    assert_eq!(exit.stopped, Some(StopKind::Limit), "{exit:?}");
+    let text = kept(&run);
+    assert!(text.contains("bytes are cut out of the log here]"), "{text}");
+    let [far, ours] = ["far", "swifthook: it has "].map(|words| text.find(words));
+    assert!(far.is_some() && far < ours && text.len() < 20_000, "{text}");
+}
+
+#[tokio::test]
+async fn a_log_that_cannot_be_cut_ends_its_run() {
+    let runs = tempfile::tempdir().unwrap();
+    // It takes room behind the end of the file, where no cut reaches.
+    let text = "fallocate --keep-size --length 200000000 /proc/self/fd/1; trap '' TERM; while :; do sleep 0.05; done";
+    let mut run = script(runs.path(), &key(20), text);
+    run.limits = RunLimits { log: Some(1 << 20), ..RunLimits::default() };
+    run.grace = Duration::from_secs(3_600);
+    let handle = launcher(runs.path()).submit(&key(20), &run).await.unwrap();
+    let exit = ended(&launcher(runs.path()), &handle).await;
+    let message = exit.message.unwrap_or_default();
+    assert_eq!((exit.signal, exit.stopped), (Some(9), Some(StopKind::Limit)), "{message}");
+    assert!(message.starts_with("its log has more than 1 MiB (`max_log`)"), "{message}");
+}
+
+/// It looked again and again at nothing, for all of the grace.
+#[tokio::test]
+async fn a_supervisor_rests_while_its_run_saves() {
+    let runs = tempfile::tempdir().unwrap();
+    // What becomes of it in the second after it was asked.
+    let text = "ran() { read -r stat <\"/proc/$PPID/stat\"; set -- ${stat##*)}; echo $((${12} + ${13})); }
+        trap 'asked=yes' TERM; head -c 4000000 /dev/zero >\"$RUN_DIR/output/x\"
+        until [ \"$asked\" ]; do sleep 0.05; done
+        sleep 1; before=$(ran); sleep 1; echo \"ran $(($(ran) - before))\"";
+    let mut run = script(runs.path(), &key(21), text);
+    run.limits = RunLimits { disk: Some(1 << 20), ..RunLimits::default() };
+    let handle = launcher(runs.path()).submit(&key(21), &run).await.unwrap();
+    let exit = ended(&launcher(runs.path()), &handle).await;
+    assert_eq!(exit.stopped, Some(StopKind::Limit), "{exit:?}");
+    let text = log(&run);
+    let ran = text.lines().find_map(|line| line.strip_prefix("ran ")?.parse::<u32>().ok());
+    assert!(ran.is_some_and(|hundredths| hundredths < 30), "{text}");
+}
+
+#[tokio::test]
 async fn a_run_within_its_limits_is_left_alone() {
     let runs = tempfile::tempdir().unwrap();
     let mut run = script(runs.path(), &key(6), "head -c 100000 /dev/zero >\"$RUN_DIR/x\"; sleep 0.5; exit 3");
@@ -113,6 +259,8 @@ async fn a_run_within_its_limits_is_left_alone() {
         cpu_time: Some(Duration::from_secs(60)),
         files: Some(1_000),
         disk: Some(1 << 30),
+        processes: Some(100),
+        log: Some(1 << 20),
     };
     let handle = launcher(runs.path()).submit(&key(6), &run).await.unwrap();
     let exit = ended(&launcher(runs.path()), &handle).await;

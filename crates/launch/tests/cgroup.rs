@@ -204,3 +204,48 @@ async fn processor_time_of_those_who_left_counts() {
     assert_eq!(exit.stopped, Some(StopKind::Limit));
     assert!(message.contains("of processor time, and may have 0 s"), "{message}");
 }
+
+#[tokio::test]
+#[ignore = "needs a control group whose processes the kernel limits"]
+async fn the_kernel_gives_a_run_no_more_processes_than_it_may_have() {
+    let runs = tempfile::tempdir().unwrap();
+    let key = key(11);
+    // All of them leave its family. A shell that cannot fork ends; the first one need not, and goes on.
+    let text = "(for i in $(seq 60); do (setsid sleep 600 &); done) 2>/dev/null; \
+                read most <\"$GROUP/pids.max\"; echo \"$most\"";
+    let (list, fails) = (format!("{text}; exit 0"), format!("{text}; exit 7"));
+    for (id, text, code, stopped) in [(11, list, Some(0), None), (12, fails, Some(7), Some(StopKind::Limit))]
+    {
+        let key = RunKey { attempt: id, ..key };
+        let mut spec = script(runs.path(), &key, &text);
+        spec.env.insert("GROUP".into(), group(&key).to_str().unwrap().into());
+        spec.limits = RunLimits { processes: Some(20), ..RunLimits::default() };
+        let exit = run(runs.path(), &spec, &key).await;
+        let log = read(&spec, "log");
+        assert_eq!((exit.code, exit.stopped), (code, stopped), "{log}");
+        let told = "it wanted more than 20 processes and threads, and may have 20";
+        assert!(log.contains("20\n") && log.contains(told), "{log}");
+        assert_eq!(exit.message.as_deref(), stopped.map(|_| told));
+        assert!(!group(&key).exists());
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs a control group whose processes the kernel limits"]
+async fn a_run_that_forks_without_end_takes_neither_the_machine_nor_its_supervisor() {
+    let runs = tempfile::tempdir().unwrap();
+    let key = key(13);
+    let text = "trap '' TERM; bomb() { bomb | bomb & bomb; }; (while :; do (bomb); done) 2>/dev/null & exec sleep 600";
+    let mut spec = script(runs.path(), &key, text);
+    spec.limits = RunLimits { processes: Some(500), ..RunLimits::default() };
+    let launcher = launcher(runs.path());
+    let handle = launcher.submit(&key, &spec).await.unwrap();
+    until("the kernel refuses", || {
+        fs::read_to_string(spec.run_dir.join("log")).is_ok_and(|log| log.contains("and may have 500"))
+    })
+    .await;
+    launcher.stop(&handle, Stop::Kill).await.unwrap();
+    let exit = ended(&launcher, &handle).await;
+    assert_eq!((exit.signal, exit.stopped), (Some(9), Some(StopKind::Cancel)), "{exit:?}");
+    assert!(!group(&key).exists());
+}

@@ -294,6 +294,8 @@ fn a_launcher_for_slurm_says_what_its_site_has() {
     }
     let chosen = launcher("slurm").replace("launcher = ", "gpus = { names = [\"*A100*\"] }\nlauncher = ");
     assert!(mistakes(&chosen).contains("the launcher `a100` does not choose among GPUs"));
+    let counted = launcher("slurm").replace("launcher = ", "limits = { processes = 4096 }\nlauncher = ");
+    assert!(mistakes(&counted).contains("nobody counts the processes of a run of the launcher `a100`"));
 }
 
 #[test]
@@ -318,13 +320,20 @@ fn a_run_has_limits_and_one_kind_of_isolation() {
         run("limits = { memory = \"64 GiB\", cpu_time = \"10h\", files = 65536, disk = \"200 GiB\" }").limits;
     assert_eq!((limits.memory, limits.files, limits.disk), (Some(64 << 30), Some(65_536), Some(200 << 30)));
     assert_eq!(limits.cpu_time, Some(std::time::Duration::from_secs(36_000)));
-    assert_eq!(run("").limits, swifthook_core::RunLimits::default());
+    assert_eq!(run("").limits, swifthook_core::RunLimits { log: Some(256 << 20), ..Default::default() });
+    assert_eq!(run("limits = { processes = 4096 }").limits.processes, Some(4_096));
+    assert_eq!(run("max_log = \"1 GiB\"\nlimits = { files = 64 }").limits.log, Some(1 << 30));
+    assert_eq!((run("max_log = \"off\"").limits.log, run("max_log = \"none\"").limits.log), (None, None));
     assert!(run("").isolation.is_none());
     assert!(run("isolation = { prefix = [\"nice\", \"{job}\"] }").isolation.is_some());
     for (lines, told) in [
         ("limits = { memory = \"much\" }", "not a size: `much`"),
         ("limits = { files = 3 }", "with which no Python starts"),
         ("limits = { disc = \"1 GiB\" }", "did you mean `disk`?"),
+        ("limits = { processes = 8 }", "at least 64, for example 4096"),
+        ("max_log = \"64 KiB\"", "at least `1 MiB`, or `off`"),
+        ("max_log = \"large\"", "for example `256 MiB`, or `off`"),
+        ("limits = { log = \"1 GiB\" }", "max_log"),
         ("isolation = {}", "has one of `user`, `bubblewrap` and `prefix`"),
         ("isolation = { bubblewrap = true, prefix = [\"nice\"] }", "has one of"),
         ("isolation = { bubblewrap = false }", "is true or is left out"),

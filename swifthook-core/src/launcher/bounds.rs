@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 ///
 /// A launcher sees to what it can: the local one limits open files for each process, and looks again and again at what all
 /// processes of the run use together. A run that goes over it is asked to end as one whose time is up; where the run has a
-/// control group, the kernel lets it have an eighth more of memory, and kills it beyond.
+/// control group, the kernel lets it have an eighth more of memory, and kills it beyond, and gives it no more processes
+/// than it may have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunLimits {
     /// Memory of all its processes, in bytes; not that of GPUs.
@@ -21,10 +22,21 @@ pub struct RunLimits {
     /// What it writes into its directory, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk: Option<u64>,
+    /// Processes that it has at once, each of their threads counted as one, as the kernel counts tasks. `None` is
+    /// [`PROCESSES`](Self::PROCESSES), or half of what the machine or the service around the run can have, if that is
+    /// less: a run that forks without end never has all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub processes: Option<u64>,
+    /// Size of its log, in bytes: beyond it the middle is cut out of the file, and its beginning and end are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<u64>,
 }
 
 impl RunLimits {
-    /// Whether somebody has to look at what the run uses.
+    /// Processes and threads of a run that says nothing of them.
+    pub const PROCESSES: u64 = 65_536;
+
+    /// Returns true if somebody has to look at memory, processor time or disk that the run uses.
     #[must_use]
     pub fn are_watched(&self) -> bool {
         self.memory.is_some() || self.cpu_time.is_some() || self.disk.is_some()

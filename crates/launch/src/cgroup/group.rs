@@ -21,25 +21,28 @@ impl Group {
         &self.path
     }
 
-    /// Makes it, with a wall above `memory` bytes where the kernel keeps one.
-    pub(crate) fn make(path: &Path, memory: Option<u64>) -> io::Result<Self> {
+    /// Makes it, with a wall above `memory` bytes and one at so many `tasks` where the kernel keeps them.
+    pub(crate) fn make(path: &Path, memory: Option<u64>, tasks: Option<u64>) -> io::Result<Self> {
         fs::create_dir(path)?;
         let group = Self::at(path);
-        let made = group.set_up(memory);
+        let made = group.set_up(memory, tasks);
         if made.is_err() {
             group.remove();
         }
         made.map(|()| group)
     }
 
-    fn set_up(&self, memory: Option<u64>) -> io::Result<()> {
+    fn set_up(&self, memory: Option<u64>, tasks: Option<u64>) -> io::Result<()> {
         // One process of a training that the kernel kills for want of memory leaves the others waiting for it.
         self.write_if_there("memory.oom.group", "1")?;
         if let Some(most) = memory {
             self.write_if_there("memory.max", &wall(most).to_string())?;
             self.write_if_there("memory.swap.max", "0")?;
         }
-        Ok(())
+        match tasks {
+            Some(most) => self.write_if_there("pids.max", &most.min(MOST_TASKS).to_string()),
+            None => Ok(()),
+        }
     }
 
     /// Moves this process into it.
@@ -61,6 +64,18 @@ impl Group {
         let events = self.read("memory.events").unwrap_or_default();
         field(&events, "oom").is_some_and(|count| count > 0)
             && field(&events, "oom_kill").is_some_and(|count| count > 0)
+    }
+
+    /// Returns true if the kernel keeps a limit of processes and threads here.
+    pub(crate) fn limits_tasks(&self) -> bool {
+        self.read("pids.max").is_some_and(|most| most.trim() != "max")
+    }
+
+    /// Returns true if the kernel has refused one to whoever is in it.
+    pub(crate) fn was_refused_a_task(&self) -> bool {
+        // Since Linux 6.11 the other file counts also what groups below refuse by limits of their own.
+        let events = self.read("pids.events.local").or_else(|| self.read("pids.events"));
+        events.is_some_and(|events| field(&events, "max").is_some_and(|count| count > 0))
     }
 
     /// Kills whoever is in it, and whoever is just being born there (Linux 5.14; before that, nobody).
@@ -132,6 +147,8 @@ fn field(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(number)
 }
 
+/// Greatest number that the kernel takes: `PID_MAX_LIMIT` of `linux/threads.h`.
+const MOST_TASKS: u64 = 4 << 20;
 /// How long a process that was killed may take to leave its group.
 const LAST_BREATH: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(2);
@@ -157,6 +174,7 @@ mod tests {
     fn a_group_that_is_not_there_has_nobody_and_tells_nothing() {
         let group = Group::at(Path::new("/nonexistent/run-1"));
         assert!(!group.is_populated() && !group.ran_into_its_wall());
+        assert!(!group.limits_tasks() && !group.was_refused_a_task());
         assert_eq!((group.usage(), group.processes()), (None, Vec::new()));
         group.kill();
         group.remove();

@@ -12,3 +12,4 @@ mod parent;
 
 pub(crate) use group::{Group, wall};
 pub use parent::RunGroups;
+pub(crate) use parent::most_tasks;

@@ -51,7 +51,9 @@ impl RunGroups {
         }
         // Refused where processes are in the group itself, or its own parent has no memory to give.
         let switch = path.join("cgroup.subtree_control");
-        let limit_memory = fs::write(switch, "+memory").is_ok();
+        let limit_memory = fs::write(&switch, "+memory").is_ok();
+        // Without it a run is looked at in its processes.
+        let _ = fs::write(switch, "+pids");
         let number = TRIALS.fetch_add(1, Ordering::Relaxed);
         try_out(&path.join(format!("trial-{}-{number}", std::process::id())))
             .map_err(|error| about(path, "takes no group of a run", &error))?;
@@ -75,9 +77,17 @@ impl RunGroups {
     }
 }
 
+/// Returns the number of processes and threads that there can be in the tightest of the groups that this process is in.
+pub(crate) fn most_tasks() -> Option<u64> {
+    let own = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let limit = |group: &Path| fs::read_to_string(group.join("pids.max")).ok()?.trim().parse().ok();
+    folder_of(&own, &mounts)?.ancestors().filter_map(limit).min()
+}
+
 /// Makes a group, moves a process there that does nothing, and removes both.
 fn try_out(path: &Path) -> io::Result<()> {
-    let group = Group::make(path, None)?;
+    let group = Group::make(path, None, None)?;
     let idle = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn();
     let outcome = idle.and_then(|mut idle| {
         let moved = fs::write(path.join("cgroup.procs"), idle.id().to_string());

@@ -19,7 +19,7 @@ use super::error::{failed, is_conflict, is_not_found};
 use super::link::within;
 use super::logs::Route;
 use super::manifest;
-use super::names::{name_of, one_of};
+use super::names::{MAX_LOG, name_of, one_of};
 use super::record;
 use super::spent::{Spent, identity};
 use super::status::{self, Seen, has_begun, is_over, is_settled};
@@ -254,8 +254,9 @@ impl KubernetesLauncher {
     /// Where the output of a run comes from, once it has a process.
     fn route(&self, place: &Place) -> Option<Route> {
         let pods = of_job(self.view.pods(&place.key), &place.uid);
-        let pod = pods.iter().find(|pod| has_begun(pod))?.name_any();
-        Some(Route { pods: self.api(), pod, dir: self.dir(&place.key) })
+        let pod = pods.iter().find(|pod| has_begun(pod))?;
+        let max_log = pod.annotations().get(MAX_LOG).and_then(|most| most.parse().ok());
+        Some(Route { pods: self.api(), pod: pod.name_any(), dir: self.dir(&place.key), max_log })
     }
 
     /// Takes the name of a run, unless it is taken.

@@ -164,6 +164,7 @@ impl KubernetesSettings {
             images: true,
             checks_out: self.checkout.is_some(),
             keeps_output: self.claim.is_some(),
+            counts_processes: true,
         }
     }
 }

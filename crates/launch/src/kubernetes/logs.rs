@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::AsyncReadExt;
 use k8s_openapi::api::core::v1::Pod;
@@ -28,6 +28,7 @@ use super::lines::{Cut, Lines};
 use super::link::within;
 use super::names::TRAIN;
 use crate::local::Lock;
+use crate::log::LogCap;
 
 /// The copies that this process makes.
 #[derive(Default)]
@@ -45,6 +46,8 @@ pub(super) struct Route {
     pub(super) pods: Api<Pod>,
     pub(super) pod: String,
     pub(super) dir: PathBuf,
+    /// Size that the copy may have, in bytes.
+    pub(super) max_log: Option<u64>,
 }
 
 impl Logs {
@@ -105,7 +108,7 @@ impl Route {
 
     /// Copies for as long as the cluster goes on giving; whether the log is whole then.
     async fn copy(&self) -> io::Result<bool> {
-        let mut copy = match Copy::resume(&self.dir)? {
+        let mut copy = match Copy::resume(&self.dir, self.max_log)? {
             Resumed::Whole => return Ok(true),
             Resumed::Elsewhere => return Ok(false),
             Resumed::Here(copy) => copy,
@@ -157,6 +160,9 @@ struct Copy {
     lines: Lines,
     length: u64,
     noted: Copied,
+    cap: Option<LogCap>,
+    /// Set when there is too much of it, which cannot be cut: no more is kept.
+    is_full: bool,
     _lock: Lock,
 }
 
@@ -168,7 +174,7 @@ enum Resumed {
 }
 
 impl Copy {
-    fn resume(dir: &Path) -> io::Result<Resumed> {
+    fn resume(dir: &Path, max_log: Option<u64>) -> io::Result<Resumed> {
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         let open = |name: &str| {
             OpenOptions::new()
@@ -190,12 +196,23 @@ impl Copy {
         let length = log.metadata()?.len().min(noted.length);
         log.set_len(length)?;
         let lines = Lines::after(noted.last.clone());
-        Ok(Resumed::Here(Box::new(Self { dir: dir.to_owned(), log, lines, length, noted, _lock: lock })))
+        let cap = max_log.map(|most| LogCap::of(&log, most)).transpose()?.flatten();
+        let dir = dir.to_owned();
+        let copy = Self { dir, log, lines, length, noted, cap, is_full: false, _lock: lock };
+        Ok(Resumed::Here(Box::new(copy)))
     }
 
     fn write(&mut self, piece: &[u8]) -> io::Result<()> {
         let mut text = Vec::with_capacity(piece.len());
         self.lines.push(piece, &mut text);
+        if self.is_full {
+            text.clear();
+        }
+        if let Some(Err(uncut)) = self.cap.as_mut().map(|cap| cap.look(Instant::now())) {
+            tracing::warn!(%uncut, dir = %self.dir.display(), "no more of the log of a run is kept");
+            (self.cap, self.is_full) = (None, true);
+            text = format!("\nswifthook: {uncut}: no more of it is kept\n").into_bytes();
+        }
         self.log.write_all(&text)?;
         let before = self.length;
         self.length += text.len() as u64;
@@ -246,3 +263,38 @@ const PIECE: usize = 64 * 1024;
 const PATIENCE: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    fn copy(dir: &Path) -> Box<Copy> {
+        match Copy::resume(dir, Some(1 << 20)).unwrap() {
+            Resumed::Here(copy) => copy,
+            _ => panic!("nobody else copies"),
+        }
+    }
+
+    #[test]
+    fn a_copy_is_kept_to_its_size_and_goes_on_where_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut piece = String::new();
+        for number in 0..800 {
+            piece += &format!("2026-12-01T00:00:00.{number:09}Z {number:>63}\n");
+        }
+        let mut length = 0;
+        for round in 0..100 {
+            // Interrupted now and then.
+            let mut copy = copy(dir.path());
+            assert_eq!(copy.length, length, "in round {round}");
+            let later = piece.replace("T00:00:00", &format!("T00:{:02}:{:02}", round / 60, round % 60));
+            copy.write(later.as_bytes()).unwrap();
+            length = copy.length;
+        }
+        let log = dir.path().join(LOG).metadata().unwrap();
+        assert_eq!(log.len(), 100 * 800 * 64);
+        assert!(log.blocks() * 512 <= 1 << 20, "{log:?}");
+    }
+}

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use swifthook_core::{LaunchError, RunKey, RunSpec};
 
 use super::config::{KubernetesSettings, PodVolume, VolumeSource};
-use super::names::{QUEUE, TRAIN, labels_of, name_of};
+use super::names::{MAX_LOG, QUEUE, TRAIN, labels_of, name_of};
 use super::stop::FILES;
 use crate::local::Order;
 use crate::supervisor::{INSTALL, KEEP, Kept, RUN_VARIABLE};
@@ -58,11 +58,15 @@ fn described(key: &RunKey, run: &RunSpec, settings: &KubernetesSettings) -> Resu
     let pod_labels = labels.clone();
     labels.extend(settings.queue.iter().map(|queue| (QUEUE.to_owned(), queue.clone())));
     let change = &run.job.change;
-    let annotations = json!({
+    let mut annotations = json!({
         "swifthook/recipe": &*change.recipe,
         "swifthook/repository": change.repository.to_string(),
         "swifthook/commit": change.head.to_string(),
     });
+    // For whoever copies the log: that may be another process than this.
+    if let Some(most) = run.limits.log {
+        annotations[MAX_LOG] = json!(most.to_string());
+    }
     Ok(json!({
         "metadata": { "name": name_of(key), "labels": labels, "annotations": annotations },
         "spec": {

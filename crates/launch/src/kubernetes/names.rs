@@ -48,6 +48,8 @@ pub(super) const SPENT: &str = "swifthook/spent";
 pub(super) const INSTEAD_OF: &str = "swifthook/instead-of";
 /// <https://kueue.sigs.k8s.io/docs/tasks/run/jobs/>
 pub(super) const QUEUE: &str = "kueue.x-k8s.io/queue-name";
+/// Annotation for the size that the copy of the log of a run may have, in bytes.
+pub(super) const MAX_LOG: &str = "swifthook/max-log";
 /// The container of a pod that is the run.
 pub(super) const TRAIN: &str = "train";
 /// The container of a pod that checks the commit of its run out.

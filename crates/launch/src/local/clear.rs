@@ -72,7 +72,7 @@ fn what_is_left(mark: &str, begun: Option<&Begun>, group: Option<&Group>) -> io:
     let all = Process::all_alive()?;
     let spared = line_of_ancestors(std::process::id().cast_signed());
     let session = begun.filter(|begun| owns_its_session(begun)).map(|begun| begun.supervisor);
-    let in_group = group.map(Group::processes).unwrap_or_default();
+    let in_group: HashSet<i32> = group.map(Group::processes).unwrap_or_default().into_iter().collect();
     let roots: HashSet<i32> = all
         .iter()
         .filter(|process| !spared.contains(&process.pid))

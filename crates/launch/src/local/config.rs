@@ -44,6 +44,7 @@ impl LocalLauncher {
         images: false,
         checks_out: false,
         keeps_output: true,
+        counts_processes: true,
     };
 
     /// A launcher whose runs have their directories in `runs`.

@@ -124,6 +124,7 @@ impl SlurmLauncher {
         images: false,
         checks_out: false,
         keeps_output: true,
+        counts_processes: false,
     };
 
     /// A launcher of this name, whose runs have their directories in `runs`.

@@ -1,5 +1,5 @@
-# The run itself, the same for all: what differs stands above, in `run_dir`, `grace`, `timeout` (seconds; empty for none)
-# and `nodes`, and in the files `command` and `environment` of the run's directory.
+# The run itself, the same for all: what differs stands above, in `run_dir`, `grace`, `timeout` (seconds; empty for none),
+# `max_log` (bytes; empty for none) and `nodes`, and in the files `command` and `environment` of the run's directory.
 
 PATH=${PATH:-/usr/local/bin:/usr/bin:/bin}
 umask 077
@@ -68,6 +68,8 @@ heard() {
         ask '"yield"' null
     elif [ -e time.over ]; then
         ask '"timeout"' null
+    elif [ -e log.over ]; then
+        ask '"limit"' "\"its log has more than $max_log bytes (max_log), and the file system cannot cut it\""
     else
         # Its limit is near, something else preempts it, or a person called scancel: whoever asks Slurm learns which.
         ask '"yield"' '"Slurm asked it to end"'
@@ -75,8 +77,31 @@ heard() {
 }
 trap heard TERM
 
+# Of a log that is too large the middle is cut out: its file keeps its length, and what was there takes nothing of the disk.
+# A line before the hole tells, always of the same length. Where no file has holes the run is asked to end.
+kept_first=$((${max_log:-0} / 4 / 65536 * 65536 + 65536))
+cut_to=$kept_first
+cut_log() {
+    set -- $(stat -c '%s %b %B' log 2>/dev/null)
+    [ $# = 3 ] || return 0
+    [ "$1" -ge "$cut_to" ] || cut_to=$kept_first
+    [ $(($1 - cut_to + kept_first)) -gt "$max_log" ] || [ $(($2 * $3 / 2)) -gt "$max_log" ] || return 0
+    set -- $((($1 - max_log / 2) / 65536 * 65536))
+    [ "$1" -gt "$kept_first" ] || return 0
+    fallocate --punch-hole --offset $kept_first --length $(($1 - kept_first)) log || return 1
+    cut_to=$1
+    printf '\n%-78s\n' "[swifthook: $((cut_to - kept_first)) bytes are cut out of the log here]" |
+        dd of=log bs=80 count=1 iflag=fullblock oflag=seek_bytes seek=$((kept_first - 80)) conv=notrunc 2>/dev/null
+}
+keep_log() {
+    trap '' TERM
+    until ! cut_log; do sleep 1; done
+    : >log.over
+    kill -s TERM $$
+}
+
 # One that a signal ended has `setsid` say so, in `killed`, and exit with the number of the signal.
-rm -f code killed
+rm -f code killed log.over
 if [ "$nodes" = 1 ]; then
     (
         setsid --fork --wait sh ./command </dev/null 3>&2 2>killed
@@ -89,6 +114,11 @@ else
     ) &
 fi
 child=$!
+cutter=
+if [ -n "$max_log" ]; then
+    keep_log &
+    cutter=$!
+fi
 timer=
 if [ -n "$timeout" ]; then
     after "$timeout" time.over
@@ -118,6 +148,10 @@ for round in 1 2 3 4 5; do
     [ "$round" = 1 ] || sleep 0.1
 done
 for one in $timer $killer; do kill -s KILL -- "-$one" 2>/dev/null; done
+if [ -n "$cutter" ]; then
+    kill -s KILL "$cutter" 2>/dev/null
+    cut_log
+fi
 
 rm -f environment
 code=$(cat code 2>/dev/null)

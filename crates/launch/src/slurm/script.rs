@@ -67,6 +67,7 @@ pub(super) fn script(options: &SlurmOptions, key: &RunKey, run: &RunSpec) -> Res
         ("run_dir", text(&run.run_dir)?.to_owned()),
         ("grace", seconds(run.grace)),
         ("timeout", run.timeout.map(seconds).unwrap_or_default()),
+        ("max_log", run.limits.log.map(|bytes| bytes.to_string()).unwrap_or_default()),
         ("nodes", run.shape.nodes.to_string()),
     ];
     for (name, value) in values {
@@ -159,3 +160,73 @@ export NNODES=\"$SLURM_NNODES\" NODE_RANK=\"$SLURM_NODEID\"
 export MASTER_ADDR=\"$(scontrol show hostnames \"$SLURM_JOB_NODELIST\" | head -n 1)\"
 export MASTER_PORT=\"$((20000 + SLURM_JOB_ID % 20000))\"
 ";
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, OpenOptions};
+    use std::io::Read;
+    use std::os::unix::fs::MetadataExt;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+    use crate::log::LogReader;
+
+    /// The end of a run as its node writes it down, with `max_log` bytes of a log, and `PATH` with `first` before it.
+    fn ran(dir: &Path, command: &str, max_log: &str, first: &str) -> String {
+        let path = dir.to_str().unwrap();
+        let values = format!("key=k\nrun_dir={path}\ngrace=20.000\ntimeout=\nnodes=1\nmax_log={max_log}\n");
+        fs::write(dir.join("text"), command).unwrap();
+        fs::write(dir.join("command"), "echo $$ >session\nexec sh ./text 2>&3 3>&-\n").unwrap();
+        let log = OpenOptions::new().append(true).create(true).open(dir.join("log")).unwrap();
+        let status = Command::new("sh")
+            .args(["-c", &(values + RUN)])
+            .env("SLURM_JOB_ID", "7")
+            .env("PATH", format!("{first}{}", std::env::var("PATH").unwrap()))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .status();
+        assert!(status.unwrap().success());
+        fs::read_to_string(dir.join("exit.json")).unwrap()
+    }
+
+    #[test]
+    fn of_a_log_that_is_too_large_beginning_and_end_are_kept_on_a_node_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = "echo begins; head -c 60000000 /dev/zero | tr '\\0' x
+            until grep -q swifthook: log; do :; done
+            head -c 60000000 /dev/zero | tr '\\0' x; echo; echo ends; exit 5";
+        let end = ran(dir.path(), text, "2097152", "");
+        assert!(end.contains("\"code\":5,\"signal\":null,\"stopped\":null"), "{end}");
+        let log = dir.path().join("log");
+        let metadata = log.metadata().unwrap();
+        assert!(metadata.blocks() * 512 <= 2 << 20 && metadata.len() > 120_000_000, "{metadata:?}");
+        let mut text = String::new();
+        LogReader::all(fs::File::open(log).unwrap()).unwrap().read_to_string(&mut text).unwrap();
+        assert!(text.starts_with("begins\nx") && text.ends_with("x\nends\n"), "{} bytes", text.len());
+        assert_eq!(text.matches("\n[swifthook: ").count(), 1, "the same line as ours");
+        assert!(!dir.path().join("log.over").exists());
+    }
+
+    #[test]
+    fn a_log_that_no_node_can_cut_ends_its_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let programs = dir.path().join("programs");
+        fs::create_dir(&programs).unwrap();
+        fs::write(programs.join("fallocate"), "#!/bin/sh\nexit 1\n").unwrap();
+        let executable = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        fs::set_permissions(programs.join("fallocate"), executable).unwrap();
+        let text = "trap 'exit 6' TERM; head -c 60000000 /dev/zero; while :; do sleep 0.05; done";
+        let end = ran(dir.path(), text, "2097152", &format!("{}:", programs.display()));
+        assert!(end.contains("\"code\":6,\"signal\":null,\"stopped\":\"limit\""), "{end}");
+        assert!(end.contains("its log has more than 2097152 bytes (max_log)"), "{end}");
+    }
+
+    #[test]
+    fn a_log_may_be_as_large_as_it_gets() {
+        let dir = tempfile::tempdir().unwrap();
+        let end = ran(dir.path(), "head -c 3000000 /dev/zero | tr '\\0' x; exit 4", "", "");
+        assert!(end.contains("\"code\":4"), "{end}");
+        assert_eq!(fs::read(dir.path().join("log")).unwrap(), vec![b'x'; 3_000_000]);
+    }
+}

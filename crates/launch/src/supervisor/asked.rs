@@ -10,6 +10,7 @@ use swifthook_core::Timestamp;
 use super::confine::{CONFINE, confine};
 use super::events::Events;
 use super::run::Run;
+use super::tasks::leave_some_to_others;
 use crate::local::{Begun, Ended, Order, RunDir, VERSION};
 use crate::process::{Process, boot_id, pid_namespace};
 
@@ -47,6 +48,7 @@ fn supervise(dir: &RunDir) -> io::Result<()> {
     // It fails for the leader of a process group, which a child is not unless its starter made it one.
     setsid()?;
     set_child_subreaper(Some(getpid()))?;
+    leave_some_to_others();
     let order = read_order(dir)?;
     let events = Events::new(&dir.wake_path())?;
     dir.write_begun(&begun()?)?;

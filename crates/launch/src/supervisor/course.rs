@@ -47,6 +47,11 @@ impl Course {
         self.stop(StopKind::Limit, self.grace, now);
     }
 
+    /// The run uses so much more than it may that it is not waited for.
+    pub(super) fn exceed_by_far(&mut self, now: Instant) {
+        self.stop(StopKind::Limit, Duration::ZERO, now);
+    }
+
     /// The supervisor itself is asked to end, which nobody does who knows how to ask for the end of a run: the
     /// machine is going down. So the run is to save, and to go on later.
     pub(super) fn hear_signal(&mut self, now: Instant) {

@@ -1,9 +1,9 @@
 use std::collections::HashSet;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Stdio;
 
 use rustix::io::Errno;
 use rustix::process::{
@@ -13,6 +13,7 @@ use rustix::process::{
 use swifthook_core::Enclosure;
 
 use super::confine::{self, Bounds, Started};
+use super::tasks;
 use crate::cgroup::Group;
 use crate::local::Order;
 use crate::process::{Process, Usage, with_descendants};
@@ -31,13 +32,14 @@ impl Family {
     /// Starts the training: in a process group of its own, without input, its output and errors in the log, with the
     /// environment that this process has.
     pub(super) fn start(order: &Order) -> io::Result<Self> {
-        let log = io::stderr().as_fd().try_clone_to_owned()?;
+        let log = output()?;
+        let errors = log.try_clone()?;
         let Enclosure { prefix, outlives_command, .. } = &order.enclosure;
         let argv = [&prefix[..], &order.argv].concat();
         let group = make_group(order);
         let bounds = Bounds { files: order.limits.files, group: group.as_ref() };
         let started = confine::start(&argv, bounds, |command| {
-            command.current_dir(&order.working_dir).process_group(0).stdout(log).stderr(Stdio::inherit());
+            command.current_dir(&order.working_dir).process_group(0).stdout(log).stderr(errors);
         });
         let Started { child, outside } = started.inspect_err(|_| group.iter().for_each(Group::remove))?;
         let group = group.filter(|group| {
@@ -126,24 +128,79 @@ impl Family {
         Usage::of(&below, us, memory)
     }
 
+    /// Returns true if the kernel sees to it that it has no more processes than it may.
+    pub(super) fn has_walls(&self) -> bool {
+        self.group.as_ref().is_some_and(Group::limits_tasks)
+    }
+
+    /// Returns true if the kernel has refused it a process, since it has all that it may.
+    pub(super) fn was_refused_a_task(&self) -> bool {
+        self.group.as_ref().is_some_and(Group::was_refused_a_task)
+    }
+
+    /// Returns the number of its processes, each by its threads, with those that wait to be reaped.
+    pub(super) fn tasks(&self) -> u64 {
+        let us = getpid().as_raw_pid();
+        let everybody = Process::all().unwrap_or_default();
+        let below = with_descendants(&everybody, HashSet::from([us]));
+        below.iter().filter(|one| one.pid != us).map(|one| one.threads.max(1)).sum()
+    }
+
     /// Kills everybody. Who was just being born is left, so it takes several rounds until the family is gone.
     pub(super) fn kill(&self) {
         self.group.iter().for_each(Group::kill);
-        let us = getpid().as_raw_pid();
-        let everybody = Process::all_alive().unwrap_or_default();
-        with_descendants(&everybody, HashSet::from([us]))
-            .iter()
-            .filter(|one| one.pid != us)
-            .for_each(Process::kill);
+        // At one stroke whoever is in it, and whoever is just being born there.
+        if self.end.is_none() {
+            let _ = kill_process_group(self.main, Signal::KILL);
+        }
+        held().iter().for_each(Process::kill);
+    }
+}
+
+/// Everybody below us, and of a large family as many as can be are stopped: as long as they are there nobody is born in
+/// their places, and who is stopped makes none.
+fn held() -> Vec<Process> {
+    let mut going_before = usize::MAX;
+    loop {
+        let family = descendants();
+        let going: Vec<&Process> = family.iter().filter(|one| !one.is_stopped()).collect();
+        if family.len() < MANY || going.is_empty() || going.len() >= going_before {
+            return family;
+        }
+        going.iter().for_each(|one| one.signal(Signal::STOP));
+        going_before = going.len();
+    }
+}
+
+/// Everybody below us who is alive.
+fn descendants() -> Vec<Process> {
+    let us = getpid().as_raw_pid();
+    let everybody = Process::all_alive().unwrap_or_default();
+    let mut family = with_descendants(&everybody, HashSet::from([us]));
+    family.retain(|one| one.pid != us);
+    family
+}
+
+/// Opens the log once more, for a run to write into, where it is a file. Changes to a descriptor hold for all who share it,
+/// and our own words are to come at the end.
+fn output() -> io::Result<OwnedFd> {
+    let ours = io::stderr();
+    match File::from(ours.as_fd().try_clone_to_owned()?).metadata()?.is_file() {
+        true => Ok(OpenOptions::new().append(true).open("/proc/self/fd/2")?.into()),
+        false => ours.as_fd().try_clone_to_owned(),
     }
 }
 
 /// The group that was ordered. Without one a run is held by its descent, and looked at in its processes.
 fn make_group(order: &Order) -> Option<Group> {
     let path = order.cgroup.as_deref()?;
-    Group::make(path, order.limits.memory).inspect_err(|error| goes_on_without(path, error)).ok()
+    let tasks = Some(tasks::most(&order.limits));
+    Group::make(path, order.limits.memory, tasks).inspect_err(|error| goes_on_without(path, error)).ok()
 }
 
 fn goes_on_without(group: &Path, error: &io::Error) {
     let _ = writeln!(io::stderr(), "swifthook: goes on without {}: {error}", group.display());
 }
+
+/// So many that one may be born while the others are killed.
+const MANY: usize = 256;

@@ -18,7 +18,9 @@ mod family;
 mod install;
 #[cfg(feature = "kubernetes")]
 mod keep;
+mod log_cap;
 mod run;
+mod tasks;
 mod watch;
 
 pub use asked::supervise_if_asked;

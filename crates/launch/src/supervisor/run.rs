@@ -8,6 +8,8 @@ use swifthook_core::{StopKind, Timestamp};
 use super::course::{Course, Step};
 use super::events::Events;
 use super::family::Family;
+use super::log_cap::LogWatch;
+use super::tasks::{Found, Tasks};
 use super::watch::Watch;
 use crate::local::{Ended, Order, RunDir, VERSION};
 
@@ -18,6 +20,8 @@ pub(super) struct Run<'a> {
     events: Events,
     course: Course,
     watch: Watch,
+    tasks: Tasks,
+    log: LogWatch,
     /// What the run used more of than it may.
     exceeded: Option<String>,
     began_at: Timestamp,
@@ -28,7 +32,9 @@ impl<'a> Run<'a> {
     pub(super) fn new(dir: &'a RunDir, written: &Path, order: &'a Order, events: Events) -> Self {
         let course = Course::new(order.grace, order.timeout, Instant::now());
         let watch = Watch::new(order.limits, written, Instant::now());
-        Self { dir, order, events, course, watch, exceeded: None, began_at: now() }
+        let tasks = Tasks::new(&order.limits, Instant::now());
+        let log = LogWatch::new(order.limits.log, Instant::now());
+        Self { dir, order, events, course, watch, tasks, log, exceeded: None, began_at: now() }
     }
 
     /// When this returns nothing of the run is alive.
@@ -45,8 +51,7 @@ impl<'a> Run<'a> {
 
     fn follow(mut self, mut family: Family) -> Ended {
         while !self.is_over(&mut family) {
-            let next = [self.course.next(), self.watch.next()].into_iter().flatten().min();
-            let limit = next.map(|at| at.saturating_duration_since(Instant::now()));
+            let limit = self.next(&family).map(|at| at.saturating_duration_since(Instant::now()));
             // Who of the group is nobody's child here ends without a signal to us.
             let limit = if family.end().is_some() { Some(PAUSE.min(limit.unwrap_or(PAUSE))) } else { limit };
             self.events.wait(limit);
@@ -55,13 +60,16 @@ impl<'a> Run<'a> {
             family.kill();
             self.events.wait(Some(PAUSE));
             family.reap();
+            self.log.look(Instant::now());
         }
+        self.log.finish();
         let status = family.end();
-        if family.ran_into_its_wall()
-            && status.is_some_and(|status| status.exit_status() != Some(0))
-            && let Some(why) = self.watch.out_of_memory()
-        {
-            self.exceed(why);
+        if status.is_some_and(|status| status.exit_status() != Some(0)) {
+            let wall = family.ran_into_its_wall().then(|| self.watch.out_of_memory()).flatten();
+            let refused = || self.tasks.ran_out(&family).filter(|_| self.exceeded.is_none());
+            if let Some(why) = wall.or_else(refused) {
+                self.exceed(why);
+            }
         }
         family.leave();
         let code = status.and_then(WaitStatus::exit_status);
@@ -72,6 +80,17 @@ impl<'a> Run<'a> {
             _ => None,
         };
         self.ended(code, signal, message)
+    }
+
+    /// Returns the time when there is something to do again, if nothing happens.
+    fn next(&self, family: &Family) -> Option<Instant> {
+        let watch = self.watch.next().filter(|_| self.is_watched(family));
+        [self.course.next(), watch, Some(self.tasks.next()), self.log.next()].into_iter().flatten().min()
+    }
+
+    /// Returns true if it matters how much the run uses.
+    fn is_watched(&self, family: &Family) -> bool {
+        family.end().is_none() && self.exceeded.is_none()
     }
 
     /// Does what is to be done now. It is over when the main process has ended and nobody is left who deserves to
@@ -92,16 +111,30 @@ impl<'a> Run<'a> {
 
     fn look(&mut self, family: &Family) {
         let now = Instant::now();
-        if family.end().is_some() || self.exceeded.is_some() {
-            return;
+        // Also of a run that is to end: it has its grace to write and to fork in.
+        for found in [self.log.look(now), self.tasks.look(family, now)].into_iter().flatten() {
+            match found {
+                Found::Refused(what) => say(&what),
+                // The first reason is the one that is told.
+                Found::Over(why) if self.exceeded.is_none() => self.exceed(why),
+                Found::Over(_) => {}
+                Found::FarOver(why) => {
+                    if self.exceeded.is_none() {
+                        self.exceed(why);
+                    }
+                    self.course.exceed_by_far(now);
+                }
+            }
         }
-        if let Some(why) = self.watch.look(family, now) {
+        if self.is_watched(family)
+            && let Some(why) = self.watch.look(family, now)
+        {
             self.exceed(why);
         }
     }
 
     fn exceed(&mut self, why: String) {
-        let _ = writeln!(io::stderr(), "swifthook: {why}");
+        say(&why);
         self.course.exceed(Instant::now());
         self.exceeded = Some(why);
     }
@@ -138,6 +171,11 @@ impl<'a> Run<'a> {
             ended_at: now(),
         }
     }
+}
+
+/// Writes into the log of the run, which may be full.
+fn say(what: &str) {
+    let _ = writeln!(io::stderr(), "swifthook: {what}");
 }
 
 fn now() -> Timestamp {

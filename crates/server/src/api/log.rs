@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path as FilePath;
 
 use axum::extract::rejection::QueryRejection;
@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use swifthook_core::{Job, RunKey, RunLog};
+use swifthook_launch::LogReader;
 
 use super::jobs;
 use super::problem::Problem;
@@ -69,7 +70,10 @@ fn kept(log: &RunLog, lines: usize, word: Option<&str>) -> String {
     if log.length <= RunLog::MOST as u64 {
         return text;
     }
-    format!("[the end of {} bytes; the whole is {} on {}]\n{text}", log.length, log.file, log.host)
+    format!(
+        "[the end of {} bytes; what there is of them is {} on {}]\n{text}",
+        log.length, log.file, log.host
+    )
 }
 
 fn nowhere(job: &Job, attempt: u32) -> String {
@@ -96,13 +100,13 @@ fn tail(
     word: Option<&str>,
     shown: impl Fn(String) -> String,
 ) -> io::Result<String> {
-    let mut file = File::open(file)?;
+    let file = File::open(file)?;
     // Without a word to look for, only the end matters.
-    if word.is_none() {
-        let length = file.seek(SeekFrom::End(0))?;
-        file.seek(SeekFrom::Start(length.saturating_sub(most.bytes as u64)))?;
-    }
-    let mut reader = BufReader::new(file);
+    let log = match word {
+        Some(_) => LogReader::all(file)?,
+        None => LogReader::last(file, most.bytes as u64)?,
+    };
+    let mut reader = BufReader::new(log);
     let mut kept = VecDeque::new();
     let mut bytes = 0;
     let mut line = Vec::new();
@@ -173,6 +177,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_cut_out_of_a_log_is_told_and_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("log");
+        let log = File::create(&file).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&log, b"step 1\n", 0).unwrap();
+        // As far out as a run can seek on most file systems.
+        std::os::unix::fs::FileExt::write_all_at(&log, b"\nstep 9\n", 1 << 43).unwrap();
+        let read = |lines_of, word| tail(&file, lines(lines_of), word, |line| line).unwrap();
+        let [all, found] = [read(100, None), read(100, Some("bytes are cut out"))];
+        assert!(all.starts_with("step 1\n") && all.ends_with("step 9\n") && all.len() < 10_000, "{all}");
+        assert!(found.starts_with("[swifthook: 87960930") && found.lines().count() == 1, "{found}");
+        assert_eq!(read(1, Some("step")), "step 9\n");
+        assert!(log_tail(&file, RunLog::MOST, &[]).unwrap().contains("bytes are cut out"));
+    }
+
+    #[test]
     fn of_a_log_that_is_elsewhere_the_end_is_shown() {
         let run = RunKey { job: swifthook_core::JobId([7; 16]), attempt: 2 };
         let tail = "step 8\nstep 9\n".to_owned();
@@ -182,7 +202,7 @@ mod tests {
         let long = RunLog { length: 90_000, ..log };
         assert_eq!(
             kept(&long, 10, None),
-            "[the end of 90000 bytes; the whole is /runs/x/log on gpu-1]\nstep 8\nstep 9\n"
+            "[the end of 90000 bytes; what there is of them is /runs/x/log on gpu-1]\nstep 8\nstep 9\n"
         );
     }
 

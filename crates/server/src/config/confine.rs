@@ -1,10 +1,11 @@
 //! `limits` and `isolation` of a recipe.
 
 use swifthook_core::{RunLimits, Template};
+use swifthook_launch::LogCap;
 
 use super::model::Isolation;
 use super::queueing::check_each;
-use super::reader::{Node, Wrong};
+use super::reader::{Fields, Node, Wrong};
 use super::units;
 
 pub(super) fn limits(node: &Node<'_>) -> Option<RunLimits> {
@@ -14,7 +15,15 @@ pub(super) fn limits(node: &Node<'_>) -> Option<RunLimits> {
         cpu_time: fields.get("cpu_time").and_then(|node| node.read(units::duration)),
         files: fields.get("files").and_then(|node| files(&node)),
         disk: fields.get("disk").and_then(|node| node.read(units::bytes)),
+        processes: fields.get("processes").and_then(|node| processes(&node)),
+        log: None,
     };
+    if let Some(node) = fields.get("log") {
+        node.wrong(
+            Wrong::new("the size of a log is no limit that ends a run, but where its middle is cut out")
+                .instead("`max_log = \"256 MiB\"` in the recipe, beside `limits`"),
+        );
+    }
     fields.finish();
     Some(limits)
 }
@@ -28,6 +37,37 @@ fn files(node: &Node<'_>) -> Option<u64> {
         );
     }
     Some(files)
+}
+
+fn processes(node: &Node<'_>) -> Option<u64> {
+    let processes: u64 = node.number::<i64>()?.try_into().unwrap_or(0);
+    if processes < FEWEST_PROCESSES {
+        node.wrong(
+            Wrong::new(format!(
+                "`processes` is {processes}, and threads count too: no training starts with so few"
+            ))
+            .instead(format!("at least {FEWEST_PROCESSES}, for example 4096")),
+        );
+    }
+    Some(processes)
+}
+
+/// Reads the size of the log of a run; `None` for as large as it gets.
+pub(super) fn max_log(fields: &Fields<'_>) -> Option<u64> {
+    fields.or("max_log", Some(MAX_LOG), |node| node.read(log_size))
+}
+
+fn log_size(text: &str) -> Result<Option<u64>, Wrong> {
+    if matches!(text, "off" | "none") {
+        return Ok(None);
+    }
+    let least = LogCap::LEAST >> 20;
+    match units::bytes(text) {
+        Ok(bytes) if bytes >= LogCap::LEAST => Ok(Some(bytes)),
+        Ok(_) => Err(Wrong::new(format!("too small for a log: `{text}`"))
+            .instead(format!("at least `{least} MiB`, or `off`"))),
+        Err(_) => Err(Wrong::new(format!("not a size: `{text}`")).instead("for example `256 MiB`, or `off`")),
+    }
 }
 
 pub(super) fn isolation(node: &Node<'_>, has_each: bool) -> Option<Isolation> {
@@ -92,3 +132,6 @@ fn prefix(node: &Node<'_>, has_each: bool) -> Option<Isolation> {
 }
 
 const FEWEST_FILES: u64 = 64;
+const FEWEST_PROCESSES: u64 = 64;
+/// Logs of trainings have some megabytes.
+const MAX_LOG: u64 = 256 << 20;

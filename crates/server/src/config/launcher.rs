@@ -155,6 +155,13 @@ pub(super) fn check(fields: &Fields<'_>, launcher: &Launcher) {
             );
         }
     }
+    let limits = asked("limits").and_then(|node| node.fields("`limits`")).filter(|_| !can.counts_processes);
+    if let Some(node) = limits.and_then(|limits| limits.get("processes")) {
+        node.wrong(
+            Wrong::new(format!("nobody counts the processes of a run of the launcher `{name}`"))
+                .instead("a limit of its nodes, such as `ulimit -u` in a prolog of the cluster"),
+        );
+    }
     check_files(fields, name, can);
     if !can.keeps_output {
         check_output(fields, name);

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use swifthook_core::{Checkout, Template};
+use swifthook_core::{Checkout, RunLimits, Template};
 use swifthook_launch::check_host;
 use swifthook_msswift::Trust;
 
@@ -31,7 +31,10 @@ pub(super) fn run(fields: &Fields<'_>, known: &Known<'_>) -> Run {
         uv: environment.uv,
         env: fields.get("env").map(|node| env(&node, known)).unwrap_or_default(),
         pass_env: fields.get("pass_env").map(|node| pass_env(&node, known)).unwrap_or_default(),
-        limits: fields.get("limits").and_then(|node| confine::limits(&node)).unwrap_or_default(),
+        limits: RunLimits {
+            log: confine::max_log(fields),
+            ..fields.get("limits").and_then(|node| confine::limits(&node)).unwrap_or_default()
+        },
         isolation: fields.get("isolation").and_then(|node| confine::isolation(&node, fields.has("each"))),
         image: environment.image,
         nodes: fields.or("nodes", NonZeroU32::MIN, |node| count(&node, "nodes", MOST_NODES)),

@@ -8,15 +8,15 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 use swifthook_core::{Fingerprint, Job, Problem, Reason, RunLimits, Workspace};
-use swifthook_launch::{confined, leave_a_way};
+use swifthook_launch::{LogCap, confined, leave_a_way};
 use swifthook_runner::Uncomposed;
 use tokio::process::{Child, Command};
 
@@ -180,15 +180,16 @@ impl Uv {
         tracing::info!(job = %job.id, environment = project.digest, "making an environment with uv");
         // Ours too, so that nobody takes what is done for half made before it is marked.
         let its_lock = lock.try_clone().map_err(failed)?;
-        let status = Building::begin(command, its_lock, output).map_err(failed)?.end().await;
+        let cap = limits.log.map(|most| LogCap::of(&output, most)).transpose().map_err(failed)?.flatten();
+        let status = Building::begin(command, its_lock, output, cap).map_err(failed)?.end().await;
         let tail = tail(&log);
         let made = match status {
-            Ok(Some(status)) if status.success() => complete(&project.folder, &cache).map_err(failed),
-            Ok(Some(status)) if status.code().is_none() || is_passing(&tail) => {
+            Ok(Ok(status)) if status.success() => complete(&project.folder, &cache).map_err(failed),
+            Ok(Ok(status)) if status.code().is_none() || is_passing(&tail) => {
                 Err(Uncomposed::NotNow(format!("uv could not make the environment ({status}): {tail}")))
             }
-            Ok(Some(status)) => Err(unfit(format!("uv could not make the environment ({status}): {tail}"))),
-            Ok(None) => Err(unfit(format!("uv has not made the environment within an hour: {tail}"))),
+            Ok(Ok(status)) => Err(unfit(format!("uv could not make the environment ({status}): {tail}"))),
+            Ok(Err(why)) => Err(unfit(format!("uv has not made the environment: {why}: {tail}"))),
             Err(error) => Err(failed(error)),
         };
         if made.is_err() {
@@ -250,25 +251,35 @@ impl Uv {
 struct Building {
     child: Child,
     group: Option<Pid>,
+    cap: Option<LogCap>,
 }
 
 impl Building {
-    fn begin(mut command: Command, lock: File, output: File) -> io::Result<Self> {
+    fn begin(mut command: Command, lock: File, output: File, cap: Option<LogCap>) -> io::Result<Self> {
         command.stdin(lock).stdout(output.try_clone()?).stderr(output).process_group(0).kill_on_drop(true);
         let child = command.spawn()?;
         let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
-        Ok(Self { child, group })
+        Ok(Self { child, group, cap })
     }
 
-    /// How it ended; `None` if it took too long.
-    async fn end(mut self) -> io::Result<Option<std::process::ExitStatus>> {
-        match tokio::time::timeout(PATIENCE, self.child.wait()).await {
-            Ok(status) => {
+    /// Waits for its end. An `Err` within says in words why that was given up.
+    async fn end(mut self) -> io::Result<Result<ExitStatus, String>> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let now = Instant::now();
+            let pause = self.cap.as_mut().map_or(Ok(PATIENCE), |cap| cap.look(now));
+            let pause = match pause {
+                Ok(pause) => pause.min(deadline.saturating_duration_since(now)),
+                Err(uncut) => return Ok(Err(uncut.to_string())),
+            };
+            if let Ok(status) = tokio::time::timeout(pause, self.child.wait()).await {
                 // Not later: the number of the group may be another's, once nobody is in it.
                 self.kill();
-                status.map(Some)
+                return status.map(Ok);
             }
-            Err(_) => Ok(None),
+            if Instant::now() >= deadline {
+                return Ok(Err("it took an hour".to_owned()));
+            }
         }
     }
 
@@ -421,3 +432,26 @@ const PASSING: [&str; 12] = [
     "no space left on device",
     "503 service unavailable",
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_build_says_is_kept_to_a_size() {
+        let folder = tempfile::tempdir().unwrap();
+        let [lock, log] = ["lock", "log"].map(|name| File::create_new(folder.path().join(name)).unwrap());
+        let cap = LogCap::of(&log, LogCap::LEAST).unwrap();
+        let mut command = Command::new("sh");
+        // As long as nothing is cut it goes on.
+        let text = "while ! grep -qa swifthook: log; do head -c 1000000 /dev/zero; done; echo ends";
+        command.args(["-c", text]).current_dir(folder.path());
+        let end = Building::begin(command, lock, log, cap).unwrap().end().await.unwrap();
+        assert!(end.unwrap().success());
+        let metadata = folder.path().join("log").metadata().unwrap();
+        assert!(metadata.blocks() * 512 < metadata.len(), "{metadata:?}");
+        assert!(tail(&folder.path().join("log")).ends_with("ends"));
+    }
+}

@@ -7,6 +7,7 @@ mod authority;
 mod command_line;
 mod going;
 mod gpus;
+mod limits;
 mod many;
 mod serve;
 mod service_manager;
