@@ -88,11 +88,12 @@ impl TrainingLauncher for LocalLauncher {
     async fn examine(&self, run: &RunHandle, why: &Reason) -> Result<Option<PathBuf>, LaunchError> {
         let (place, why) = (self.reachable(run)?, why.clone());
         let (dir, key) = (self.dir_of(&place), place.key);
-        // Longer than a look at files: it asks other programs.
-        self.settle(&place.key, move |this| {
-            evidence::take(&dir, &key, this.groups.as_ref(), &why).map_err(|error| in_dir(&dir, error))
-        })
-        .await
+        let this = self.clone();
+        let look = move || {
+            let taken = evidence::take(&dir, &key, this.groups.as_ref(), &why);
+            taken.map_err(|error| in_dir(&dir, error))
+        };
+        self.examinations.look(&key, look).await?
     }
 
     /// The last one that the run itself called whole by a line `{"checkpoint": "…"}`, if it is there among its results; else

@@ -36,6 +36,8 @@ pub struct LocalLauncher {
     pub(super) follows: Follows,
     /// Looks at what keeps runs, apart from those at what they write: these may hang by a run's own doing.
     pub(super) looks: Looks,
+    /// Looks that ask other programs, too.
+    pub(super) examinations: Looks,
     pub(super) groups: Option<RunGroups>,
 }
 
@@ -74,6 +76,7 @@ impl LocalLauncher {
             supervisor: PathBuf::from("/proc/self/exe").into(),
             follows: Follows::new(None),
             looks: Looks::new(MOST_LOOKS, PATIENCE),
+            examinations: Looks::new(1, 2 * PATIENCE),
             groups: None,
         })
     }

@@ -28,6 +28,8 @@ pub(crate) use memory::{end_of, with_its_end};
 #[cfg(feature = "slurm")]
 pub(crate) use record::Note;
 pub(crate) use record::{Begun, Ended, Order, StopRequest, VERSION};
+#[cfg(feature = "kubernetes")]
+pub(crate) use remove::shared_control_of;
 pub use remove::{Held, hold_run, known_runs, remove_run};
 pub(crate) use run_dir::RunDir;
 #[cfg(feature = "slurm")]

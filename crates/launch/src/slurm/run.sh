@@ -1,9 +1,10 @@
-# The run itself, the same for all: what differs stands above, in `run_dir`, `grace`, `timeout` (seconds; empty for none)
-# and `nodes`, and in the files `command` and `environment` of the run's directory.
+# The run itself, the same for all: what differs stands above, in `control`, `grace`, `timeout` (seconds; empty for none)
+# and `nodes`, and in the files `command` and `environment` of that folder. What is written here is seen by us alone: the
+# training has a directory of its own.
 
 PATH=${PATH:-/usr/local/bin:/usr/bin:/bin}
 umask 077
-cd "$run_dir" || exit 1
+cd "$control" || exit 1
 
 # A run has one Slurm job, whoever submitted it and however often: the one that makes this directory. The others end here.
 if mkdir start 2>/dev/null; then
@@ -84,7 +85,7 @@ if [ "$nodes" = 1 ]; then
     ) &
 else
     (
-        srun --nodes="$nodes" --ntasks-per-node=1 --kill-on-bad-exit=1 --export=ALL sh ./command </dev/null 3>&2
+        srun --nodes="$nodes" --chdir="$control" --ntasks-per-node=1 --kill-on-bad-exit=1 --export=ALL sh ./command </dev/null 3>&2
         echo $? >code
     ) &
 fi

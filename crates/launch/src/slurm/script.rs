@@ -60,11 +60,16 @@ pub(super) fn arguments(options: &SlurmOptions, key: &RunKey, run: &RunSpec) -> 
 
 /// The batch script: the site's own lines, and the run. Neither the command nor its environment is in it, since
 /// `scontrol write batch_script` shows it.
-pub(super) fn script(options: &SlurmOptions, key: &RunKey, run: &RunSpec) -> Result<String, Unsayable> {
+pub(super) fn script(
+    options: &SlurmOptions,
+    control: &Path,
+    key: &RunKey,
+    run: &RunSpec,
+) -> Result<String, Unsayable> {
     let mut body = String::new();
     let values = [
         ("key", key.to_string()),
-        ("run_dir", text(&run.run_dir)?.to_owned()),
+        ("control", text(control)?.to_owned()),
         ("grace", seconds(run.grace)),
         ("timeout", run.timeout.map(seconds).unwrap_or_default()),
         ("nodes", run.shape.nodes.to_string()),
@@ -77,8 +82,8 @@ pub(super) fn script(options: &SlurmOptions, key: &RunKey, run: &RunSpec) -> Res
     Ok(options.framed(&body))
 }
 
-/// The file `command` of the run's directory: what becomes the training on each node.
-pub(super) fn command(key: &RunKey, run: &RunSpec) -> Result<String, Unsayable> {
+/// The file `command`: what becomes the training on each node.
+pub(super) fn command(control: &Path, key: &RunKey, run: &RunSpec) -> Result<String, Unsayable> {
     let is_alone = run.shape.nodes.get() == 1;
     let argv: Vec<_> = run.enclosure.prefix.iter().chain(&run.argv).cloned().collect();
     let argv = quote_all(&argv).ok_or_else(|| zero_byte("an argument"))?;
@@ -97,14 +102,14 @@ pub(super) fn command(key: &RunKey, run: &RunSpec) -> Result<String, Unsayable> 
         let _ = writeln!(text_of, "ulimit -n {files}");
     }
     let working_dir = quote(text(&run.working_dir)?).ok_or_else(|| zero_byte("the working directory"))?;
-    let missing = quote(text(&run.run_dir.join(MISSING))?).ok_or_else(|| zero_byte("the run directory"))?;
+    let missing = quote(text(&control.join(MISSING))?).ok_or_else(|| zero_byte("the folder of control"))?;
     let _ = writeln!(text_of, "cd {working_dir} || exit 126\nunset OLDPWD\nset -- {argv}");
     let _ = writeln!(text_of, "command -v \"$1\" >/dev/null || {{ : >{missing}; exit 127; }}");
     text_of.push_str(if is_alone { "exec \"$@\" 2>&3 3>&-\n" } else { "exec \"$@\"\n" });
     Ok(text_of)
 }
 
-/// The file `environment` of the run's directory.
+/// The file `environment`.
 pub(super) fn environment(run: &RunSpec) -> Result<String, Unsayable> {
     let mut text = String::new();
     for (name, value) in &run.env {
