@@ -167,23 +167,33 @@ impl Beneath {
     /// When it cannot be listed.
     pub fn entries(&self, most: usize) -> io::Result<Vec<Entry>> {
         let mut found = Vec::new();
+        if most > 0 {
+            self.for_each(|entry| {
+                found.push(entry);
+                found.len() < most
+            })?;
+        }
+        Ok(found)
+    }
+
+    /// Shows its entries one by one, for as long as more are wanted.
+    pub(crate) fn for_each(&self, mut wants_more: impl FnMut(Entry) -> bool) -> io::Result<()> {
         for entry in Dir::read_from(&self.fd)? {
             let entry = entry?;
             let name = OsStr::from_bytes(entry.file_name().to_bytes());
             if name == "." || name == ".." {
                 continue;
             }
-            if found.len() >= most {
-                break;
-            }
             let kind = match entry.file_type() {
                 FileType::Unknown => self.kind(name),
                 kind => kind,
             };
             let (is_dir, is_file) = (kind == FileType::Directory, kind == FileType::RegularFile);
-            found.push(Entry { name: name.to_owned(), is_dir, is_file });
+            if !wants_more(Entry { name: name.to_owned(), is_dir, is_file }) {
+                break;
+            }
         }
-        Ok(found)
+        Ok(())
     }
 
     /// Puts one file in the place of another. Both are names in this directory.
@@ -192,7 +202,11 @@ impl Beneath {
     }
 
     /// Removes a file, or a link; that it is not there is no error.
-    pub(crate) fn remove_file(&self, name: &str) -> io::Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be removed, as a folder.
+    pub fn remove_file(&self, name: &str) -> io::Result<()> {
         match unlinkat(&self.fd, name, AtFlags::empty()) {
             Err(rustix::io::Errno::NOENT) => Ok(()),
             other => Ok(other?),
