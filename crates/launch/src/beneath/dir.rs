@@ -5,7 +5,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, openat, renameat_with, statat, unlinkat};
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, fcntl_getfl, fcntl_setfl, openat, renameat_with,
+    statat, unlinkat,
+};
 
 use super::resolve;
 
@@ -95,7 +98,7 @@ impl Beneath {
         self.regular(path.as_ref(), OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL)
     }
 
-    /// What is known of the entry at `path`, without opening it; that of a link is an error.
+    /// What is known of the entry at `path` itself, which may be a link, without opening it.
     ///
     /// # Errors
     ///
@@ -251,6 +254,8 @@ impl Beneath {
             let message = format!("`{}` is no regular file", path.display());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
+        // Whoever gets it reads and writes as ever.
+        fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
         Ok(file)
     }
 }
@@ -295,6 +300,10 @@ mod tests {
         let (_folder, run) = world();
         assert_eq!(run.read("output/a/file", 2, 3).unwrap(), b"234");
         assert_eq!(run.read("output/a/file", 99, 3).unwrap(), b"");
+        assert!(
+            run.metadata("output").unwrap().is_dir() && run.metadata("output/a/file").unwrap().len() == 10
+        );
+        assert!(run.own_metadata().unwrap().is_dir());
         assert_eq!(run.end_of("output/a/file", 2).unwrap(), b"89");
         assert_eq!(run.read_all("output/a/file", 10).unwrap().len(), 10);
         let long = run.read_all("output/a/file", 9).unwrap_err();
@@ -315,18 +324,27 @@ mod tests {
         symlink(folder.path(), folder.path().join("run/folder")).unwrap();
         symlink("/proc/self/cwd", folder.path().join("run/magic")).unwrap();
         for path in [
-            "link", "up", "folder/secret", "inside/a/file", "magic/x", "../secret", "output/../../secret",
+            "link",
+            "up",
+            "folder/secret",
+            "inside/a/file",
+            "magic/x",
+            "../secret",
+            "output/../../secret",
             secret.to_str().unwrap(),
         ] {
             for error in [
                 run.file(path).map(drop).unwrap_err(),
-                run.metadata(path).map(drop).unwrap_err(),
                 run.append(path).map(drop).unwrap_err(),
                 run.folder(path).map(drop).unwrap_err(),
             ] {
                 assert_ne!(error.kind(), io::ErrorKind::NotFound, "{path}: {error}");
             }
         }
+        for path in ["folder/secret", "inside/a/file", "magic/x", "../secret"] {
+            assert!(run.metadata(path).is_err(), "{path}");
+        }
+        assert!(run.metadata("link").unwrap().is_symlink());
         let told = run.file("link").unwrap_err().to_string();
         assert_eq!(told, "`link` is a symbolic link or leads over one, and is not followed");
         assert_eq!(run.file("../secret").unwrap_err().to_string(), "`../secret` leads out of the directory");

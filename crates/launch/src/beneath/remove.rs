@@ -77,7 +77,9 @@ impl Emptying<'_> {
             }
             match unlinkat(folder.fd(), below, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}
-                Err(Errno::ISDIR | Errno::PERM) if is_folder(&folder, below) => self.take_out(&folder, below)?,
+                Err(Errno::ISDIR | Errno::PERM) if is_folder(&folder, below) => {
+                    self.take_out(&folder, below)?
+                }
                 Err(error) => return Err(error.into()),
             }
         }

@@ -10,7 +10,10 @@ use rustix::io::Errno;
 /// Opens what stands at `path` beneath `dir`. Nothing is waited for, and no link is followed, not even on the way.
 pub(super) fn open(dir: BorrowedFd<'_>, path: &Path, flags: OFlags, mode: Mode) -> io::Result<OwnedFd> {
     let names = names(path)?;
-    let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    // What is only held is not waited for either, and takes no such flags.
+    let at_once = OFlags::NONBLOCK | OFlags::NOCTTY;
+    let at_once = if flags.contains(OFlags::PATH) { OFlags::empty() } else { at_once };
+    let flags = flags | at_once | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let opened = match openat2(dir, path_or_itself(path), flags, mode, RESOLVE) {
         // A kernel before 5.6, or a filter of system calls that does not know it.
         Err(Errno::NOSYS | Errno::PERM) => step_by_step(dir, &names, flags, mode),

@@ -8,8 +8,8 @@ use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, P
 use kube::{Resource, ResourceExt};
 use serde::{Deserialize, Serialize};
 use swifthook_core::{
-    Capabilities, Checkpoint, Exit, JobId, LaunchError, Progress, Pulse, RunHandle, RunKey, RunSpec, RunStatus,
-    Stop, TrainingLauncher,
+    Capabilities, Checkpoint, Exit, JobId, LaunchError, Progress, Pulse, RunHandle, RunKey, RunSpec,
+    RunStatus, Stop, TrainingLauncher,
 };
 
 use super::config::KubernetesLauncher;
@@ -245,7 +245,7 @@ impl KubernetesLauncher {
     fn route(&self, place: &Place) -> Option<Route> {
         let pods = of_job(self.view.pods(&place.key), &place.uid);
         let pod = pods.iter().find(|pod| has_begun(pod))?.name_any();
-Some(Route { pods: self.api(), pod, files: self.files(&place.key) })
+        Some(Route { pods: self.api(), pod, files: self.files(&place.key) })
     }
 
     /// Takes the name of a run, unless it is taken.

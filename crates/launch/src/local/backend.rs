@@ -63,7 +63,11 @@ impl TrainingLauncher for LocalLauncher {
     async fn stop(&self, run: &RunHandle, how: Stop) -> Result<(), LaunchError> {
         let place = self.reachable(run)?;
         let dir = self.dir_of(&place);
-        self.settle(&place.key, move |_| stop_now(&dir, how)).await
+        self.settle(&place.key, move |this| {
+            this.has_its_disk().map_err(|error| in_dir(&dir, error))?;
+            stop_now(&dir, how)
+        })
+        .await
     }
 
     async fn progress(&self, run: &RunHandle) -> Result<Progress, LaunchError> {
@@ -163,9 +167,7 @@ impl LocalLauncher {
     fn find_now(&self, key: &RunKey) -> Result<Option<RunHandle>, LaunchError> {
         let dir = self.dir(key);
         // Asked first, so that a directory of runs that is not there is not taken for one without this run.
-        for folder in [&self.runs, &self.control] {
-            folder.read_dir().map_err(|error| in_dir(&dir, error))?;
-        }
+        self.has_its_disk().map_err(|error| in_dir(&dir, error))?;
         if !dir.has_control().map_err(|error| in_dir(&dir, error))? {
             return Ok(None);
         }
@@ -189,13 +191,18 @@ impl LocalLauncher {
         has_begun.then(|| self.handle(&dir, key)).transpose()
     }
 
+    /// An error where the directories are not there in which those of all runs are.
+    fn has_its_disk(&self) -> io::Result<()> {
+        [&self.runs, &self.control].into_iter().try_for_each(|folder| folder.read_dir().map(drop))
+    }
+
     fn poll_now(&self, dir: &RunDir, place: &Place) -> Result<Seen, LaunchError> {
         self.status(dir, place).map_err(|error| in_dir(dir, error))
     }
 
     fn status(&self, dir: &RunDir, place: &Place) -> io::Result<Seen> {
         // Somebody has removed it, or its disk is not there: that says nothing of the run.
-        if !dir.exists()? {
+        if self.has_its_disk().is_err() || !dir.exists()? {
             return Ok(Seen::Unreachable);
         }
         if let Some(known) = end(dir)? {
@@ -203,7 +210,8 @@ impl LocalLauncher {
         }
         // What was not written to the disk when the machine went down is not needed any more.
         let is_rebooted = place.boot != *self.boot;
-        let lock = if is_rebooted { dir.create().and_then(|()| dir.lock_or_make())? } else { dir.lock_exclusive()? };
+        let lock =
+            if is_rebooted { dir.create().and_then(|()| dir.lock_or_make())? } else { dir.lock_exclusive()? };
         let Some(lock) = lock else {
             return Ok(match dir.begun()? {
                 Some(_) => Seen::Running,

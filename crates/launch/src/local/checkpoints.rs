@@ -114,7 +114,8 @@ pub(crate) fn still_there(
 }
 
 fn is_there(checkpoint: &Checkpoint, runs: &Path) -> io::Result<bool> {
-    let Some(place) = place_beneath(runs, &checkpoint.path).filter(|place| is_result(place, checkpoint.attempt))
+    let Some(place) =
+        place_beneath(runs, &checkpoint.path).filter(|place| is_result(place, checkpoint.attempt))
     else {
         tracing::warn!(checkpoint = &*checkpoint.path, "not gone on from: it is no result of a run here");
         return Ok(false);
@@ -156,13 +157,7 @@ pub(super) fn last(output: &Beneath, traces: &dyn Traces) -> Option<(u64, String
 }
 
 /// Whether a run can go on from a checkpoint.
-fn whole(
-    step: u64,
-    output: &Beneath,
-    name: &str,
-    traces: &dyn Traces,
-    until: Instant,
-) -> Result<(), String> {
+fn whole(step: u64, output: &Beneath, name: &str, traces: &dyn Traces, until: Instant) -> Result<(), String> {
     let folder = output.folder(name).map_err(|error| error.to_string())?;
     traces.missing(step, &Directory::new(folder, until)).map_or(Ok(()), Err)
 }
@@ -345,7 +340,19 @@ mod tests {
             assert_eq!(told(place).as_deref(), Some(found), "{place}");
         }
         let secret = folder.path().join("secret").display().to_string();
-        for place in ["../../..", "..", &*secret, "/", "link", "up", "up/secret", "inside", "pipe", "absent", "../tree"] {
+        for place in [
+            "../../..",
+            "..",
+            &*secret,
+            "/",
+            "link",
+            "up",
+            "up/secret",
+            "inside",
+            "pipe",
+            "absent",
+            "../tree",
+        ] {
             assert_eq!(told(place), None, "{place}");
         }
     }
@@ -377,7 +384,8 @@ mod tests {
         ] {
             assert!(!holds(path.clone(), 1), "{path}");
         }
-        let elsewhere = Checkpoint { path: "/elsewhere".into(), step: None, attempt: 1, host: Some("far".into()) };
+        let elsewhere =
+            Checkpoint { path: "/elsewhere".into(), step: None, attempt: 1, host: Some("far".into()) };
         assert!(still_there(&elsewhere, &runs, Some("box")).is_err(), "it is waited for");
     }
 }

@@ -91,9 +91,7 @@ fn what_is_left(mark: &str, begun: Option<&Begun>, group: Option<&Group>) -> io:
         .iter()
         .filter(|process| !spared.contains(&process.pid))
         .filter(|process| {
-            is_of_session(process)
-                || in_group.contains(&process.pid)
-                || process.has_in_environment(mark)
+            is_of_session(process) || in_group.contains(&process.pid) || process.has_in_environment(mark)
         })
         .map(|process| process.pid)
         .collect();

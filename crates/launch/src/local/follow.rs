@@ -60,7 +60,8 @@ impl Follows {
     /// How far the run came, which is over: from the beginning, so that what was written after the last look counts in any
     /// case.
     pub(crate) async fn look_again(&self, key: &RunKey, dir: &Path) -> Progress {
-        let last = self.runs().remove(key).map(|run| *run.last.lock().unwrap_or_else(PoisonError::into_inner));
+        let last =
+            self.runs().remove(key).map(|run| *run.last.lock().unwrap_or_else(PoisonError::into_inner));
         if let (Some(last), Some(traces)) = (last, self.traces.as_deref()) {
             *self.followed(key, traces).last.lock().unwrap_or_else(PoisonError::into_inner) = last;
         }

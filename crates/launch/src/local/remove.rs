@@ -100,9 +100,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let runs = folder.path().join("runs");
         for name in [
-            format!("runs/{JOB}-1"), format!("control/{JOB}-1"), format!("control/{JOB}-2"),
-            format!("runs/.control/{JOB}-3"), format!("runs/{JOB}-"), format!("runs/{JOB}-x"),
-            format!("runs/{JOB}-+1"), format!("runs/{JOB}"), format!("runs/x{JOB}-1"), "control/precious".to_owned(),
+            format!("runs/{JOB}-1"),
+            format!("control/{JOB}-1"),
+            format!("control/{JOB}-2"),
+            format!("runs/.control/{JOB}-3"),
+            format!("runs/{JOB}-"),
+            format!("runs/{JOB}-x"),
+            format!("runs/{JOB}-+1"),
+            format!("runs/{JOB}"),
+            format!("runs/x{JOB}-1"),
+            "control/precious".to_owned(),
         ] {
             fs::create_dir_all(folder.path().join(name)).unwrap();
         }

@@ -5,8 +5,8 @@ use std::time::Instant;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use swifthook_core::{
-    Capabilities, Checkpoint, JobId, LaunchError, Progress, Pulse, RunHandle, RunKey, RunSpec, RunStatus, Stop,
-    TrainingLauncher,
+    Capabilities, Checkpoint, JobId, LaunchError, Progress, Pulse, RunHandle, RunKey, RunSpec, RunStatus,
+    Stop, TrainingLauncher,
 };
 
 use super::command::{Answer, call};

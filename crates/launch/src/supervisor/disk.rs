@@ -34,8 +34,7 @@ impl DiskUse {
     pub(super) fn count(&mut self, within: Duration) -> Counted {
         let until = Instant::now() + within;
         let Ok(top) = Beneath::at(&self.directory) else { return Counted::All(0) };
-        let (mut folders, mut bytes) =
-            self.under_way.take().unwrap_or_else(|| (vec![PathBuf::new()], 0));
+        let (mut folders, mut bytes) = self.under_way.take().unwrap_or_else(|| (vec![PathBuf::new()], 0));
         while let Some(folder) = folders.pop() {
             if folders.len() > MOST_FOLDERS {
                 return Counted::TooMany;

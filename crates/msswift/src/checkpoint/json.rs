@@ -16,7 +16,8 @@ pub(super) fn read<T: DeserializeOwned>(
     most: u64,
 ) -> Option<Result<T, String>> {
     folder.read(file, from, 0)?;
-    let pieces = BufReader::with_capacity(PIECE, Pieces { folder, file, at: from, end: from.saturating_add(most) });
+    let pieces =
+        BufReader::with_capacity(PIECE, Pieces { folder, file, at: from, end: from.saturating_add(most) });
     let read = serde_json::from_reader(Strict::new(pieces));
     Some(read.map_err(|error| error.to_string()))
 }
@@ -149,7 +150,10 @@ mod tests {
     #[test]
     fn bare_numbers_are_null_and_stay_in_texts() {
         for (text, same) in [
-            (r#"{"NaN": NaN, "a\"": -Infinity, "-1": -1, "I\\": Infinity}"#, r#"{"NaN": null, "a\"": null, "-1": -1, "I\\": null}"#),
+            (
+                r#"{"NaN": NaN, "a\"": -Infinity, "-1": -1, "I\\": Infinity}"#,
+                r#"{"NaN": null, "a\"": null, "-1": -1, "I\\": null}"#,
+            ),
             (r#"["é\u00e9", "-Infinity", "\\", "N"]"#, r#"["é\u00e9", "-Infinity", "\\", "N"]"#),
         ] {
             assert_eq!(read(text), Ok(serde_json::from_str(same).unwrap()), "{text}");

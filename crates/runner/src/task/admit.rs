@@ -3,9 +3,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use swifthook_core::{
-    Admit, Checkpoint, Event, Fleet, GpuGrant, HoldReason, LaunchError, PastFailure, Prepared, Problem, RunKey,
-    TrainingLauncher,
-    Untold, Wait,
+    Admit, Checkpoint, Event, Fleet, GpuGrant, HoldReason, LaunchError, PastFailure, Prepared, Problem,
+    RunKey, TrainingLauncher, Untold, Wait,
 };
 
 use super::follow::in_time;

@@ -154,9 +154,7 @@ impl Task {
 
 /// The answer of a launcher, if there is one in time: a run whose launcher hangs is out of reach, can be given up, and keeps
 /// no worker from going on.
-pub(super) async fn in_time<T>(
-    call: impl Future<Output = Result<T, LaunchError>>,
-) -> Result<T, LaunchError> {
+pub(super) async fn in_time<T>(call: impl Future<Output = Result<T, LaunchError>>) -> Result<T, LaunchError> {
     timeout(PATIENCE, call).await.unwrap_or_else(|_| {
         Err(LaunchError::passing(format!("the launcher did not answer within {} s", PATIENCE.as_secs())))
     })

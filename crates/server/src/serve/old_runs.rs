@@ -113,7 +113,9 @@ mod tests {
 
     #[test]
     fn links_are_removed_and_not_followed_and_what_is_locked_stays_of_this_version_and_the_one_before() {
-        for lock in ["control/01900000-0000-7000-8000-000000000001-1", "runs/01900000-0000-7000-8000-000000000001-1"] {
+        for lock in
+            ["control/01900000-0000-7000-8000-000000000001-1", "runs/01900000-0000-7000-8000-000000000001-1"]
+        {
             let (folder, run) = world();
             let (runs, lock) = (folder.path().join("runs"), folder.path().join(lock));
             fs::create_dir_all(&lock).unwrap();

@@ -42,8 +42,7 @@ pub(super) trait Clearing: Copy + Send + 'static {
 pub(super) async fn clear<C: Clearing, S: History + ?Sized>(state_dir: &Path, store: &S, what: C) -> u64 {
     let runs = state_dir.join("runs");
     let all = runs.clone();
-    let listing =
-        tokio::task::spawn_blocking(move || list(&all, |directory| what.concerns(directory))).await;
+    let listing = tokio::task::spawn_blocking(move || list(&all, |directory| what.concerns(directory))).await;
     let candidates = match listing.map_err(io::Error::other).flatten() {
         Ok(candidates) => candidates,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return 0,
