@@ -24,6 +24,8 @@
 //! What a run prints is in the file `log` of its directory. [`LogCap`] cuts the middle out of one that is too large, and
 //! [`LogReader`] reads what is left of it.
 //!
+//! What a run writes is nobody's word but its own: [`Beneath`] opens it, and [`Looks`] waits for it no longer than it should.
+//!
 //! # GPUs
 //!
 //! [`GpuProbe`] tells how the GPUs of this machine are, by NVML or `nvidia-smi`, and leaves alone what people use by hand.
@@ -34,6 +36,7 @@
 //! it is fetched from, with which [`Credentials`], and how much of its past ([`History`]). Who calls
 //! [`GitWorkspace::tidy`] now and then keeps mirrors from growing for ever.
 
+mod beneath;
 mod cgroup;
 mod git;
 mod gpu;
@@ -46,6 +49,7 @@ mod process;
 mod slurm;
 mod supervisor;
 
+pub use beneath::{Beneath, Entry, Late, Looks, remove_tree};
 pub use cgroup::RunGroups;
 pub use git::{
     Credentials, GitWorkspace, History, InvalidHost, InvalidRemote, Remote, Tidied, borrowed_objects,
@@ -57,7 +61,7 @@ pub use kubernetes::{
     KnownRun, KubernetesLauncher, KubernetesSettings, PodCheckout, PodToleration, PodVolume, Tools,
     VolumeSource,
 };
-pub use local::{LocalLauncher, leave_a_way};
+pub use local::{Held, LocalLauncher, hold_run, known_runs, leave_a_way, remove_run};
 pub use log::{LogCap, LogReader, Uncut};
 #[cfg(feature = "slurm")]
 pub use slurm::{SlurmLauncher, SlurmOptions};

@@ -318,8 +318,10 @@ async fn what_is_left_within_something_is_found_when_the_supervisor_is_killed() 
     let launcher = launcher(runs.path());
     let handle = launcher.submit(&key(10), &run).await.unwrap();
     until("it is up", || run.run_dir.join("up").exists()).await;
-    let begun: serde_json::Value =
-        serde_json::from_slice(&fs::read(run.run_dir.join("begun.json")).unwrap()).unwrap();
+    let begun: serde_json::Value = serde_json::from_slice(
+        &fs::read(support::control(runs.path(), &key(10)).join("begun.json")).unwrap(),
+    )
+    .unwrap();
     let killed = std::process::Command::new("kill").args(["-9", &begun["supervisor"].to_string()]).status();
     assert!(killed.unwrap().success());
     assert_eq!(end(&launcher, &handle).await, RunStatus::Vanished);
@@ -336,7 +338,7 @@ async fn a_run_of_another_user_writes_where_it_may_and_sees_nothing_beside_it() 
     fs::create_dir(state.path().join("git")).unwrap();
     fs::write(state.path().join("git/objects"), "secret").unwrap();
     let text = "id -un; echo result >\"$RUN_DIR/output/result\"; echo '{}' >>\"$RUN_DIR/progress.jsonl\"; touch tmp/x; \
-        cat \"$STATE/admin-token\" \"$STATE/git/objects\" \"$RUN_DIR/run.json\" && exit 9; touch \"$RUN_DIR/exit.json\" && exit 9; \
+        cat \"$STATE/admin-token\" \"$STATE/git/objects\" \"$STATE/control/$SWIFTHOOK_RUN/run.json\" && exit 9; touch \"$STATE/control/$SWIFTHOOK_RUN/exit.json\" && exit 9; touch \"$RUN_DIR/exit.json\" && exit 9; \
         exit 0";
     let mut run = script(&runs, &key(11), text);
     run.env.insert("STATE".into(), state.path().to_str().unwrap().into());

@@ -94,7 +94,9 @@ async fn who_left_the_family_is_found_when_the_supervisor_was_killed() {
     let launcher = launcher(runs.path());
     let handle = launcher.submit(&key, &spec).await.unwrap();
     until("it has fled", || spec.run_dir.join("pid").exists()).await;
-    let begun: serde_json::Value = serde_json::from_str(&read(&spec, "begun.json")).unwrap();
+    let begun: serde_json::Value =
+        serde_json::from_slice(&fs::read(support::control(runs.path(), &key).join("begun.json")).unwrap())
+            .unwrap();
     let killed = std::process::Command::new("kill").args(["-9", &begun["supervisor"].to_string()]).status();
     assert!(killed.unwrap().success());
     assert_eq!(end(&launcher, &handle).await, RunStatus::Vanished);

@@ -24,11 +24,11 @@ impl Local {
 
 impl Harness for Local {
     fn launcher(&self) -> Arc<dyn TrainingLauncher> {
-        Arc::new(supervisor::launcher(self.runs.path()).reading(Arc::new(Lines)))
+        Arc::new(supervisor::launcher(&self.runs.path().join("runs")).reading(Arc::new(Lines)))
     }
 
     fn run_dir(&self, key: &RunKey) -> PathBuf {
-        self.runs.path().join(key.to_string())
+        self.runs.path().join("runs").join(key.to_string())
     }
 
     fn alive(&self, key: &RunKey) -> Vec<String> {
@@ -40,7 +40,8 @@ impl Harness for Local {
     }
 
     fn kill_keeper(&self, key: &RunKey) -> bool {
-        let begun = std::fs::read_to_string(self.run_dir(key).join("begun.json")).unwrap();
+        let control = self.runs.path().join("control").join(key.to_string());
+        let begun = std::fs::read_to_string(control.join("begun.json")).unwrap();
         let begun: serde_json::Value = serde_json::from_str(&begun).unwrap();
         let pid = i32::try_from(begun["supervisor"].as_i64().unwrap()).unwrap();
         let pid = rustix::process::Pid::from_raw(pid).unwrap();

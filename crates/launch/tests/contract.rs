@@ -54,7 +54,7 @@ impl Ground for Local {
         let lines = fs::read_to_string(self.dir.path().join("begun")).unwrap_or_default();
         let count = lines.lines().filter(|line| **line == key.to_string()).count();
         // One that is stopped while it starts may not have come to its first line.
-        let has_begun = self.runs().join(key.to_string()).join("begun.json").exists();
+        let has_begun = support::control(&self.runs(), key).join("begun.json").exists();
         count.max(usize::from(has_begun))
     }
 

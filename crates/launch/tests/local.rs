@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use supervisor::launcher;
-use support::{end, ended, script};
+use support::{control, end, ended, script};
 use swifthook_conformance::launcher::alive_with;
 use swifthook_core::{JobId, Problem, RunHandle, RunKey, RunStatus, Stop, StopKind, TrainingLauncher};
 
@@ -74,9 +74,10 @@ async fn neither_environment_nor_anything_of_it_is_written_to_the_directory() {
     run.env.insert("TOKEN".into(), "hf_very_secret".into());
     let handle = launcher(runs.path()).submit(&key(3), &run).await.unwrap();
     ended(&launcher(runs.path()), &handle).await;
-    for file in
-        fs::read_dir(&run.run_dir).unwrap().flatten().filter(|file| file.file_type().unwrap().is_file())
-    {
+    let control = control(runs.path(), &key(3));
+    let files =
+        [&run.run_dir, &control].into_iter().flat_map(|folder| fs::read_dir(folder).unwrap().flatten());
+    for file in files.filter(|file| file.file_type().unwrap().is_file()) {
         let text = String::from_utf8_lossy(&fs::read(file.path()).unwrap()).into_owned();
         assert!(!text.contains("hf_very_secret") && !text.contains("TOKEN"), "{:?}: {text}", file.path());
         assert_eq!(file.metadata().unwrap().permissions().mode() & 0o077, 0, "{:?}", file.path());
@@ -112,7 +113,8 @@ async fn a_run_of_before_a_reboot_has_vanished_unless_it_had_ended() {
     };
     assert_eq!(ended(&launcher, &before_reboot(&over)).await.code, Some(3));
     assert_eq!(end(&launcher, &before_reboot(&handle_for(&over, &key(7)))).await, RunStatus::Vanished);
-    let note = fs::read_to_string(lost.run_dir.join("vanished.json")).unwrap();
+    assert!(lost.run_dir.exists());
+    let note = fs::read_to_string(control(runs.path(), &key(7)).join("vanished.json")).unwrap();
     assert!(note.contains("rebooted"), "{note}");
 }
 
@@ -126,19 +128,24 @@ async fn what_cannot_be_read_is_no_evidence() {
     let elsewhere = launcher.clone().host("another-host");
     assert!(matches!(elsewhere.poll(&handle).await.unwrap(), RunStatus::Unreachable { .. }));
     assert!(elsewhere.stop(&handle, Stop::Kill).await.is_err());
-    let (lock, hidden) = (run.run_dir.join("lock"), run.run_dir.join("lock.hidden"));
+    let control = control(runs.path(), &key(8));
+    let (lock, hidden) = (control.join("lock"), control.join("lock.hidden"));
     fs::rename(&lock, &hidden).unwrap();
     assert!(!launcher.poll(&handle).await.unwrap_err().is_permanent());
     fs::rename(&hidden, &lock).unwrap();
     let away = runs.path().join("away");
     fs::rename(&run.run_dir, &away).unwrap();
+    let status = launcher.poll(&handle).await.unwrap();
+    assert!(matches!(status, RunStatus::Running(_)), "it may have removed what is its own: {status:?}");
+    fs::rename(&control, runs.path().join("control away")).unwrap();
     assert!(matches!(launcher.poll(&handle).await.unwrap(), RunStatus::Unreachable { .. }));
+    fs::rename(runs.path().join("control away"), &control).unwrap();
     fs::rename(&away, &run.run_dir).unwrap();
     for unknown in ["{", "{\"version\": 2, \"code\": 0}"] {
-        fs::write(run.run_dir.join("exit.json"), unknown).unwrap();
+        fs::write(control.join("exit.json"), unknown).unwrap();
         assert!(!launcher.poll(&handle).await.unwrap_err().is_permanent());
     }
-    fs::remove_file(run.run_dir.join("exit.json")).unwrap();
+    fs::remove_file(control.join("exit.json")).unwrap();
     let status = launcher.poll(&handle).await.unwrap();
     assert!(matches!(status, RunStatus::Running(_)), "{status:?}");
     launcher.stop(&handle, Stop::Kill).await.unwrap();
@@ -160,6 +167,7 @@ async fn a_supervisor_whose_directory_is_gone_ends_with_its_run() {
     launcher(runs.path()).submit(&key(13), &run).await.unwrap();
     support::until("it is up", || runs.path().join("up").exists()).await;
     fs::remove_dir_all(&run.run_dir).unwrap();
+    fs::remove_dir_all(control(runs.path(), &key(13))).unwrap();
     fs::write(runs.path().join("go"), "").unwrap();
     let mark = format!("SWIFTHOOK_RUN={}", key(13));
     support::until("nothing of it is alive", || alive_with(&mark).is_empty()).await;

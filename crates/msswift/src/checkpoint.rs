@@ -8,6 +8,7 @@ use swifthook_core::Folder;
 
 use weights::missing_weights;
 
+mod json;
 mod weights;
 
 /// The step of a directory that is called as checkpoints are: `checkpoint-120`.
@@ -62,9 +63,8 @@ fn saves_model_only(folder: &dyn Folder) -> bool {
         #[serde(default)]
         save_only_model: bool,
     }
-    let text = folder.read("args.json", 0, LARGEST_JSON);
-    text.and_then(|text| serde_json::from_slice(&text).ok())
-        .is_some_and(|arguments: Arguments| arguments.save_only_model)
+    let arguments = json::read(folder, "args.json", 0, LARGEST_ARGUMENTS);
+    arguments.is_some_and(|read| read.is_ok_and(|arguments: Arguments| arguments.save_only_model))
 }
 
 /// What PyTorch writes is a zip archive, whose directory stands at its end.
@@ -84,44 +84,20 @@ fn wrong_step(step: u64, folder: &dyn Folder) -> Option<String> {
     struct State {
         global_step: u64,
     }
-    let text = folder.read(STATE, 0, LARGEST_JSON).and_then(|bytes| String::from_utf8(bytes).ok())?;
-    match serde_json::from_str::<State>(&without_bare_numbers(&text)) {
+    match json::read::<State>(folder, STATE, 0, LARGEST_JSON)? {
         Ok(State { global_step }) if global_step == step => None,
         Ok(State { global_step }) => Some(format!("`{STATE}` is of step {global_step}")),
-        Err(error) => Some(format!("`{STATE}` cannot be read: {error}")),
+        Err(why) => Some(format!("`{STATE}` cannot be read: {why}")),
     }
 }
 
-/// The text with the bare `NaN`, `Infinity` and `-Infinity` that Python writes as `null`, outside texts.
-fn without_bare_numbers(text: &str) -> String {
-    let mut clean = String::with_capacity(text.len());
-    let (mut rest, mut in_text) = (text, false);
-    while let Some(at) = rest.find(['"', '\\', 'N', 'I', '-']) {
-        clean.push_str(&rest[..at]);
-        rest = &rest[at..];
-        let bare = BARE.iter().find(|bare| !in_text && rest.starts_with(**bare));
-        let (put, length) = match bare {
-            Some(bare) => ("null", bare.len()),
-            // Both of what is escaped.
-            None if rest.starts_with('\\') => {
-                let length = 1 + rest[1..].chars().next().map_or(0, char::len_utf8);
-                (&rest[..length], length)
-            }
-            None => (&rest[..1], 1),
-        };
-        in_text ^= put == "\"";
-        clean.push_str(put);
-        rest = &rest[length..];
-    }
-    clean + rest
-}
-
-const BARE: [&str; 3] = ["NaN", "-Infinity", "Infinity"];
 /// What transformers leaves in a checkpoint while it saves because of a signal.
 const IN_PROGRESS: &str = "checkpoint-is-incomplete.txt";
 const STATE: &str = "trainer_state.json";
 /// The history of a run that logged a million times.
-const LARGEST_JSON: usize = 256 << 20;
+const LARGEST_JSON: u64 = 256 << 20;
+/// Some hundred arguments.
+const LARGEST_ARGUMENTS: u64 = 16 << 20;
 /// The last record of a zip archive without a comment.
 const END_OF_ZIP: u64 = 22;
 

@@ -133,7 +133,7 @@ impl Site {
     }
 
     fn end_all(&self) -> Result<(), Box<dyn Error>> {
-        for run in fs::read_dir(self.folder.path().join("state/runs"))? {
+        for run in fs::read_dir(self.folder.path().join("state/control"))? {
             let begun: Value = serde_json::from_slice(&fs::read(run?.path().join("begun.json"))?)?;
             let supervisor = begun["supervisor"].as_i64().and_then(|pid| i32::try_from(pid).ok());
             if let Some(pid) = supervisor.and_then(rustix::process::Pid::from_raw) {

@@ -10,6 +10,7 @@ use super::command::Git;
 use super::config::{History, Remote};
 use super::failure::Failure;
 use super::lock::Lock;
+use crate::beneath::remove_tree;
 
 /// A bare repository of our own, with what was fetched from one remote.
 ///
@@ -276,12 +277,9 @@ pub fn borrowed_objects(state_dir: &Path, repository: &RepoName) -> [PathBuf; 3]
         .map(|history| state_dir.join(folder_of(history)).join(format!("{repository}.git/objects")))
 }
 
-/// Removes a directory. What is not there is no error.
+/// Removes a directory, in which a run may have put anything. What is not there is no error.
 pub(super) fn remove(directory: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
-    }
+    remove_tree(directory)
 }
 
 /// `ref: refs/heads/main\tHEAD` and `<commit>\tHEAD`.

@@ -1,5 +1,3 @@
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use async_trait::async_trait;
@@ -10,8 +8,8 @@ use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, P
 use kube::{Resource, ResourceExt};
 use serde::{Deserialize, Serialize};
 use swifthook_core::{
-    Capabilities, Checkpoint, Exit, LaunchError, Progress, Pulse, RunHandle, RunKey, RunSpec, RunStatus,
-    Stop, TrainingLauncher,
+    Capabilities, Checkpoint, Exit, JobId, LaunchError, Progress, Pulse, RunHandle, RunKey, RunSpec,
+    RunStatus, Stop, TrainingLauncher,
 };
 
 use super::config::KubernetesLauncher;
@@ -20,11 +18,11 @@ use super::link::within;
 use super::logs::Route;
 use super::manifest;
 use super::names::{MAX_LOG, name_of, one_of};
-use super::record;
+use super::record::Files;
 use super::spent::{Spent, identity};
 use super::status::{self, Seen, has_begun, is_over, is_settled};
 use super::stop;
-use crate::local::{evidence, last_checkpoint, still_there};
+use crate::local::still_there;
 
 #[async_trait]
 impl TrainingLauncher for KubernetesLauncher {
@@ -50,17 +48,16 @@ impl TrainingLauncher for KubernetesLauncher {
         let (secret, job) =
             (manifest::secret(key, run, &self.settings)?, manifest::job(key, run, &self.settings)?);
         if let Some(found) = self.job_of(key).await? {
-            return self.found(key, &found);
+            return self.found(key, &found).await;
         }
         // Somebody else deleted its Job: a submission that was asleep until now begins nothing.
         if let Some(uid) = self.noted(key).await? {
             return Ok(self.handle(key, uid));
         }
         self.expect_git_secret(run).await?;
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&dir)
+        let files = self.files(key);
+        self.look(key, move || files.make())
+            .await?
             .map_err(|error| LaunchError::passing(format!("cannot make {}", dir.display())).because(error))?;
         let secret = self.keep_secret(secret).await?;
         let jobs: Api<Job> = self.api();
@@ -69,10 +66,10 @@ impl TrainingLauncher for KubernetesLauncher {
                 if let Err(error) = self.give(secret, &created).await {
                     tracing::warn!(%error, run = %key, "the secret of a run does not belong to its Job yet");
                 }
-                self.found(key, &created)
+                self.found(key, &created).await
             }
             Err(error) if is_conflict(&error) => match self.job_of(key).await? {
-                Some(found) => self.found(key, &found),
+                Some(found) => self.found(key, &found).await,
                 None => Err(LaunchError::passing("the Job of the run is being removed")),
             },
             Err(error) => Err(failed("cannot create the Job of the run", error)),
@@ -82,7 +79,7 @@ impl TrainingLauncher for KubernetesLauncher {
     async fn find(&self, key: &RunKey) -> Result<Option<RunHandle>, LaunchError> {
         let job = self.job_of(key).await?;
         match job.filter(|job| Spent::of(job) != Some(Spent::Forbidden)) {
-            Some(job) => self.found(key, &job).map(Some),
+            Some(job) => self.found(key, &job).await.map(Some),
             None => Ok(self.noted(key).await?.map(|uid| self.handle(key, uid))),
         }
     }
@@ -128,33 +125,28 @@ impl TrainingLauncher for KubernetesLauncher {
     }
 
     async fn progress(&self, run: &RunHandle) -> Result<Progress, LaunchError> {
-        let (key, this) = (self.place(run)?.key, self.clone());
-        blocking(move || {
-            // From the beginning: what was written after the last look counts in any case.
-            this.follows.forget(&key);
-            let progress = this.follows.look(&key, &this.dir(&key));
-            this.follows.forget(&key);
-            progress
-        })
-        .await
+        let key = self.place(run)?.key;
+        Ok(self.follows.look_again(&key, &self.dir(&key)).await)
     }
 
     async fn pulse(&self, run: &RunHandle) -> Result<Pulse, LaunchError> {
-        let dir = self.dir(&self.place(run)?.key);
-        blocking(move || evidence::pulse(&dir)).await
+        let key = self.place(run)?.key;
+        self.follows.pulse(&key, &self.dir(&key)).await
     }
 
     async fn checkpoint(&self, run: &RunHandle) -> Result<Option<Checkpoint>, LaunchError> {
         if self.settings.claim.is_none() {
             return Ok(None);
         }
-        let (key, this) = (self.place(run)?.key, self.clone());
-        blocking(move || last_checkpoint(&this.follows, &key, &this.dir(&key), None)).await
+        let key = self.place(run)?.key;
+        self.follows.checkpoint(&key, &self.dir(&key), None).await
     }
 
     async fn holds(&self, checkpoint: &Checkpoint) -> Result<bool, LaunchError> {
-        let checkpoint = checkpoint.clone();
-        blocking(move || still_there(&checkpoint, None)).await?
+        let (of, this) = (checkpoint.clone(), self.clone());
+        // Of which run it is its path says, which is not believed yet.
+        let asked = RunKey { job: JobId([0; 16]), attempt: checkpoint.attempt };
+        self.follows.look_at(&asked, move || still_there(&of, &this.runs, None)).await?
     }
 }
 
@@ -172,8 +164,8 @@ impl KubernetesLauncher {
             // Its Job was deleted, and its pod is still being ended.
             return Ok(RunStatus::Running(Progress::default()));
         }
-        let (dir, uid) = (self.dir(&place.key), place.uid.clone());
-        if let Some(exit) = blocking(move || record::kept(&dir, &uid)).await? {
+        let (files, uid) = (self.files(&place.key), place.uid.clone());
+        if let Some(exit) = self.look(&place.key, move || files.kept(&uid)).await? {
             return Ok(RunStatus::Ended(exit));
         }
         if let Some(job) = own {
@@ -215,9 +207,7 @@ impl KubernetesLauncher {
                 if let Some(route) = self.route(place) {
                     self.logs.follow(&key, || route);
                 }
-                let this = self.clone();
-                let progress = blocking(move || this.follows.look(&key, &this.dir(&key))).await;
-                RunStatus::Running(progress.unwrap_or_default())
+                RunStatus::Running(self.follows.look(&key, &self.dir(&key)).await)
             }
             Seen::Ended(exit) => {
                 if let Some(route) = self.route(place) {
@@ -230,10 +220,10 @@ impl KubernetesLauncher {
 
     /// Keeps how a run ended, with what its keeper left word of.
     async fn kept(&self, place: &Place, told: Exit) -> Exit {
-        let (dir, uid, end) = (self.dir(&place.key), place.uid.clone(), told.clone());
-        let kept = blocking(move || {
-            let end = record::whole(&dir, end);
-            (record::keep(&dir, &uid, &end), end)
+        let (files, uid, end) = (self.files(&place.key), place.uid.clone(), told.clone());
+        let kept = self.look(&place.key, move || {
+            let end = files.whole(end);
+            (files.keep(&uid, &end), end)
         });
         let Ok((kept, end)) = kept.await else { return told };
         if let Err(error) = kept {
@@ -244,8 +234,8 @@ impl KubernetesLauncher {
 
     /// How a run ended of which the cluster has nothing left.
     async fn lost(&self, place: &Place) -> Result<RunStatus, LaunchError> {
-        let dir = self.dir(&place.key);
-        Ok(match blocking(move || record::left(&dir)).await? {
+        let files = self.files(&place.key);
+        Ok(match self.look(&place.key, move || files.left()).await? {
             Some(exit) => RunStatus::Ended(self.kept(place, exit).await),
             None => RunStatus::Vanished,
         })
@@ -256,7 +246,7 @@ impl KubernetesLauncher {
         let pods = of_job(self.view.pods(&place.key), &place.uid);
         let pod = pods.iter().find(|pod| has_begun(pod))?;
         let max_log = pod.annotations().get(MAX_LOG).and_then(|most| most.parse().ok());
-        Some(Route { pods: self.api(), pod: pod.name_any(), dir: self.dir(&place.key), max_log })
+        Some(Route { pods: self.api(), pod: pod.name_any(), files: self.files(&place.key), max_log })
     }
 
     /// Takes the name of a run, unless it is taken.
@@ -299,21 +289,37 @@ impl KubernetesLauncher {
         }
     }
 
-    fn found(&self, key: &RunKey, job: &Job) -> Result<RunHandle, LaunchError> {
+    async fn found(&self, key: &RunKey, job: &Job) -> Result<RunHandle, LaunchError> {
         if Spent::of(job) == Some(Spent::Forbidden) {
             return Err(LaunchError::permanent(format!("run {key} is not wanted any more")));
         }
-        let (dir, uid) = (self.dir(key), identity(job));
-        let noted = std::fs::create_dir_all(&dir).and_then(|()| record::note_job(&dir, &uid));
-        if let Err(error) = noted {
+        let (files, uid) = (self.files(key), identity(job));
+        let of_job = uid.clone();
+        let noted = self.look(key, move || files.make().and_then(|()| files.note_job(&of_job))).await;
+        if let Err(error) = noted.and_then(|noted| {
+            noted.map_err(|error| LaunchError::passing("its files cannot be written").because(error))
+        }) {
             tracing::warn!(%error, run = %key, "cannot note that the run has a Job");
         }
         Ok(self.handle(key, uid))
     }
 
+    /// What is to be found out of the files of a run, or written there, within its time.
+    async fn look<T: Send + 'static>(
+        &self,
+        key: &RunKey,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, LaunchError> {
+        self.follows.look_at(key, work).await
+    }
+
+    fn files(&self, key: &RunKey) -> Files {
+        Files::of(&self.runs, key)
+    }
+
     async fn noted(&self, key: &RunKey) -> Result<Option<String>, LaunchError> {
-        let dir = self.dir(key);
-        let noted = blocking(move || record::noted_job(&dir)).await?;
+        let files = self.files(key);
+        let noted = self.look(key, move || files.noted_job()).await?;
         noted.map_err(|error| {
             LaunchError::passing(format!("cannot look into the directory of run {key}")).because(error)
         })
@@ -393,12 +399,6 @@ fn has_files(dir: &Path) -> bool {
 fn of_job(pods: Vec<Pod>, uid: &str) -> Vec<Pod> {
     let is_its = |pod: &Pod| pod.owner_references().iter().any(|owner| owner.uid == uid);
     pods.into_iter().filter(is_its).collect()
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, LaunchError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| LaunchError::passing("the launcher was interrupted").because(error))
 }
 
 const VERSION: u16 = 1;

@@ -1,14 +1,12 @@
 //! The output of runs, copied from the cluster into their directories.
 //!
-//! How far the copy came stands in `log.copied`, beside the log and by whole lines. A copy that was interrupted is cut back
+//! How far the copy came stands in `log.copied`, among what no pod has, and by whole lines. A copy that was interrupted is cut back
 //! to there, and goes on from the time of its last line: so nothing is lost or there twice, whoever is restarted. Whoever
 //! holds `log.lock` copies.
 
 use std::collections::HashMap;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,6 +25,8 @@ use super::error::is_not_found;
 use super::lines::{Cut, Lines};
 use super::link::within;
 use super::names::TRAIN;
+use super::record::{COPIED, Files};
+use crate::beneath::Beneath;
 use crate::local::Lock;
 use crate::log::LogCap;
 
@@ -45,7 +45,7 @@ struct Copying {
 pub(super) struct Route {
     pub(super) pods: Api<Pod>,
     pub(super) pod: String,
-    pub(super) dir: PathBuf,
+    pub(super) files: Files,
     /// Size that the copy may have, in bytes.
     pub(super) max_log: Option<u64>,
 }
@@ -108,7 +108,7 @@ impl Route {
 
     /// Copies for as long as the cluster goes on giving; whether the log is whole then.
     async fn copy(&self) -> io::Result<bool> {
-        let mut copy = match Copy::resume(&self.dir, self.max_log)? {
+        let mut copy = match Copy::resume(&self.files, self.max_log)? {
             Resumed::Whole => return Ok(true),
             Resumed::Elsewhere => return Ok(false),
             Resumed::Here(copy) => copy,
@@ -155,7 +155,7 @@ impl Route {
 
 /// A log that is being written.
 struct Copy {
-    dir: PathBuf,
+    control: Beneath,
     log: File,
     lines: Lines,
     length: u64,
@@ -174,31 +174,23 @@ enum Resumed {
 }
 
 impl Copy {
-    fn resume(dir: &Path, max_log: Option<u64>) -> io::Result<Resumed> {
-        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-        let open = |name: &str| {
-            OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(0o600)
-                .open(dir.join(name))
+    fn resume(files: &Files, max_log: Option<u64>) -> io::Result<Resumed> {
+        files.make()?;
+        let (dir, control) = (Beneath::at(&files.run)?, Beneath::at(&files.control)?);
+        let lock = control.read_write(LOCK)?;
+        let Some(lock) = Lock::take(lock, FlockOperation::NonBlockingLockExclusive)? else {
+            return Ok(if Copied::read(&control)?.is_whole { Resumed::Whole } else { Resumed::Elsewhere });
         };
-        let Some(lock) = Lock::take(open(LOCK)?, FlockOperation::NonBlockingLockExclusive)? else {
-            return Ok(if Copied::read(dir)?.is_whole { Resumed::Whole } else { Resumed::Elsewhere });
-        };
-        let noted = Copied::read(dir)?;
+        let noted = Copied::read(&control)?;
         if noted.is_whole {
             return Ok(Resumed::Whole);
         }
-        let log = OpenOptions::new().append(true).create(true).mode(0o600).open(dir.join(LOG))?;
+        let log = dir.append(LOG)?;
         let length = log.metadata()?.len().min(noted.length);
         log.set_len(length)?;
         let lines = Lines::after(noted.last.clone());
         let cap = max_log.map(|most| LogCap::of(&log, most)).transpose()?.flatten();
-        let dir = dir.to_owned();
-        let copy = Self { dir, log, lines, length, noted, cap, is_full: false, _lock: lock };
+        let copy = Self { control, log, lines, length, noted, cap, is_full: false, _lock: lock };
         Ok(Resumed::Here(Box::new(copy)))
     }
 
@@ -209,7 +201,7 @@ impl Copy {
             text.clear();
         }
         if let Some(Err(uncut)) = self.cap.as_mut().map(|cap| cap.look(Instant::now())) {
-            tracing::warn!(%uncut, dir = %self.dir.display(), "no more of the log of a run is kept");
+            tracing::warn!(%uncut, "no more of the log of a run is kept");
             (self.cap, self.is_full) = (None, true);
             text = format!("\nswifthook: {uncut}: no more of it is kept\n").into_bytes();
         }
@@ -220,13 +212,13 @@ impl Copy {
         if let Some(last) = text.iter().rposition(|byte| *byte == b'\n') {
             self.noted =
                 Copied { length: before + last as u64 + 1, last: self.lines.last_whole(), ..self.noted };
-            self.noted.write(&self.dir)?;
+            self.noted.write(&self.control)?;
         }
         Ok(())
     }
 
     fn close(&mut self) -> io::Result<()> {
-        Copied { length: self.length, last: self.lines.last_whole(), is_whole: true }.write(&self.dir)
+        Copied { length: self.length, last: self.lines.last_whole(), is_whole: true }.write(&self.control)
     }
 }
 
@@ -239,8 +231,8 @@ struct Copied {
 }
 
 impl Copied {
-    fn read(dir: &Path) -> io::Result<Self> {
-        match fs::read(dir.join(COPIED)) {
+    fn read(control: &Beneath) -> io::Result<Self> {
+        match control.read_all(COPIED, LONGEST) {
             // One that a power failure left half there is as none: all is copied again.
             Ok(text) => Ok(serde_json::from_slice(&text).unwrap_or_default()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
@@ -248,16 +240,18 @@ impl Copied {
         }
     }
 
-    fn write(&self, dir: &Path) -> io::Result<()> {
-        let unfinished = dir.join(format!("{COPIED}.tmp"));
-        fs::write(&unfinished, serde_json::to_vec(self)?)?;
-        fs::rename(&unfinished, dir.join(COPIED))
+    fn write(&self, control: &Beneath) -> io::Result<()> {
+        let unfinished = format!("{COPIED}.tmp");
+        control.remove_file(&unfinished)?;
+        control.create_new(&unfinished)?.write_all(&serde_json::to_vec(self)?)?;
+        control.rename(&unfinished, COPIED)
     }
 }
 
+/// More than a note has, which holds the end of a line.
+const LONGEST: u64 = 4 << 20;
 const LOG: &str = "log";
 const LOCK: &str = "log.lock";
-const COPIED: &str = "log.copied";
 const PIECE: usize = 64 * 1024;
 /// How long the end of a run waits for its log.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -267,11 +261,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::MetadataExt;
+    use std::path::Path;
 
     use super::*;
 
     fn copy(dir: &Path) -> Box<Copy> {
-        match Copy::resume(dir, Some(1 << 20)).unwrap() {
+        let files = Files { run: dir.join("run"), control: dir.join("control") };
+        match Copy::resume(&files, Some(1 << 20)).unwrap() {
             Resumed::Here(copy) => copy,
             _ => panic!("nobody else copies"),
         }
@@ -293,7 +289,7 @@ mod tests {
             copy.write(later.as_bytes()).unwrap();
             length = copy.length;
         }
-        let log = dir.path().join(LOG).metadata().unwrap();
+        let log = dir.path().join("run").join(LOG).metadata().unwrap();
         assert_eq!(log.len(), 100 * 800 * 64);
         assert!(log.blocks() * 512 <= 1 << 20, "{log:?}");
     }

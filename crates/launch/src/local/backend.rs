@@ -6,16 +6,16 @@ use std::time::{Duration, Instant, SystemTime};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use swifthook_core::{
-    Capabilities, Checkpoint, LaunchError, Progress, Pulse, Reason, RunHandle, RunKey, RunSpec, RunStatus,
-    Stop, Timestamp, TrainingLauncher,
+    Capabilities, Checkpoint, Exit, JobId, LaunchError, Progress, Pulse, Reason, RunHandle, RunKey, RunSpec,
+    RunStatus, Stop, Timestamp, TrainingLauncher,
 };
 
-use super::checkpoints::{last_checkpoint, still_there};
+use super::checkpoints::still_there;
 use super::clear::clear;
 use super::config::LocalLauncher;
 use super::evidence;
 use super::memory;
-use super::record::{Note, StopRequest, VERSION};
+use super::record::{Ended, Note, StopRequest, VERSION};
 use super::run_dir::RunDir;
 use super::start::{Fate, fate};
 
@@ -27,18 +27,18 @@ impl TrainingLauncher for LocalLauncher {
 
     /// The run has begun when this returns. What is started is not undone if the future is dropped.
     async fn submit(&self, key: &RunKey, run: &RunSpec) -> Result<RunHandle, LaunchError> {
-        let (key, run) = (*key, run.clone());
-        self.blocking(move |this| this.submit_now(&key, &run)).await
+        let (of, run) = (*key, run.clone());
+        self.settle(key, move |this| this.submit_now(&of, &run)).await
     }
 
     async fn find(&self, key: &RunKey) -> Result<Option<RunHandle>, LaunchError> {
-        let key = *key;
-        self.blocking(move |this| this.find_now(&key)).await
+        let of = *key;
+        self.settle(key, move |this| this.find_now(&of)).await
     }
 
     async fn forbid(&self, key: &RunKey) -> Result<Option<RunHandle>, LaunchError> {
-        let key = *key;
-        self.blocking(move |this| this.forbid_now(&key)).await
+        let of = *key;
+        self.settle(key, move |this| this.forbid_now(&of)).await
     }
 
     async fn poll(&self, run: &RunHandle) -> Result<RunStatus, LaunchError> {
@@ -46,54 +46,87 @@ impl TrainingLauncher for LocalLauncher {
         if run.host.as_ref() != Some(&self.host) {
             return Ok(RunStatus::Unreachable { since: now() });
         }
-        self.blocking(move |this| this.poll_now(&place)).await
+        let (key, dir) = (place.key, self.dir_of(&place));
+        let seen = {
+            let dir = dir.clone();
+            self.settle(&key, move |this| this.poll_now(&dir, &place)).await?
+        };
+        Ok(match seen {
+            Seen::Running => RunStatus::Running(self.follows.look(&key, &dir.path).await),
+            Seen::Pending(reason) => RunStatus::Pending(reason),
+            Seen::Ended(ended) => RunStatus::Ended(self.with_its_end(&key, dir, ended).await),
+            Seen::Vanished => RunStatus::Vanished,
+            Seen::Unreachable => RunStatus::Unreachable { since: now() },
+        })
     }
 
     async fn stop(&self, run: &RunHandle, how: Stop) -> Result<(), LaunchError> {
         let place = self.reachable(run)?;
-        self.blocking(move |this| this.stop_now(&place.key, how)).await
+        let dir = self.dir_of(&place);
+        self.settle(&place.key, move |this| {
+            this.has_its_disk().map_err(|error| in_dir(&dir, error))?;
+            stop_now(&dir, how)
+        })
+        .await
     }
 
     async fn progress(&self, run: &RunHandle) -> Result<Progress, LaunchError> {
         let place = self.reachable(run)?;
-        self.blocking(move |this| Ok(this.progress_now(&place.key))).await
+        let dir = self.dir_of(&place);
+        let path = dir.path.clone();
+        let is_over = move |_: &Self| {
+            Ok(dir.ended().is_ok_and(|ended| ended.is_some()) || dir.has_vanished().unwrap_or(false))
+        };
+        Ok(match self.settle(&place.key, is_over).await? {
+            true => self.follows.look_again(&place.key, &path).await,
+            false => self.follows.look(&place.key, &path).await,
+        })
     }
 
     async fn pulse(&self, run: &RunHandle) -> Result<Pulse, LaunchError> {
         let place = self.reachable(run)?;
-        self.blocking(move |this| Ok(evidence::pulse(&this.dir(&place.key).path))).await
+        self.follows.pulse(&place.key, &self.dir_of(&place).path).await
     }
 
     /// In a file `evidence-….txt` of the run's directory.
     async fn examine(&self, run: &RunHandle, why: &Reason) -> Result<Option<PathBuf>, LaunchError> {
         let (place, why) = (self.reachable(run)?, why.clone());
-        self.blocking(move |this| {
-            let dir = this.dir(&place.key);
-            evidence::take(&dir, &place.key, &why).map_err(|error| in_dir(&dir, error))
-        })
-        .await
+        let (dir, key) = (self.dir_of(&place), place.key);
+        let this = self.clone();
+        let look = move || {
+            let taken = evidence::take(&dir, &key, this.groups.as_ref(), &why);
+            taken.map_err(|error| in_dir(&dir, error))
+        };
+        self.examinations.look(&key, look).await?
     }
 
-    /// The last one that the run itself called whole by a line `{"checkpoint": "…"}`, if it is there; else the last whole
-    /// one in `output`.
+    /// The last one that the run itself called whole by a line `{"checkpoint": "…"}`, if it is there among its results; else
+    /// the last whole one in `output`.
     async fn checkpoint(&self, run: &RunHandle) -> Result<Option<Checkpoint>, LaunchError> {
         let place = self.reachable(run)?;
-        self.blocking(move |this| {
-            let dir = this.dir(&place.key).path;
-            Ok(last_checkpoint(&this.follows, &place.key, &dir, Some(this.host.clone())))
-        })
-        .await
+        self.follows.checkpoint(&place.key, &self.dir_of(&place).path, Some(self.host.clone())).await
     }
 
     async fn holds(&self, checkpoint: &Checkpoint) -> Result<bool, LaunchError> {
-        let checkpoint = checkpoint.clone();
-        self.blocking(move |this| still_there(&checkpoint, Some(&this.host))).await
+        let (of, this) = (checkpoint.clone(), self.clone());
+        // Of which run it is its path says, which is not believed yet.
+        let asked = RunKey { job: JobId([0; 16]), attempt: checkpoint.attempt };
+        self.follows.look_at(&asked, move || still_there(&of, &this.runs, Some(&this.host))).await?
     }
+}
+
+/// What is known of a run by what keeps it.
+enum Seen {
+    Running,
+    Pending(Reason),
+    Ended(Ended),
+    Vanished,
+    Unreachable,
 }
 
 impl LocalLauncher {
     fn submit_now(&self, key: &RunKey, run: &RunSpec) -> Result<RunHandle, LaunchError> {
-        let dir = self.dir(key);
+        let mut dir = self.dir(key);
         if run.argv.is_empty() {
             return Err(LaunchError::permanent("the command is empty"));
         }
@@ -104,21 +137,38 @@ impl LocalLauncher {
                 dir.path.display()
             )));
         }
-        dir.create().and_then(|()| fate(&dir)).map_err(|error| in_dir(&dir, error)).and_then(|fate| {
-            match fate {
-                Fate::Begun => Ok(()),
-                Fate::Forbidden => Err(LaunchError::permanent(format!("run {key} is not wanted any more"))),
-                Fate::Open(lock) => self.start(&dir, lock, key, run),
+        let fate = self.open_fate(&mut dir).map_err(|error| in_dir(&dir, error))?;
+        match fate {
+            Fate::Begun => {}
+            Fate::Forbidden => {
+                return Err(LaunchError::permanent(format!("run {key} is not wanted any more")));
             }
-        })?;
+            Fate::Open(lock) => self.start(&dir, lock, key, run)?,
+        }
         self.handle(&dir, key)
+    }
+
+    /// What is known of the key of `dir`. One of before there was a directory for control, of which nothing has begun, is
+    /// begun with one.
+    fn open_fate(&self, dir: &mut RunDir) -> io::Result<Fate> {
+        dir.create()?;
+        let known = fate(dir)?;
+        match known {
+            Fate::Open(_lock) if dir.is_old() => {
+                let name = dir.path.file_name().unwrap_or_default().to_owned();
+                *dir = RunDir::new(dir.path.clone(), self.control.join(name));
+                dir.create()?;
+                fate(dir)
+            }
+            known => Ok(known),
+        }
     }
 
     fn find_now(&self, key: &RunKey) -> Result<Option<RunHandle>, LaunchError> {
         let dir = self.dir(key);
         // Asked first, so that a directory of runs that is not there is not taken for one without this run.
-        self.runs.read_dir().map_err(|error| in_dir(&dir, error))?;
-        if !dir.exists().map_err(|error| in_dir(&dir, error))? {
+        self.has_its_disk().map_err(|error| in_dir(&dir, error))?;
+        if !dir.has_control().map_err(|error| in_dir(&dir, error))? {
             return Ok(None);
         }
         match fate(&dir).map_err(|error| in_dir(&dir, error))? {
@@ -141,78 +191,54 @@ impl LocalLauncher {
         has_begun.then(|| self.handle(&dir, key)).transpose()
     }
 
-    fn poll_now(&self, place: &Place) -> Result<RunStatus, LaunchError> {
-        let dir = self.dir(&place.key);
-        self.status(&dir, place).map_err(|error| in_dir(&dir, error))
+    /// An error where the directories are not there in which those of all runs are.
+    fn has_its_disk(&self) -> io::Result<()> {
+        [&self.runs, &self.control].into_iter().try_for_each(|folder| folder.read_dir().map(drop))
     }
 
-    fn progress_now(&self, key: &RunKey) -> Progress {
-        let dir = self.dir(key);
-        let is_over = dir.ended().is_ok_and(|ended| ended.is_some()) || dir.has_vanished().unwrap_or(false);
-        if !is_over {
-            return self.follows.look(key, &dir.path);
-        }
-        // The last look is from the beginning: what was written after the one before it counts in any case.
-        self.follows.forget(key);
-        let progress = self.follows.look(key, &dir.path);
-        self.follows.forget(key);
-        progress
+    fn poll_now(&self, dir: &RunDir, place: &Place) -> Result<Seen, LaunchError> {
+        self.status(dir, place).map_err(|error| in_dir(dir, error))
     }
 
-    fn status(&self, dir: &RunDir, place: &Place) -> io::Result<RunStatus> {
+    fn status(&self, dir: &RunDir, place: &Place) -> io::Result<Seen> {
         // Somebody has removed it, or its disk is not there: that says nothing of the run.
-        if !dir.exists()? {
-            return Ok(RunStatus::Unreachable { since: now() });
+        if self.has_its_disk().is_err() || !dir.exists()? {
+            return Ok(Seen::Unreachable);
         }
-        if let Some(known) = self.end(dir, &place.key)? {
+        if let Some(known) = end(dir)? {
             return Ok(known);
         }
         // What was not written to the disk when the machine went down is not needed any more.
         let is_rebooted = place.boot != *self.boot;
-        let lock = if is_rebooted { dir.lock_or_make()? } else { dir.lock_exclusive()? };
+        let lock =
+            if is_rebooted { dir.create().and_then(|()| dir.lock_or_make())? } else { dir.lock_exclusive()? };
         let Some(lock) = lock else {
             return Ok(match dir.begun()? {
-                Some(_) => RunStatus::Running(self.follows.look(&place.key, &dir.path)),
-                None => RunStatus::Pending(Reason::new("starting", "its supervisor is being started")),
+                Some(_) => Seen::Running,
+                None => Seen::Pending(Reason::new("starting", "its supervisor is being started")),
             });
         };
         // It may have ended between the two looks.
         if dir.ended()?.is_none() && !dir.has_vanished()? {
-            clear(dir, &lock, &place.key, is_rebooted)?;
+            clear(dir, &lock, &place.key, self.groups.as_ref(), is_rebooted)?;
         }
         drop(lock);
-        self.end(dir, &place.key)?
-            .ok_or_else(|| io::Error::other("the end of the run was recorded and is not there"))
+        end(dir)?.ok_or_else(|| io::Error::other("the end of the run was recorded and is not there"))
     }
 
-    /// The end of a run, if it is known.
-    fn end(&self, dir: &RunDir, key: &RunKey) -> io::Result<Option<RunStatus>> {
-        if let Some(ended) = dir.ended()? {
-            return Ok(Some(match is_let_go(dir)? {
-                true => RunStatus::Ended(memory::with_its_end(&dir.log_path(), ended)),
-                false => RunStatus::Running(self.follows.look(key, &dir.path)),
-            }));
-        }
-        Ok(dir.has_vanished()?.then_some(RunStatus::Vanished))
-    }
-
-    fn stop_now(&self, key: &RunKey, how: Stop) -> Result<(), LaunchError> {
-        let dir = self.dir(key);
-        let ask = || {
-            if dir.ended()?.is_some() || dir.has_vanished()? {
-                return Ok(());
-            }
-            dir.write_stop(&StopRequest { version: VERSION, how })?;
-            dir.wake()
-        };
-        ask().map_err(|error| in_dir(&dir, error))
+    /// How a run ended, with what its log says of it, if that can be read.
+    async fn with_its_end(&self, key: &RunKey, dir: RunDir, ended: Ended) -> Exit {
+        let plain = ended.clone();
+        let read = self.follows.look_at(key, move || memory::with_its_end(&dir, ended)).await;
+        read.unwrap_or_else(|_| plain.into())
     }
 
     /// The same from whoever asks: what is in it was decided when the run began.
     fn handle(&self, dir: &RunDir, key: &RunKey) -> Result<RunHandle, LaunchError> {
         let begun = dir.begun().map_err(|error| in_dir(dir, error))?;
         let boot = begun.map_or_else(|| self.boot.to_string(), |begun| begun.boot);
-        let data = serde_json::to_value(Place { key: *key, boot }).expect("a key and a text are always JSON");
+        let place = Place { key: *key, boot, has_control: !dir.is_old() };
+        let data = serde_json::to_value(place).expect("a key and a text are always JSON");
         Ok(RunHandle { launcher: NAME.into(), host: Some(self.host.clone()), version: VERSION, data })
     }
 
@@ -227,15 +253,42 @@ impl LocalLauncher {
         }
     }
 
-    async fn blocking<T: Send + 'static>(
+    /// The directories of a run. Of one that has a directory for control by its handle, nothing else is taken for one.
+    fn dir_of(&self, place: &Place) -> RunDir {
+        match place.has_control {
+            true => RunDir::apart(&self.runs, &self.control, &place.key),
+            false => self.dir(&place.key),
+        }
+    }
+
+    /// What is to be found out or done with what keeps a run, within its time: its disk may not answer.
+    async fn settle<T: Send + 'static>(
         &self,
+        key: &RunKey,
         work: impl FnOnce(&Self) -> Result<T, LaunchError> + Send + 'static,
     ) -> Result<T, LaunchError> {
         let this = self.clone();
-        tokio::task::spawn_blocking(move || work(&this))
-            .await
-            .map_err(|error| LaunchError::passing("the launcher was interrupted").because(error))?
+        self.looks.look(key, move || work(&this)).await?
     }
+}
+
+/// The end of a run, if it is known.
+fn end(dir: &RunDir) -> io::Result<Option<Seen>> {
+    if let Some(ended) = dir.ended()? {
+        return Ok(Some(if is_let_go(dir)? { Seen::Ended(ended) } else { Seen::Running }));
+    }
+    Ok(dir.has_vanished()?.then_some(Seen::Vanished))
+}
+
+fn stop_now(dir: &RunDir, how: Stop) -> Result<(), LaunchError> {
+    let ask = || {
+        if dir.ended()?.is_some() || dir.has_vanished()? {
+            return Ok(());
+        }
+        dir.write_stop(&StopRequest { version: VERSION, how })?;
+        dir.wake()
+    };
+    ask().map_err(|error| in_dir(dir, error))
 }
 
 /// The launcher's part of a handle.
@@ -243,6 +296,9 @@ impl LocalLauncher {
 struct Place {
     key: RunKey,
     boot: String,
+    /// Whether there is a directory for control; not so of runs that an earlier version began.
+    #[serde(default)]
+    has_control: bool,
 }
 
 impl Place {

@@ -10,17 +10,27 @@ use swifthook_core::{RunKey, Timestamp};
 use super::lock::Lock;
 use super::record::{Begun, Note, VERSION};
 use super::run_dir::RunDir;
-use crate::cgroup::Group;
-use crate::process::{Process, line_of_ancestors, pid_namespace, with_descendants};
+use crate::cgroup::{Group, RunGroups};
+use crate::process::{Process, boot_id, line_of_ancestors, pid_namespace, with_descendants};
 use crate::supervisor::RUN_VARIABLE;
 
 /// Kills what is left of the run of `key`, waits until nothing is, and records that it has vanished. The lock says
 /// that no supervisor is alive, and keeps everybody else from coming to the same conclusion at once.
-pub(super) fn clear(dir: &RunDir, _lock: &Lock, key: &RunKey, is_rebooted: bool) -> io::Result<()> {
+///
+/// What stands in the files of the run is believed only where the kernel bears it out: without a sandbox the run can have
+/// written them. So a control group counts if it is the one that this key has among `groups`, and a session if its leader
+/// is the process that began then, since this start of the machine, or is gone.
+pub(super) fn clear(
+    dir: &RunDir,
+    _lock: &Lock,
+    key: &RunKey,
+    groups: Option<&RunGroups>,
+    is_rebooted: bool,
+) -> io::Result<()> {
     let message = if is_rebooted {
         "the machine was rebooted"
     } else {
-        let group = group_of(dir);
+        let group = group_of(key, groups);
         group.iter().for_each(Group::kill);
         kill_what_is_left(key, dir.begun()?.as_ref(), group.as_ref())?;
         group.iter().for_each(Group::remove);
@@ -54,16 +64,14 @@ fn kill_what_is_left(key: &RunKey, begun: Option<&Begun>, group: Option<&Group>)
 }
 
 /// What is alive of the run of `key`.
-pub(super) fn alive(dir: &RunDir, key: &RunKey) -> io::Result<Vec<Process>> {
+pub(super) fn alive(dir: &RunDir, key: &RunKey, groups: Option<&RunGroups>) -> io::Result<Vec<Process>> {
     let mark = format!("{RUN_VARIABLE}={key}");
-    what_is_left(&mark, dir.begun()?.as_ref(), group_of(dir).as_ref())
+    what_is_left(&mark, dir.begun()?.as_ref(), group_of(key, groups).as_ref())
 }
 
-/// The control group that was ordered for the run, which may not be there.
-fn group_of(dir: &RunDir) -> Option<Group> {
-    // What was ordered is not needed to find the rest.
-    let order = dir.order().ok().flatten()?;
-    order.cgroup.map(|path| Group::at(&path))
+/// The control group of the run, which may not be there: by its key, whatever its order says.
+fn group_of(key: &RunKey, groups: Option<&RunGroups>) -> Option<Group> {
+    groups.map(|groups| Group::at(&groups.of(key)))
 }
 
 /// Every process that has the run's mark in its environment, is of its session or in its control group, and everything
@@ -71,15 +79,19 @@ fn group_of(dir: &RunDir) -> Option<Group> {
 fn what_is_left(mark: &str, begun: Option<&Begun>, group: Option<&Group>) -> io::Result<Vec<Process>> {
     let all = Process::all_alive()?;
     let spared = line_of_ancestors(std::process::id().cast_signed());
-    let session = begun.filter(|begun| owns_its_session(begun)).map(|begun| begun.supervisor);
+    let session = begun.filter(|begun| owns_its_session(begun));
+    // Nobody is older than the session that he is in.
+    let is_of_session = |process: &Process| {
+        session.is_some_and(|begun| {
+            process.session == begun.supervisor && process.started >= begun.supervisor_started
+        })
+    };
     let in_group: HashSet<i32> = group.map(Group::processes).unwrap_or_default().into_iter().collect();
     let roots: HashSet<i32> = all
         .iter()
         .filter(|process| !spared.contains(&process.pid))
         .filter(|process| {
-            Some(process.session) == session
-                || in_group.contains(&process.pid)
-                || process.has_in_environment(mark)
+            is_of_session(process) || in_group.contains(&process.pid) || process.has_in_environment(mark)
         })
         .map(|process| process.pid)
         .collect();
@@ -89,7 +101,8 @@ fn what_is_left(mark: &str, begun: Option<&Begun>, group: Option<&Group>) -> io:
 /// Whether a session of the supervisor's number is the supervisor's. The kernel gives a number to nobody else while
 /// a session has it: so it is, unless somebody else lives under that number.
 fn owns_its_session(begun: &Begun) -> bool {
-    let is_its_space = pid_namespace().is_ok_and(|pids| pids == begun.pids);
+    let is_its_space = pid_namespace().is_ok_and(|pids| pids == begun.pids)
+        && boot_id().is_ok_and(|boot| boot == begun.boot);
     let is_free = Process::read(begun.supervisor)
         .is_none_or(|process| !process.is_alive() || process.started == begun.supervisor_started);
     is_its_space && is_free

@@ -2,17 +2,21 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use swifthook_core::{Capabilities, RunKey, Traces};
 
 use super::follow::Follows;
-use super::run_dir::{RunDir, dir_of};
+use super::run_dir::{RunDir, control_of, make_both};
+use crate::beneath::Looks;
 use crate::cgroup::RunGroups;
 use crate::process::boot_id;
 
 /// Starts runs as processes of this machine, each under a supervisor that outlives us.
 ///
-/// A run has the directory `<runs>/<job>-<attempt>`: `log` is its output, `output/` its result. How far it is stands in
+/// A run has the directory `<runs>/<job>-<attempt>`: `log` is its output, `output/` its result. What keeps it (its lock, how
+/// it ended) is in another one, `<job>-<attempt>` of a folder `control` beside `runs`, or `NAME.control` where that is called
+/// `NAME`: show that to no run. How far a run is stands in
 /// `progress.jsonl` or `output/logging.jsonl`, for a launcher that was told how to [read](Self::reading) them. Its
 /// environment has `SWIFTHOOK_RUN=<job>-<attempt>` beside what the [`RunSpec`](swifthook_core::RunSpec) says: by that a
 /// run is known whose supervisor was killed.
@@ -25,10 +29,15 @@ use crate::process::boot_id;
 #[derive(Clone, Debug)]
 pub struct LocalLauncher {
     pub(super) runs: Arc<Path>,
+    pub(super) control: Arc<Path>,
     pub(super) host: Arc<str>,
     pub(super) boot: Arc<str>,
     pub(super) supervisor: Arc<Path>,
     pub(super) follows: Follows,
+    /// Looks at what keeps runs, apart from those at what they write: these may hang by a run's own doing.
+    pub(super) looks: Looks,
+    /// Looks that ask other programs, too.
+    pub(super) examinations: Looks,
     pub(super) groups: Option<RunGroups>,
 }
 
@@ -54,17 +63,21 @@ impl LocalLauncher {
     ///
     /// # Errors
     ///
-    /// When `runs` cannot be made, or `/proc` does not tell which machine this is.
+    /// When `runs` or the folder for control cannot be made, or `/proc` does not tell which machine this is.
     pub fn new(runs: impl AsRef<Path>) -> io::Result<Self> {
         let runs = std::path::absolute(runs)?;
-        fs::create_dir_all(&runs)?;
+        let control = control_of(&runs);
+        make_both(&runs, &control)?;
         Ok(Self {
             runs: runs.into(),
+            control: control.into(),
             host: fs::read_to_string("/proc/sys/kernel/hostname")?.trim().into(),
             boot: boot_id()?.into(),
             // Not the path that it has: the file there may be another version by the time of a run.
             supervisor: PathBuf::from("/proc/self/exe").into(),
             follows: Follows::new(None),
+            looks: Looks::new(MOST_LOOKS, PATIENCE),
+            examinations: Looks::new(1, 2 * PATIENCE),
             groups: None,
         })
     }
@@ -95,6 +108,11 @@ impl LocalLauncher {
     }
 
     pub(super) fn dir(&self, key: &RunKey) -> RunDir {
-        dir_of(&self.runs, key)
+        RunDir::of(&self.runs, &self.control, key)
     }
 }
+
+/// How many looks at what keeps a run may hang.
+const MOST_LOOKS: usize = 8;
+/// How long one may take: longer than somebody who begins a run holds its lock, or what is left of one takes to end.
+const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,9 +1,8 @@
 //! What can be seen of a run from outside: when it last wrote anything, and what its processes do.
 
 use std::env;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
@@ -13,31 +12,34 @@ use swifthook_core::{Pulse, Reason, RunKey, Timestamp};
 
 use super::clear::alive;
 use super::run_dir::RunDir;
+use crate::beneath::Beneath;
+use crate::cgroup::RunGroups;
 use crate::process::Process;
 
 /// When the run in `dir` last gave a sign of itself.
-pub(crate) fn pulse(dir: &Path) -> Pulse {
-    let changed =
-        |name: &str| dir.join(name).metadata().and_then(|file| file.modified()).ok().map(Timestamp::from);
+pub(super) fn pulse(dir: &Path) -> Pulse {
+    let Ok(dir) = Beneath::at(dir) else { return Pulse::default() };
+    let found = |name: &str| dir.metadata(name).ok().filter(Metadata::is_file);
+    let changed = |name: &str| found(name)?.modified().ok().map(Timestamp::from);
     let told_at = TOLD.iter().filter_map(|name| changed(name)).max();
     // An empty log was made by us.
-    let has_log = dir.join(LOG).metadata().is_ok_and(|file| file.len() > 0);
+    let has_log = found(LOG).is_some_and(|file| file.len() > 0);
     let logged_at = has_log.then(|| changed(LOG)).flatten();
     Pulse { written_at: told_at.max(logged_at), told_at }
 }
 
 /// Writes down what can be seen of the run, and leaves it as it is. `None` if enough was written down already.
-pub(super) fn take(dir: &RunDir, key: &RunKey, why: &Reason) -> io::Result<Option<PathBuf>> {
+pub(super) fn take(
+    dir: &RunDir,
+    key: &RunKey,
+    groups: Option<&RunGroups>,
+    why: &Reason,
+) -> io::Result<Option<PathBuf>> {
     let now = SystemTime::now();
-    let earlier = fs::read_dir(&dir.path)?.flatten();
-    let count = earlier.filter(|entry| entry.file_name().to_string_lossy().starts_with(NAME)).count();
-    if count >= MOST_FILES {
-        return Ok(None);
-    }
-    let path = dir.path.join(format!("{NAME}{}.txt", count + 1));
-    let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
+    let written = Beneath::at(&dir.path)?;
+    let Some((name, mut file)) = new_file(&written)? else { return Ok(None) };
     writeln!(file, "{}: {why}\n", Timestamp::from(now))?;
-    let processes = alive(dir, key)?;
+    let processes = alive(dir, key, groups)?;
     for process in processes.iter().take(MOST_PROCESSES) {
         describe(&mut file, process)?;
     }
@@ -49,15 +51,27 @@ pub(super) fn take(dir: &RunDir, key: &RunKey, why: &Reason) -> io::Result<Optio
     }
     ask(&mut file, "nvidia-smi", &[])?;
     for name in TOLD.iter().chain([&LOG]) {
-        let end = end_of(&dir.path.join(name)).unwrap_or_default();
+        let end = written.end_of(name, TAIL).unwrap_or_default();
         writeln!(file, "\n== the end of {name}\n{}", String::from_utf8_lossy(&end))?;
     }
-    Ok(Some(path))
+    Ok(Some(dir.path.join(name)))
+}
+
+/// A file of its own for what is seen, in a directory in which the run may have put anything under its name.
+fn new_file(dir: &Beneath) -> io::Result<Option<(String, File)>> {
+    for number in 1..=MOST_FILES {
+        let name = format!("{NAME}{number}.txt");
+        match dir.create_new(&name) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => return made.map(|file| Some((name, file))),
+        }
+    }
+    Ok(None)
 }
 
 /// See `proc(5)`. What may not be read is left out; the kernel's stack is for root alone.
 fn describe(file: &mut File, process: &Process) -> io::Result<()> {
-    let read = |name: &str| fs::read_to_string(format!("/proc/{}/{name}", process.pid)).unwrap_or_default();
+    let read = |name: &str| beginning(&format!("/proc/{}/{name}", process.pid));
     let status = read("status");
     let fields = status.lines().filter(|line| STATUS.iter().any(|name| line.starts_with(name)));
     let fields: Vec<_> = fields.map(|line| line.replace('\t', " ")).collect();
@@ -82,6 +96,13 @@ fn describe(file: &mut File, process: &Process) -> io::Result<()> {
         )?;
     }
     Ok(())
+}
+
+/// The beginning of a file of `/proc`: how long a command line is, a process says itself.
+fn beginning(path: &str) -> String {
+    let mut text = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(TAIL).read_to_end(&mut text));
+    read.map_or_else(|_| String::new(), |_| String::from_utf8_lossy(&text).into_owned())
 }
 
 fn or_unknown(place: &str) -> &str {
@@ -127,15 +148,6 @@ fn ask(file: &mut File, program: &str, arguments: &[&str]) -> io::Result<()> {
     Ok(())
 }
 
-fn end_of(path: &Path) -> io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
-    let mut bytes = Vec::new();
-    file.take(TAIL).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
 const NAME: &str = "evidence-";
 const LOG: &str = "log";
 const TOLD: [&str; 2] = ["progress.jsonl", "output/logging.jsonl"];
@@ -147,3 +159,29 @@ const MOST_THREADS: usize = 32;
 const TAIL: u64 = 16 * 1024;
 const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(20);
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn evidence_is_written_over_nothing_that_a_run_has_put_in_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = folder.path().join("run");
+        fs::create_dir(&run).unwrap();
+        fs::write(folder.path().join("secret"), "token").unwrap();
+        symlink(folder.path().join("secret"), run.join("evidence-1.txt")).unwrap();
+        symlink(folder.path().join("made"), run.join("evidence-2.txt")).unwrap();
+        symlink(folder.path().join("secret"), run.join("log")).unwrap();
+        let dir = RunDir::new(run.clone(), folder.path().join("control"));
+        let key = RunKey { job: swifthook_core::JobId([7; 16]), attempt: 1 };
+        let path = take(&dir, &key, None, &Reason::new("silent", "nothing")).unwrap().unwrap();
+        assert_eq!(path, run.join("evidence-3.txt"));
+        assert!(!fs::read_to_string(&path).unwrap().contains("token"));
+        assert_eq!(fs::read_to_string(folder.path().join("secret")).unwrap(), "token");
+        assert!(!folder.path().join("made").exists());
+        assert_eq!(pulse(&run), Pulse::default(), "of a link nothing is told");
+    }
+}

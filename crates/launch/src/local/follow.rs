@@ -3,18 +3,31 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use swifthook_core::{Progress, RunKey, Traces};
+use swifthook_core::{Checkpoint, LaunchError, Progress, Pulse, RunKey, Traces};
 
-use super::checkpoints::Shelf;
+use super::checkpoints::{Shelf, last_checkpoint};
+use super::evidence;
 use super::tail::Tail;
+use crate::beneath::{Beneath, Looks};
 
 /// The runs that are being followed, by whoever asks.
+///
+/// Nobody waits long for what a run has written: where it cannot be read in time, the run is as far as it was.
 #[derive(Clone)]
 pub(crate) struct Follows {
     traces: Option<Arc<dyn Traces>>,
-    runs: Arc<Mutex<HashMap<RunKey, Arc<Mutex<Following>>>>>,
+    runs: Arc<Mutex<HashMap<RunKey, Arc<Followed>>>>,
+    looks: Looks,
+}
+
+/// One run.
+struct Followed {
+    /// Whoever looks has it, which may be for ever.
+    following: Mutex<Following>,
+    last: Mutex<Progress>,
 }
 
 /// What is known of one run.
@@ -25,7 +38,7 @@ struct Following {
 
 impl Follows {
     pub(crate) fn new(traces: Option<Arc<dyn Traces>>) -> Self {
-        Self { traces, runs: Arc::default() }
+        Self { traces, runs: Arc::default(), looks: Looks::new(MOST_LOOKS, PATIENCE) }
     }
 
     pub(crate) fn traces(&self) -> Option<&dyn Traces> {
@@ -33,18 +46,62 @@ impl Follows {
     }
 
     /// How far the run in `dir` is. Says nothing where nobody told how to read what it writes.
-    pub(crate) fn look(&self, key: &RunKey, dir: &Path) -> Progress {
+    pub(crate) async fn look(&self, key: &RunKey, dir: &Path) -> Progress {
         let Some(traces) = self.traces.as_deref() else { return Progress::default() };
-        let run = self.runs().entry(*key).or_insert_with(|| Following::new(traces)).clone();
-        let mut run = run.lock().unwrap_or_else(PoisonError::into_inner);
-        run.look(dir, traces)
+        let run = self.followed(key, traces);
+        let (this, of, dir) = (self.clone(), run.clone(), dir.to_owned());
+        let looked = self.looks.look(key, move || of.look(&dir, this.traces())).await;
+        looked.unwrap_or_else(|late| {
+            tracing::warn!(run = %key, %late, "how far a run is could not be looked at");
+            *run.last.lock().unwrap_or_else(PoisonError::into_inner)
+        })
+    }
+
+    /// How far the run came, which is over: from the beginning, so that what was written after the last look counts in any
+    /// case.
+    pub(crate) async fn look_again(&self, key: &RunKey, dir: &Path) -> Progress {
+        let last =
+            self.runs().remove(key).map(|run| *run.last.lock().unwrap_or_else(PoisonError::into_inner));
+        if let (Some(last), Some(traces)) = (last, self.traces.as_deref()) {
+            *self.followed(key, traces).last.lock().unwrap_or_else(PoisonError::into_inner) = last;
+        }
+        let progress = self.look(key, dir).await;
+        self.forget(key);
+        progress
+    }
+
+    /// The checkpoint from which another run can go on after the one in `dir`, which has ended. `host` is who alone has it.
+    pub(crate) async fn checkpoint(
+        &self,
+        key: &RunKey,
+        dir: &Path,
+        host: Option<Arc<str>>,
+    ) -> Result<Option<Checkpoint>, LaunchError> {
+        let (this, run, dir) = (self.clone(), *key, dir.to_owned());
+        Ok(self.looks.look(key, move || last_checkpoint(&this, &run, &dir, host)).await?)
+    }
+
+    /// When the run in `dir` last gave a sign of itself.
+    pub(crate) async fn pulse(&self, key: &RunKey, dir: &Path) -> Result<Pulse, LaunchError> {
+        let dir = dir.to_owned();
+        Ok(self.looks.look(key, move || evidence::pulse(&dir)).await?)
+    }
+
+    /// What else is to be looked at of what a run wrote.
+    pub(crate) async fn look_at<T: Send + 'static>(
+        &self,
+        key: &RunKey,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, LaunchError> {
+        Ok(self.looks.look(key, work).await?)
     }
 
     /// The place and the step of the last checkpoint that the run in `dir` itself calls whole.
-    pub(crate) fn told(&self, key: &RunKey, dir: &Path) -> Option<(String, Option<u64>)> {
-        self.look(key, dir);
-        let run = self.runs().get(key)?.clone();
-        let run = run.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn told(&self, key: &RunKey, dir: &Path) -> Option<(String, Option<u64>)> {
+        let traces = self.traces.as_deref()?;
+        let run = self.followed(key, traces);
+        run.look(dir, Some(traces));
+        let run = run.following.lock().unwrap_or_else(PoisonError::into_inner);
         let told = run.tails[0].checkpoint()?.to_owned();
         Some((told, run.tails[0].checkpoint_step()))
     }
@@ -54,19 +111,35 @@ impl Follows {
         self.runs().remove(key);
     }
 
-    fn runs(&self) -> std::sync::MutexGuard<'_, HashMap<RunKey, Arc<Mutex<Following>>>> {
+    fn followed(&self, key: &RunKey, traces: &dyn Traces) -> Arc<Followed> {
+        self.runs().entry(*key).or_insert_with(|| Followed::new(traces)).clone()
+    }
+
+    fn runs(&self) -> MutexGuard<'_, HashMap<RunKey, Arc<Followed>>> {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Following {
-    fn new(traces: &dyn Traces) -> Arc<Mutex<Self>> {
+impl Followed {
+    fn new(traces: &dyn Traces) -> Arc<Self> {
         let tails = FILES.map(|name| Tail::new(name, traces.reader()));
-        Arc::new(Mutex::new(Self { tails, shelf: Shelf::default() }))
+        let following = Mutex::new(Following { tails, shelf: Shelf::default() });
+        Arc::new(Self { following, last: Mutex::default() })
     }
 
+    fn look(&self, dir: &Path, traces: Option<&dyn Traces>) -> Progress {
+        let mut following = self.following.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = || self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let (Some(traces), Ok(dir)) = (traces, Beneath::at(dir)) else { return *last() };
+        let progress = following.look(&dir, traces);
+        *last() = progress;
+        progress
+    }
+}
+
+impl Following {
     /// As the file says that was written last, and of what it does not mention as the other one says.
-    fn look(&mut self, dir: &Path, traces: &dyn Traces) -> Progress {
+    fn look(&mut self, dir: &Beneath, traces: &dyn Traces) -> Progress {
         for tail in &mut self.tails {
             tail.look(dir, traces);
         }
@@ -78,7 +151,7 @@ impl Following {
         // By the contract alone: a log of ms-swift holds what it likes.
         let checkpoint = match self.tails[0].checkpoint_step() {
             Some(step) => Some(step),
-            None => self.shelf.last_step(&dir.join("output"), traces),
+            None => dir.folder(OUTPUT).ok().and_then(|output| self.shelf.last_step(&output, traces)),
         };
         Progress { checkpoint, ..last }
     }
@@ -109,3 +182,8 @@ impl fmt::Debug for Follows {
 
 /// Where a run tells how far it is: by the contract of `SWIFTHOOK_PROGRESS`, or as ms-swift does.
 const FILES: [&str; 2] = ["progress.jsonl", "output/logging.jsonl"];
+const OUTPUT: &str = "output";
+/// How many looks at what one run wrote may hang.
+const MOST_LOOKS: usize = 2;
+/// How long one is waited for: so long a poll may take.
+const PATIENCE: Duration = Duration::from_secs(10);

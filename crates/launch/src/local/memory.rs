@@ -1,30 +1,24 @@
 //! Whether a run ended because a GPU had no memory left, which its exit code does not tell.
 
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
-use std::path::Path;
+use std::io;
 
 use swifthook_core::Exit;
 
 use super::record::Ended;
+use super::run_dir::RunDir;
 
 /// How a run ended, with what the end of its log says of the memory of GPUs.
-pub(crate) fn with_its_end(log: &Path, ended: Ended) -> Exit {
+pub(crate) fn with_its_end(dir: &RunDir, ended: Ended) -> Exit {
     let lasted = ended.ended_at.since(ended.began_at);
     let exit = Exit::from(ended);
     // A log that cannot be read says nothing.
-    let is_told = !exit.is_success() && end_of(log).is_ok_and(|end| tells_of_it(&end));
+    let is_told = !exit.is_success() && end_of(dir).is_ok_and(|end| tells_of_it(&end));
     Exit { out_of_gpu_memory_after: is_told.then_some(lasted), ..exit }
 }
 
 /// The last of a log.
-pub(crate) fn end_of(log: &Path) -> io::Result<Vec<u8>> {
-    let mut file = File::open(log)?;
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(LOOKED_AT)))?;
-    let mut end = Vec::new();
-    file.take(LOOKED_AT).read_to_end(&mut end)?;
-    Ok(end)
+pub(crate) fn end_of(dir: &RunDir) -> io::Result<Vec<u8>> {
+    dir.end_of_log(LOOKED_AT)
 }
 
 /// As PyTorch says it, in Python and in C++, and the driver and the runtime of CUDA.
@@ -50,8 +44,9 @@ mod tests {
     use super::*;
 
     fn ended(code: i32, log: &str) -> Exit {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), log).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("log"), log).unwrap();
+        let dir = RunDir::new(folder.path().to_owned(), folder.path().to_owned());
         let ended = Ended {
             version: 1,
             code: Some(code),
@@ -61,7 +56,7 @@ mod tests {
             began_at: Timestamp(1_000),
             ended_at: Timestamp(21_000),
         };
-        with_its_end(file.path(), ended)
+        with_its_end(&dir, ended)
     }
 
     #[test]
@@ -87,7 +82,7 @@ mod tests {
 
     #[test]
     fn a_log_that_is_gone_says_nothing() {
-        let gone = Path::new("/nonexistent/log");
+        let gone = RunDir::new("/nonexistent".into(), "/nonexistent".into());
         let ended = Ended {
             version: 1,
             code: Some(1),
@@ -97,6 +92,6 @@ mod tests {
             began_at: Timestamp(0),
             ended_at: Timestamp(0),
         };
-        assert_eq!(with_its_end(gone, ended).out_of_gpu_memory_after, None);
+        assert_eq!(with_its_end(&gone, ended).out_of_gpu_memory_after, None);
     }
 }

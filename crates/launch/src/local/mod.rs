@@ -5,17 +5,18 @@ mod checkpoints;
 mod clear;
 mod config;
 mod enclose;
-pub(crate) mod evidence;
+mod evidence;
 mod follow;
 mod lock;
 mod memory;
 mod record;
+mod remove;
 mod run_dir;
 mod start;
 mod tail;
 
 #[cfg(any(feature = "kubernetes", feature = "slurm"))]
-pub(crate) use checkpoints::{last_checkpoint, still_there};
+pub(crate) use checkpoints::still_there;
 pub use config::LocalLauncher;
 pub use enclose::leave_a_way;
 #[cfg(any(feature = "kubernetes", feature = "slurm"))]
@@ -27,6 +28,9 @@ pub(crate) use memory::{end_of, with_its_end};
 #[cfg(feature = "slurm")]
 pub(crate) use record::Note;
 pub(crate) use record::{Begun, Ended, Order, StopRequest, VERSION};
+#[cfg(feature = "kubernetes")]
+pub(crate) use remove::shared_control_of;
+pub use remove::{Held, hold_run, known_runs, remove_run};
 pub(crate) use run_dir::RunDir;
 #[cfg(feature = "slurm")]
-pub(crate) use run_dir::dir_of;
+pub(crate) use run_dir::{control_of, make_both};

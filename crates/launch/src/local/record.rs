@@ -55,7 +55,7 @@ pub(crate) struct Begun {
 }
 
 /// How a run ended.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Ended {
     pub(crate) version: u16,
     pub(crate) code: Option<i32>,

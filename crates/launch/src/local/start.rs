@@ -85,7 +85,7 @@ impl LocalLauncher {
         command
             .arg0("swifthook-supervise")
             .arg(ARGUMENT)
-            .arg(&dir.path)
+            .args([&dir.path, &dir.control])
             .current_dir("/")
             .env_clear()
             .envs(&run.env)

@@ -1,11 +1,11 @@
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
 use std::time::SystemTime;
 
-use rustix::fs::OFlags;
 use swifthook_core::{Progress, TraceReader, Traces};
+
+use crate::beneath::Beneath;
 
 /// A log that grows, read as far as it was there at the last look.
 ///
@@ -27,18 +27,18 @@ impl Tail {
     }
 
     /// Reads what is new.
-    pub(super) fn look(&mut self, dir: &Path, traces: &dyn Traces) {
-        let path = dir.join(self.name);
-        let Ok(metadata) = path.metadata() else { return };
+    pub(super) fn look(&mut self, dir: &Beneath, traces: &dyn Traces) {
+        let Ok(file) = dir.file(self.name) else { return };
+        let Ok(metadata) = file.metadata() else { return };
         let is_same = self.file == Some((metadata.dev(), metadata.ino())) && metadata.len() >= self.read;
-        if (is_same && metadata.len() == self.read) || !metadata.is_file() {
+        if is_same && metadata.len() == self.read {
             return;
         }
         if !is_same {
             *self = Self::new(self.name, traces.reader());
             self.file = Some((metadata.dev(), metadata.ino()));
         }
-        if self.read_more(&path, metadata.len()).is_ok() {
+        if self.read_more(file, metadata.len()).is_ok() {
             self.written = metadata.modified().ok();
         }
         self.note_checkpoint();
@@ -62,11 +62,7 @@ impl Tail {
         self.checkpoint.as_ref().map(|(_, step)| *step)
     }
 
-    fn read_more(&mut self, path: &Path, length: u64) -> io::Result<()> {
-        // The training may have put anything there meanwhile: a pipe must not hold us up.
-        let mut options = OpenOptions::new();
-        let mut file: File =
-            options.read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
+    fn read_more(&mut self, mut file: File, length: u64) -> io::Result<()> {
         if length - self.read > MOST_BEHIND {
             // Of what was missed for so long each thing's last mention is all that matters. What comes first is most
             // likely the rest of a line, which says nothing, and must not be taken for that of another.
@@ -106,6 +102,7 @@ const MOST_BEHIND: u64 = 16 << 20;
 mod tests {
     use std::fs;
     use std::io::Write;
+    use std::path::Path;
 
     use swifthook_core::Folder;
 
@@ -155,7 +152,7 @@ mod tests {
     }
 
     fn told(tail: &mut Tail, dir: &Path) -> (Option<u64>, u64) {
-        tail.look(dir, &Plain);
+        tail.look(&Beneath::at(dir).unwrap(), &Plain);
         (tail.progress().step, tail.progress().max_steps.unwrap())
     }
 
@@ -205,5 +202,14 @@ mod tests {
         let path = dir.path().join("log");
         rustix::fs::mkfifoat(rustix::fs::CWD, &path, rustix::fs::Mode::RWXU).unwrap();
         assert_eq!(told(&mut Tail::new("log", Plain.reader()), dir.path()), (None, 0));
+    }
+
+    #[test]
+    fn a_link_where_the_log_should_be_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("secret"), "1\n2\n").unwrap();
+        fs::create_dir(dir.path().join("run")).unwrap();
+        std::os::unix::fs::symlink(dir.path().join("secret"), dir.path().join("run/log")).unwrap();
+        assert_eq!(told(&mut Tail::new("log", Plain.reader()), &dir.path().join("run")), (None, 0));
     }
 }

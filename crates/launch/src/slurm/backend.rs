@@ -5,8 +5,8 @@ use std::time::Instant;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use swifthook_core::{
-    Capabilities, Checkpoint, LaunchError, Progress, Pulse, RunHandle, RunKey, RunSpec, RunStatus, Stop,
-    TrainingLauncher,
+    Capabilities, Checkpoint, JobId, LaunchError, Progress, Pulse, RunHandle, RunKey, RunSpec, RunStatus,
+    Stop, TrainingLauncher,
 };
 
 use super::command::{Answer, call};
@@ -15,8 +15,7 @@ use super::end::{in_dir, unreachable};
 use super::files::{COMMAND, ENVIRONMENT, GRACE, SlurmFiles, note};
 use super::refusal::refused;
 use super::script::{self, BEFORE_THE_LIMIT, Unsayable, job_name};
-use crate::local::evidence::pulse;
-use crate::local::{Lock, Order, RunDir, StopRequest, VERSION, last_checkpoint, still_there};
+use crate::local::{Lock, Order, RunDir, StopRequest, VERSION, still_there};
 
 #[async_trait]
 impl TrainingLauncher for SlurmLauncher {
@@ -26,15 +25,94 @@ impl TrainingLauncher for SlurmLauncher {
 
     /// The run is in the queue when this returns.
     async fn submit(&self, key: &RunKey, run: &RunSpec) -> Result<RunHandle, LaunchError> {
-        let dir = self.dir(key);
-        let parts = self.parts(&dir, key, run)?;
-        let failed = |error| in_dir(&dir, error);
-        dir.create().map_err(failed)?;
-        let _lock = self.lock(&dir).await?;
-        if dir.is_forbidden().map_err(failed)? {
+        let (this, of, run) = (self.clone(), *key, run.clone());
+        self.settle(key, async move { this.submit_now(&of, &run).await }).await
+    }
+
+    async fn find(&self, key: &RunKey) -> Result<Option<RunHandle>, LaunchError> {
+        let (this, of) = (self.clone(), *key);
+        self.settle(key, async move { this.find_now(&of).await }).await
+    }
+
+    async fn forbid(&self, key: &RunKey) -> Result<Option<RunHandle>, LaunchError> {
+        let (this, of) = (self.clone(), *key);
+        self.settle(key, async move { this.forbid_now(&of).await }).await
+    }
+
+    async fn poll(&self, run: &RunHandle) -> Result<RunStatus, LaunchError> {
+        if run.host.as_ref() != Some(&self.host) {
+            return Ok(unreachable());
+        }
+        let (this, place) = (self.clone(), self.place(run)?);
+        let key = place.key;
+        self.settle(&key, async move { this.status(&place).await }).await
+    }
+
+    /// By a signal to the batch script, which asks the training and sees to its grace; one that has not begun is taken
+    /// out of the queue.
+    async fn stop(&self, run: &RunHandle, how: Stop) -> Result<(), LaunchError> {
+        let (this, place) = (self.clone(), self.place(run)?);
+        let key = place.key;
+        self.settle(&key, async move { this.stop_now(&place, how).await }).await
+    }
+
+    async fn progress(&self, run: &RunHandle) -> Result<Progress, LaunchError> {
+        let place = self.place(run)?;
+        let dir = self.dir_of(&place);
+        let path = dir.path.clone();
+        let is_over = async move {
+            Ok(dir.ended().is_ok_and(|ended| ended.is_some()) || dir.has_vanished().unwrap_or(false))
+        };
+        Ok(match self.settle(&place.key, is_over).await? {
+            true => self.follows.look_again(&place.key, &path).await,
+            false => self.follows.look(&place.key, &path).await,
+        })
+    }
+
+    async fn pulse(&self, run: &RunHandle) -> Result<Pulse, LaunchError> {
+        let place = self.place(run)?;
+        self.follows.pulse(&place.key, &self.dir_of(&place).path).await
+    }
+
+    async fn checkpoint(&self, run: &RunHandle) -> Result<Option<Checkpoint>, LaunchError> {
+        let place = self.place(run)?;
+        self.follows.checkpoint(&place.key, &self.dir_of(&place).path, Some(self.host.clone())).await
+    }
+
+    async fn holds(&self, checkpoint: &Checkpoint) -> Result<bool, LaunchError> {
+        let (of, this) = (checkpoint.clone(), self.clone());
+        // Of which run it is its path says, which is not believed yet.
+        let asked = RunKey { job: JobId([0; 16]), attempt: checkpoint.attempt };
+        self.follows.look_at(&asked, move || still_there(&of, &this.runs, Some(&this.host))).await?
+    }
+}
+
+/// What is written of a run before it is submitted.
+struct Parts {
+    script: String,
+    command: String,
+    environment: String,
+}
+
+impl SlurmLauncher {
+    async fn submit_now(&self, key: &RunKey, run: &RunSpec) -> Result<RunHandle, LaunchError> {
+        let mut dir = self.dir(key);
+        // What no script can say is refused before anything is made.
+        self.parts(&dir, key, run)?;
+        dir.create().map_err(|error| in_dir(&dir, error))?;
+        let mut _lock = self.lock(&dir).await?;
+        if dir.is_forbidden().map_err(|error| in_dir(&dir, error))? {
             return Err(LaunchError::permanent(format!("run {key} is not wanted any more")));
         }
         if !self.has_a_job(&dir, key).await? {
+            if dir.is_old() {
+                // Nothing came of what an earlier version began.
+                dir = RunDir::apart(&self.runs, &self.control, key);
+                dir.create().map_err(|error| in_dir(&dir, error))?;
+                _lock = self.lock(&dir).await?;
+            }
+            let failed = |error| in_dir(&dir, error);
+            let parts = self.parts(&dir, key, run)?;
             self.write(&dir, key, run, &parts).map_err(failed)?;
             let arguments = script::arguments(&self.options, key, run);
             let slurm_job = match call(&self.options, "sbatch", &arguments, &parts.script).await? {
@@ -48,25 +126,27 @@ impl TrainingLauncher for SlurmLauncher {
             })?;
             self.record(&dir, key, number)?;
         }
-        Ok(self.handle(key))
+        Ok(self.handle(&dir, key))
     }
 
-    async fn find(&self, key: &RunKey) -> Result<Option<RunHandle>, LaunchError> {
+    async fn find_now(&self, key: &RunKey) -> Result<Option<RunHandle>, LaunchError> {
         let dir = self.dir(key);
         let failed = |error| in_dir(&dir, error);
         // Asked first, so that a directory of runs that is not there is not taken for one without this run.
-        self.runs.read_dir().map_err(failed)?;
-        if !dir.exists().map_err(failed)? || dir.is_forbidden().map_err(failed)? {
+        for folder in [&self.runs, &self.control] {
+            folder.read_dir().map_err(failed)?;
+        }
+        if !dir.has_control().map_err(failed)? || dir.is_forbidden().map_err(failed)? {
             return Ok(None);
         }
         if !dir.is_submitting().map_err(failed)? {
             return Ok(None);
         }
         let _lock = self.lock(&dir).await?;
-        Ok(self.has_a_job(&dir, key).await?.then(|| self.handle(key)))
+        Ok(self.has_a_job(&dir, key).await?.then(|| self.handle(&dir, key)))
     }
 
-    async fn forbid(&self, key: &RunKey) -> Result<Option<RunHandle>, LaunchError> {
+    async fn forbid_now(&self, key: &RunKey) -> Result<Option<RunHandle>, LaunchError> {
         let dir = self.dir(key);
         let failed = |error| in_dir(&dir, error);
         dir.create().map_err(failed)?;
@@ -76,25 +156,15 @@ impl TrainingLauncher for SlurmLauncher {
         }
         // A job that comes from an `sbatch` on its way finds the start taken.
         if self.has_a_job(&dir, key).await? || !dir.take_start().map_err(failed)? {
-            return Ok(Some(self.handle(key)));
+            return Ok(Some(self.handle(&dir, key)));
         }
         dir.write_forbidden(&note("it was forbidden before it began")).map_err(failed)?;
         dir.remove_environment();
         Ok(None)
     }
 
-    async fn poll(&self, run: &RunHandle) -> Result<RunStatus, LaunchError> {
-        if run.host.as_ref() != Some(&self.host) {
-            return Ok(unreachable());
-        }
-        self.status(&self.key_of(run)?).await
-    }
-
-    /// By a signal to the batch script, which asks the training and sees to its grace; one that has not begun is taken
-    /// out of the queue.
-    async fn stop(&self, run: &RunHandle, how: Stop) -> Result<(), LaunchError> {
-        let key = self.key_of(run)?;
-        let dir = self.dir(&key);
+    async fn stop_now(&self, place: &Place, how: Stop) -> Result<(), LaunchError> {
+        let (key, dir) = (place.key, self.dir_of(place));
         let ask = || {
             if dir.ended()?.is_some() || dir.has_vanished()? {
                 return Ok(false);
@@ -119,42 +189,6 @@ impl TrainingLauncher for SlurmLauncher {
         }
     }
 
-    async fn progress(&self, run: &RunHandle) -> Result<Progress, LaunchError> {
-        let key = self.key_of(run)?;
-        let dir = self.dir(&key);
-        let is_over = dir.ended().is_ok_and(|ended| ended.is_some()) || dir.has_vanished().unwrap_or(false);
-        if !is_over {
-            return Ok(self.follows.look(&key, &dir.path));
-        }
-        // The last look is from the beginning: what was written after the one before it counts in any case.
-        self.follows.forget(&key);
-        let progress = self.follows.look(&key, &dir.path);
-        self.follows.forget(&key);
-        Ok(progress)
-    }
-
-    async fn pulse(&self, run: &RunHandle) -> Result<Pulse, LaunchError> {
-        Ok(pulse(&self.dir(&self.key_of(run)?).path))
-    }
-
-    async fn checkpoint(&self, run: &RunHandle) -> Result<Option<Checkpoint>, LaunchError> {
-        let key = self.key_of(run)?;
-        Ok(last_checkpoint(&self.follows, &key, &self.dir(&key).path, Some(self.host.clone())))
-    }
-
-    async fn holds(&self, checkpoint: &Checkpoint) -> Result<bool, LaunchError> {
-        still_there(checkpoint, Some(&self.host))
-    }
-}
-
-/// What is written of a run before it is submitted.
-struct Parts {
-    script: String,
-    command: String,
-    environment: String,
-}
-
-impl SlurmLauncher {
     fn parts(&self, dir: &RunDir, key: &RunKey, run: &RunSpec) -> Result<Parts, LaunchError> {
         let unsayable = |Unsayable(why): Unsayable| LaunchError::permanent(why);
         if run.argv.is_empty() {
@@ -181,8 +215,8 @@ impl SlurmLauncher {
             return Err(LaunchError::permanent(why));
         }
         Ok(Parts {
-            script: script::script(&self.options, key, run).map_err(unsayable)?,
-            command: script::command(key, run).map_err(unsayable)?,
+            script: script::script(&self.options, &dir.control, key, run).map_err(unsayable)?,
+            command: script::command(&dir.control, key, run).map_err(unsayable)?,
             environment: script::environment(run).map_err(unsayable)?,
         })
     }
@@ -244,12 +278,13 @@ impl SlurmLauncher {
     }
 
     /// The same from whoever asks.
-    fn handle(&self, key: &RunKey) -> RunHandle {
-        let data = serde_json::to_value(Place { key: *key }).expect("a key is always JSON");
+    fn handle(&self, dir: &RunDir, key: &RunKey) -> RunHandle {
+        let place = Place { key: *key, has_control: !dir.is_old() };
+        let data = serde_json::to_value(place).expect("a key is always JSON");
         RunHandle { launcher: self.name.clone(), host: Some(self.host.clone()), version: VERSION, data }
     }
 
-    fn key_of(&self, run: &RunHandle) -> Result<RunKey, LaunchError> {
+    fn place(&self, run: &RunHandle) -> Result<Place, LaunchError> {
         if run.version != VERSION {
             return Err(LaunchError::permanent(format!("a handle of version {}", run.version)));
         }
@@ -258,16 +293,37 @@ impl SlurmLauncher {
             let message = format!("the run was submitted on host `{its}`, and this is `{}`", self.host);
             return Err(LaunchError::passing(message));
         }
-        let place: Place = serde_json::from_value(run.data.clone())
-            .map_err(|error| LaunchError::permanent("not a handle of this launcher").because(error))?;
-        Ok(place.key)
+        serde_json::from_value(run.data.clone())
+            .map_err(|error| LaunchError::permanent("not a handle of this launcher").because(error))
+    }
+
+    /// The directories of a run. Of one that has a directory for control by its handle, nothing else is taken for one.
+    pub(super) fn dir_of(&self, place: &Place) -> RunDir {
+        match place.has_control {
+            true => RunDir::apart(&self.runs, &self.control, &place.key),
+            false => self.dir(&place.key),
+        }
+    }
+
+    /// What is to be found out or done about a run, within its time. It is on a thread of its own, since the file system that
+    /// it looks at now and then may be across a network.
+    async fn settle<T: Send + 'static>(
+        &self,
+        key: &RunKey,
+        work: impl Future<Output = Result<T, LaunchError>> + Send + 'static,
+    ) -> Result<T, LaunchError> {
+        let runtime = tokio::runtime::Handle::current();
+        self.looks.look(key, move || runtime.block_on(work)).await?
     }
 }
 
 /// The launcher's part of a handle.
 #[derive(Serialize, Deserialize)]
-struct Place {
-    key: RunKey,
+pub(super) struct Place {
+    pub(super) key: RunKey,
+    /// Whether there is a directory for control; not so of runs that an earlier version submitted.
+    #[serde(default)]
+    has_control: bool,
 }
 
 /// How `scancel` says that a job has ended, or has not begun.

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use swifthook_core::{Capabilities, RunKey, Traces};
 
 use super::queue::Queue;
-use crate::local::{Follows, RunDir, dir_of};
+use crate::beneath::Looks;
+use crate::local::{Follows, RunDir, control_of, make_both};
 
 /// What a site says of its Slurm. All of it has a default: that of the site.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,8 +95,8 @@ impl Default for SlurmOptions {
 /// Starts runs as jobs of a Slurm cluster, by its own commands (`sbatch`, `squeue`, `scontrol`, `scancel`, and `sacct`
 /// where there is one).
 ///
-/// A run has the directory `<runs>/<job>-<attempt>`, with the same files as one of the [`LocalLauncher`](crate::LocalLauncher),
-/// on a file system that this machine and the nodes share. Only the host that submitted a run answers for it: another one
+/// A run has the same directories as one of the [`LocalLauncher`](crate::LocalLauncher), with the same files, on a file system
+/// that this machine and the nodes share. Only the host that submitted a run answers for it: another one
 /// need not have that directory, and would take the run for one that never began.
 ///
 /// A run is on its nodes as the user whom swifthook runs as. Of its limits, Slurm sees to memory and the shell to open
@@ -104,9 +105,12 @@ impl Default for SlurmOptions {
 pub struct SlurmLauncher {
     pub(super) name: Arc<str>,
     pub(super) runs: Arc<Path>,
+    pub(super) control: Arc<Path>,
     pub(super) host: Arc<str>,
     pub(super) options: Arc<SlurmOptions>,
     pub(super) follows: Follows,
+    /// Looks at what keeps runs, and talks with Slurm about them.
+    pub(super) looks: Looks,
     pub(super) queue: Arc<Queue>,
     /// When this process submitted which run: a look at the queue that is older says nothing of it.
     pub(super) submitted: Arc<Mutex<HashMap<RunKey, Instant>>>,
@@ -134,13 +138,16 @@ impl SlurmLauncher {
     /// When `runs` cannot be made, or `/proc` does not tell which machine this is.
     pub fn new(name: &str, runs: impl AsRef<Path>, options: SlurmOptions) -> io::Result<Self> {
         let runs = std::path::absolute(runs)?;
-        fs::create_dir_all(&runs)?;
+        let control = control_of(&runs);
+        make_both(&runs, &control)?;
         let options = Arc::new(options);
         Ok(Self {
             name: name.into(),
             runs: runs.into(),
+            control: control.into(),
             host: fs::read_to_string("/proc/sys/kernel/hostname")?.trim().into(),
             follows: Follows::new(None),
+            looks: Looks::new(MOST_LOOKS, PATIENCE),
             queue: Arc::new(Queue::new(options.clone())),
             submitted: Arc::default(),
             options,
@@ -166,7 +173,7 @@ impl SlurmLauncher {
     }
 
     pub(super) fn dir(&self, key: &RunKey) -> RunDir {
-        dir_of(&self.runs, key)
+        RunDir::of(&self.runs, &self.control, key)
     }
 }
 
@@ -179,3 +186,8 @@ impl fmt::Debug for SlurmLauncher {
             .finish_non_exhaustive()
     }
 }
+
+/// How many looks at one run may hang.
+const MOST_LOOKS: usize = 8;
+/// How long one may take: as long as `sbatch`, and whoever waits for another one's.
+const PATIENCE: Duration = Duration::from_secs(180);

@@ -5,6 +5,7 @@ use std::time::{Instant, SystemTime};
 
 use swifthook_core::{Exit, LaunchError, Progress, Reason, RunKey, RunStatus, Stop, StopKind, Timestamp};
 
+use super::backend::Place;
 use super::config::SlurmLauncher;
 use super::files::{SlurmFiles, note};
 use super::queue::SlurmJob;
@@ -14,8 +15,8 @@ use crate::local::{Ended, RunDir, VERSION, end_of, with_its_end};
 
 impl SlurmLauncher {
     /// How the run is.
-    pub(super) async fn status(&self, key: &RunKey) -> Result<RunStatus, LaunchError> {
-        let dir = self.dir(key);
+    pub(super) async fn status(&self, place: &Place) -> Result<RunStatus, LaunchError> {
+        let (key, dir) = (&place.key, self.dir_of(place));
         if let Some(why) = self.waiting(&dir, key).await? {
             return Ok(RunStatus::Pending(why));
         }
@@ -23,7 +24,7 @@ impl SlurmLauncher {
             return Ok(known);
         }
         // Somebody has removed it, or its disk is not there: that says nothing of the run.
-        if !dir.exists().map_err(|error| in_dir(&dir, error))? {
+        if !dir.has_control().map_err(|error| in_dir(&dir, error))? {
             return Ok(unreachable());
         }
         let (jobs, looked) = match self.queue.jobs(key).await {
@@ -69,7 +70,7 @@ impl SlurmLauncher {
             _ => self.queue.last_known(owner).await?,
         };
         match job.as_ref().map(SlurmJob::standing) {
-            Some(Standing::Runs) => Ok(RunStatus::Running(self.follows.look(key, &dir.path))),
+            Some(Standing::Runs) => Ok(RunStatus::Running(self.follows.look(key, &dir.path).await)),
             Some(Standing::Waits) => self.put_back(dir, owner).await,
             Some(Standing::Over(over)) => self.finish(dir, Some(over), true).await,
             None => self.finish(dir, None, true).await,
@@ -104,13 +105,13 @@ impl SlurmLauncher {
             None => None,
         };
         let is_ours = dir.take_start().map_err(|error| in_dir(dir, error))?;
-        if is_ours { self.finish(dir, over, false).await } else { self.again(dir, key) }
+        if is_ours { self.finish(dir, over, false).await } else { self.again(dir, key).await }
     }
 
     /// It has begun after all, in between: the next look tells.
-    fn again(&self, dir: &RunDir, key: &RunKey) -> Result<RunStatus, LaunchError> {
+    async fn again(&self, dir: &RunDir, key: &RunKey) -> Result<RunStatus, LaunchError> {
         dir.refresh().map_err(|error| in_dir(dir, error))?;
-        Ok(RunStatus::Running(self.follows.look(key, &dir.path)))
+        Ok(RunStatus::Running(self.follows.look(key, &dir.path).await))
     }
 
     /// Slurm put a run that had begun back into its queue. What ran is gone, and only a new attempt goes on from its
@@ -218,16 +219,16 @@ fn explained(ended: Ended, over: Option<Over>) -> Ended {
 
 /// What is told of an end.
 fn exit(dir: &RunDir, ended: Ended) -> Exit {
-    let exit = with_its_end(&dir.log_path(), ended);
+    let exit = with_its_end(dir, ended);
     // Of a batch script that Slurm killed for its memory, and of one of several nodes, the state of the job says nothing.
     let was_too_large = exit.stopped.is_none()
         && !exit.is_success()
-        && end_of(&dir.log_path()).is_ok_and(|log| tells_of_memory(&String::from_utf8_lossy(&log)));
+        && end_of(dir).is_ok_and(|log| tells_of_memory(&String::from_utf8_lossy(&log)));
     if was_too_large {
         let Exit { stopped, message, .. } = Over::OutOfMemory.exit(true);
         return Exit { stopped, message, ..exit };
     }
-    let is_missing = exit.code == Some(127) && dir.path.join(MISSING).exists();
+    let is_missing = exit.code == Some(127) && dir.has(MISSING).unwrap_or(false);
     match dir.order() {
         Ok(Some(order)) if is_missing && exit.message.is_none() => {
             let program = order.argv.first().cloned().unwrap_or_default();

@@ -1,5 +1,6 @@
-//! The files of a run, beside those that a run of the local launcher has too (`lock`, `run.json`, `stop.*.json`,
-//! `exit.json`, `vanished.json`, `forbidden.json`, `log`).
+//! The files of control of a run, beside those that a run of the local launcher has too (`lock`, `run.json`, `stop.*.json`,
+//! `exit.json`, `vanished.json`, `forbidden.json`). The batch script works among them; the training is started elsewhere.
+//! A run whose batch script an earlier version wrote has all of it in its own directory.
 //!
 //! | file | written by | says |
 //! | --- | --- | --- |
@@ -20,9 +21,9 @@
 //! 3. The batch script before `exit.json`: what Slurm says of its job counts.
 //! 4. Whoever forbids after making `start/` and before `forbidden.json`: nobody's run, which has vanished.
 
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -80,10 +81,7 @@ impl SlurmFiles for RunDir {
     }
 
     fn write_private(&self, name: &str, text: &str) -> io::Result<()> {
-        let mut options = OpenOptions::new();
-        let mut file =
-            options.write(true).create(true).truncate(true).mode(0o600).open(self.path.join(name))?;
-        file.write_all(text.as_bytes())
+        self.write_text(name, text)
     }
 
     fn submitted(&self) -> io::Result<Option<Submitted>> {
@@ -107,16 +105,16 @@ impl SlurmFiles for RunDir {
     }
 
     fn owner(&self) -> io::Result<Option<u64>> {
-        let entries = match fs::read_dir(self.path.join(START)) {
+        let entries = match self.files().and_then(|files| files.folder(START)?.entries(MOST_STARTS)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             entries => entries?,
         };
-        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        Ok(names.filter_map(|name| name.split_once('.')?.0.parse().ok()).next())
+        let owner = |name: &str| name.split_once('.')?.0.parse().ok();
+        Ok(entries.iter().find_map(|entry| owner(entry.name.to_str()?)))
     }
 
     fn take_start(&self) -> io::Result<bool> {
-        match DirBuilder::new().mode(0o700).create(self.path.join(START)) {
+        match DirBuilder::new().mode(0o700).create(self.control.join(START)) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
             Err(error) => Err(error),
@@ -133,12 +131,12 @@ impl SlurmFiles for RunDir {
 
     fn refresh(&self) -> io::Result<()> {
         self.write_private(LOOKED, "")?;
-        fs::remove_file(self.path.join(LOOKED))
+        self.files()?.remove_file(LOOKED)
     }
 
     fn remove_environment(&self) {
         // One that is not there any more was removed on the node.
-        let _ = fs::remove_file(self.path.join(ENVIRONMENT));
+        let _ = self.files().and_then(|files| files.remove_file(ENVIRONMENT));
     }
 }
 
@@ -154,6 +152,8 @@ const SUBMITTED: &str = "submitted.json";
 const REQUEUED: &str = "requeued.json";
 const START: &str = "start";
 const LOOKED: &str = "looked";
+/// More often than Slurm begins one job.
+const MOST_STARTS: usize = 10_000;
 /// Longer than `sbatch` may take.
 const PATIENCE: Duration = Duration::from_secs(75);
 const PAUSE: Duration = Duration::from_millis(5);

@@ -1,9 +1,10 @@
-# The run itself, the same for all: what differs stands above, in `run_dir`, `grace`, `timeout` (seconds; empty for none),
-# `max_log` (bytes; empty for none) and `nodes`, and in the files `command` and `environment` of the run's directory.
+# The run itself, the same for all: what differs stands above, in `control`, `grace`, `timeout` (seconds; empty for none),
+# `max_log` (bytes; empty for none) and `nodes`, and in the files `command` and `environment` of that folder. What is
+# written here is seen by us alone: the training has a directory of its own.
 
 PATH=${PATH:-/usr/local/bin:/usr/bin:/bin}
 umask 077
-cd "$run_dir" || exit 1
+cd "$control" || exit 1
 
 # A run has one Slurm job, whoever submitted it and however often: the one that makes this directory. The others end here.
 if mkdir start 2>/dev/null; then
@@ -78,20 +79,22 @@ heard() {
 trap heard TERM
 
 # Of a log that is too large the middle is cut out: its file keeps its length, and what was there takes nothing of the disk.
-# A line before the hole tells, always of the same length. Where no file has holes the run is asked to end.
+# A line before the hole tells, always of the same length. Where no file has holes the run is asked to end. It is reached by
+# what we have open: in its place the run may have put anything.
+log=/proc/$$/fd/1
 kept_first=$((${max_log:-0} / 4 / 65536 * 65536 + 65536))
 cut_to=$kept_first
 cut_log() {
-    set -- $(stat -c '%s %b %B' log 2>/dev/null)
+    set -- $(stat -Lc '%s %b %B' $log 2>/dev/null)
     [ $# = 3 ] || return 0
     [ "$1" -ge "$cut_to" ] || cut_to=$kept_first
     [ $(($1 - cut_to + kept_first)) -gt "$max_log" ] || [ $(($2 * $3 / 2)) -gt "$max_log" ] || return 0
     set -- $((($1 - max_log / 2) / 65536 * 65536))
     [ "$1" -gt "$kept_first" ] || return 0
-    fallocate --punch-hole --offset $kept_first --length $(($1 - kept_first)) log || return 1
+    fallocate --punch-hole --offset $kept_first --length $(($1 - kept_first)) $log || return 1
     cut_to=$1
     printf '\n%-78s\n' "[swifthook: $((cut_to - kept_first)) bytes are cut out of the log here]" |
-        dd of=log bs=80 count=1 iflag=fullblock oflag=seek_bytes seek=$((kept_first - 80)) conv=notrunc 2>/dev/null
+        dd of=$log bs=80 count=1 iflag=fullblock oflag=seek_bytes seek=$((kept_first - 80)) conv=notrunc 2>/dev/null
 }
 keep_log() {
     trap '' TERM
@@ -109,7 +112,7 @@ if [ "$nodes" = 1 ]; then
     ) &
 else
     (
-        srun --nodes="$nodes" --ntasks-per-node=1 --kill-on-bad-exit=1 --export=ALL sh ./command </dev/null 3>&2
+        srun --nodes="$nodes" --chdir="$control" --ntasks-per-node=1 --kill-on-bad-exit=1 --export=ALL sh ./command </dev/null 3>&2
         echo $? >code
     ) &
 fi

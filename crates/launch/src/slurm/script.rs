@@ -60,11 +60,16 @@ pub(super) fn arguments(options: &SlurmOptions, key: &RunKey, run: &RunSpec) -> 
 
 /// The batch script: the site's own lines, and the run. Neither the command nor its environment is in it, since
 /// `scontrol write batch_script` shows it.
-pub(super) fn script(options: &SlurmOptions, key: &RunKey, run: &RunSpec) -> Result<String, Unsayable> {
+pub(super) fn script(
+    options: &SlurmOptions,
+    control: &Path,
+    key: &RunKey,
+    run: &RunSpec,
+) -> Result<String, Unsayable> {
     let mut body = String::new();
     let values = [
         ("key", key.to_string()),
-        ("run_dir", text(&run.run_dir)?.to_owned()),
+        ("control", text(control)?.to_owned()),
         ("grace", seconds(run.grace)),
         ("timeout", run.timeout.map(seconds).unwrap_or_default()),
         ("max_log", run.limits.log.map(|bytes| bytes.to_string()).unwrap_or_default()),
@@ -78,8 +83,8 @@ pub(super) fn script(options: &SlurmOptions, key: &RunKey, run: &RunSpec) -> Res
     Ok(options.framed(&body))
 }
 
-/// The file `command` of the run's directory: what becomes the training on each node.
-pub(super) fn command(key: &RunKey, run: &RunSpec) -> Result<String, Unsayable> {
+/// The file `command`: what becomes the training on each node.
+pub(super) fn command(control: &Path, key: &RunKey, run: &RunSpec) -> Result<String, Unsayable> {
     let is_alone = run.shape.nodes.get() == 1;
     let argv: Vec<_> = run.enclosure.prefix.iter().chain(&run.argv).cloned().collect();
     let argv = quote_all(&argv).ok_or_else(|| zero_byte("an argument"))?;
@@ -98,14 +103,14 @@ pub(super) fn command(key: &RunKey, run: &RunSpec) -> Result<String, Unsayable> 
         let _ = writeln!(text_of, "ulimit -n {files}");
     }
     let working_dir = quote(text(&run.working_dir)?).ok_or_else(|| zero_byte("the working directory"))?;
-    let missing = quote(text(&run.run_dir.join(MISSING))?).ok_or_else(|| zero_byte("the run directory"))?;
+    let missing = quote(text(&control.join(MISSING))?).ok_or_else(|| zero_byte("the folder of control"))?;
     let _ = writeln!(text_of, "cd {working_dir} || exit 126\nunset OLDPWD\nset -- {argv}");
     let _ = writeln!(text_of, "command -v \"$1\" >/dev/null || {{ : >{missing}; exit 127; }}");
     text_of.push_str(if is_alone { "exec \"$@\" 2>&3 3>&-\n" } else { "exec \"$@\"\n" });
     Ok(text_of)
 }
 
-/// The file `environment` of the run's directory.
+/// The file `environment`.
 pub(super) fn environment(run: &RunSpec) -> Result<String, Unsayable> {
     let mut text = String::new();
     for (name, value) in &run.env {
@@ -174,7 +179,7 @@ mod tests {
     /// The end of a run as its node writes it down, with `max_log` bytes of a log, and `PATH` with `first` before it.
     fn ran(dir: &Path, command: &str, max_log: &str, first: &str) -> String {
         let path = dir.to_str().unwrap();
-        let values = format!("key=k\nrun_dir={path}\ngrace=20.000\ntimeout=\nnodes=1\nmax_log={max_log}\n");
+        let values = format!("key=k\ncontrol={path}\ngrace=20.000\ntimeout=\nnodes=1\nmax_log={max_log}\n");
         fs::write(dir.join("text"), command).unwrap();
         fs::write(dir.join("command"), "echo $$ >session\nexec sh ./text 2>&3 3>&-\n").unwrap();
         let log = OpenOptions::new().append(true).create(true).open(dir.join("log")).unwrap();

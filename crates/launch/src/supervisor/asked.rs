@@ -1,6 +1,5 @@
 use std::ffi::OsStr;
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use rustix::fs::{FlockOperation, flock, fstat};
@@ -33,9 +32,9 @@ pub fn supervise_if_asked() {
         Some(first) if first == OsStr::new(ARGUMENT) => {}
         _ => return,
     }
-    let outcome = match arguments.next() {
-        Some(dir) => supervise(&RunDir::new(PathBuf::from(dir))),
-        None => Err(io::Error::new(io::ErrorKind::InvalidInput, "no run directory given")),
+    let outcome = match (arguments.next(), arguments.next()) {
+        (Some(dir), Some(control)) => supervise(&RunDir::new(PathBuf::from(dir), PathBuf::from(control))),
+        _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "no directories of a run given")),
     };
     if let Err(error) = &outcome {
         let _ = writeln!(io::stderr(), "swifthook: cannot supervise: {error}");
@@ -61,8 +60,8 @@ fn supervise(dir: &RunDir) -> io::Result<()> {
 /// Standard input must be the lock, and locked: by us, since the description is shared with whoever took it.
 fn assert_lock(dir: &RunDir) -> io::Result<()> {
     let stdin = io::stdin();
-    let (ours, its) = (fstat(&stdin)?, std::fs::metadata(dir.lock_path())?);
-    if (ours.st_dev, ours.st_ino) != (its.dev(), its.ino()) {
+    let ours = fstat(&stdin)?;
+    if (ours.st_dev, ours.st_ino) != dir.lock_file()? {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "standard input is not the lock of the run"));
     }
     Ok(flock(&stdin, FlockOperation::NonBlockingLockExclusive)?)

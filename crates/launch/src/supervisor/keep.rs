@@ -61,7 +61,7 @@ impl Kept {
         for dir in [&self.place, &self.run_dir, &self.output_dir, &self.order.working_dir] {
             fs::create_dir_all(dir)?;
         }
-        let dir = RunDir::new(self.place.clone());
+        let dir = RunDir::new(self.place.clone(), self.place.clone());
         let ended = match self.begin() {
             Ok(()) => {
                 let events = Events::new(&dir.wake_path())?;

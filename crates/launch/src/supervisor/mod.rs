@@ -12,6 +12,7 @@ mod asked;
 mod check_out;
 mod confine;
 mod course;
+mod disk;
 mod events;
 mod family;
 #[cfg(feature = "kubernetes")]

@@ -1,10 +1,11 @@
 //! What a run uses, looked at again and again.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use swifthook_core::RunLimits;
 
+use super::disk::{Counted, DiskUse};
 use super::family::Family;
 use crate::cgroup::wall;
 use crate::process::Usage;
@@ -12,7 +13,7 @@ use crate::process::Usage;
 /// Looks at what a run uses: often at first, when most goes wrong, and never so often that it costs.
 pub(super) struct Watch {
     limits: RunLimits,
-    directory: PathBuf,
+    disk: DiskUse,
     next: Option<Instant>,
     pause: Duration,
 }
@@ -20,7 +21,7 @@ pub(super) struct Watch {
 impl Watch {
     pub(super) fn new(limits: RunLimits, directory: &Path, now: Instant) -> Self {
         let next = limits.are_watched().then_some(now);
-        Self { limits, directory: directory.to_owned(), next, pause: FIRST }
+        Self { limits, disk: DiskUse::of(directory), next, pause: FIRST }
     }
 
     /// When there is something to look at again.
@@ -47,12 +48,16 @@ impl Watch {
         Some(format!("it wanted more than {wall} of memory, and was killed: it may have {}", mib(most)))
     }
 
-    fn over(&self, family: &Family) -> Option<String> {
+    fn over(&mut self, family: &Family) -> Option<String> {
         let RunLimits { memory, cpu_time, disk, .. } = self.limits;
-        if let Some(most) = disk
-            && let Some(used) = Some(size_of(&self.directory)).filter(|used| *used > most)
-        {
-            return Some(format!("it has written {}, and may write {}", mib(used), mib(most)));
+        if let Some(most) = disk {
+            match self.disk.count(COUNTING) {
+                Counted::AtLeast(used) | Counted::All(used) if used > most => {
+                    return Some(format!("it has written {}, and may write {}", mib(used), mib(most)));
+                }
+                Counted::TooMany => return Some("it has more folders than can be counted".to_owned()),
+                _ => {}
+            }
         }
         if memory.is_none() && cpu_time.is_none() {
             return None;
@@ -66,18 +71,6 @@ impl Watch {
     }
 }
 
-/// What the files under a directory take up on the disk. What cannot be read is not counted, and links are not followed.
-fn size_of(directory: &Path) -> u64 {
-    use std::os::unix::fs::MetadataExt;
-    let Ok(entries) = directory.read_dir() else { return 0 };
-    let sizes = entries.flatten().map(|entry| match entry.metadata() {
-        Ok(metadata) if metadata.is_dir() => size_of(&entry.path()),
-        Ok(metadata) => metadata.blocks() * 512,
-        Err(_) => 0,
-    });
-    sizes.sum()
-}
-
 fn mib(bytes: u64) -> String {
     format!("{} MiB", bytes >> 20)
 }
@@ -86,19 +79,5 @@ const FIRST: Duration = Duration::from_millis(100);
 const LAST: Duration = Duration::from_secs(5);
 /// A look takes a twentieth of the time at most.
 const SHARE: u32 = 20;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_in_a_directory_is_counted_to_its_depth_and_links_are_not_followed() {
-        let directory = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(directory.path().join("a/b")).unwrap();
-        std::fs::write(directory.path().join("a/b/c"), vec![1; 1 << 20]).unwrap();
-        std::os::unix::fs::symlink("/usr", directory.path().join("link")).unwrap();
-        let size = size_of(directory.path());
-        assert!((1 << 20..2 << 20).contains(&size), "{size}");
-        assert_eq!(size_of(Path::new("/no/such/directory")), 0);
-    }
-}
+/// How long files are counted at one look: a supervisor that counts hears nothing.
+const COUNTING: Duration = Duration::from_millis(50);

@@ -27,9 +27,15 @@ async fn has_begun(run: &RunSpec) {
     until("it has begun", || !began(run).is_empty()).await;
 }
 
+/// Where the files are that keep a run.
+fn control(run: &RunSpec) -> PathBuf {
+    let runs = run.run_dir.parent().unwrap();
+    runs.with_file_name("control").join(run.run_dir.file_name().unwrap())
+}
+
 /// The number of the Slurm job of a run.
 fn job_of(run: &RunSpec) -> String {
-    let told = fs::read_to_string(run.run_dir.join("submitted.json")).unwrap();
+    let told = fs::read_to_string(control(run).join("submitted.json")).unwrap();
     serde_json::from_str::<serde_json::Value>(&told).unwrap()["slurm_job"].to_string()
 }
 
@@ -91,7 +97,7 @@ fn a_run_that_waits_says_why_and_can_be_taken_back() {
         let exit = ended(&launcher, &handle).await;
         assert_eq!((exit.code, exit.stopped), (None, Some(StopKind::Cancel)));
         assert_eq!(began(&run), Vec::<String>::new());
-        assert!(!run.run_dir.join("environment").exists());
+        assert!(!control(&run).join("environment").exists());
     });
 }
 
@@ -149,7 +155,7 @@ fn a_controller_that_is_away_ends_nothing() {
         assert!(launcher.find(&cluster.key(3)).await.is_err(), "it cannot know");
         let_go(&ending);
         // It wrote down how it ended, so nobody has to be asked.
-        until("it has written it down", || ending.run_dir.join("exit.json").exists()).await;
+        until("it has written it down", || control(&ending).join("exit.json").exists()).await;
         let exit = ended(&launcher, &ends).await;
         assert_eq!((exit.code, exit.stopped), (Some(4), None));
         cluster.script(&["start"]);
@@ -220,9 +226,9 @@ fn of_two_slurm_jobs_with_one_key_one_runs() {
         assert_eq!(ended(&launcher, &handle).await.code, Some(4));
         assert_eq!(began(&run), ["once"]);
         // And one that was forbidden runs nothing, whatever comes.
-        let forbidden = cluster.runs().join(cluster.key(2).to_string());
+        let forbidden = cluster.runs().with_file_name("control").join(cluster.key(2).to_string());
         assert_eq!(launcher.forbid(&cluster.key(2)).await.unwrap(), None);
-        let late = text.replace(run.run_dir.to_str().unwrap(), forbidden.to_str().unwrap());
+        let late = text.replace(control(&run).to_str().unwrap(), forbidden.to_str().unwrap());
         fs::write(&file, late).unwrap();
         let directory = format!("--chdir={}", forbidden.display());
         let late =
@@ -346,8 +352,10 @@ fn secrets_are_in_a_file_for_the_user_alone_while_it_is_needed() {
         run.env.insert("HF_TOKEN".into(), "hf_it's a secret\n$(x)".into());
         let handle = launcher.submit(&cluster.key(1), &run).await.unwrap();
         has_begun(&run).await;
-        let mode = |name: &str| run.run_dir.join(name).metadata().unwrap().permissions().mode() & 0o777;
-        assert_eq!((mode("environment"), mode("command"), mode("log")), (0o600, 0o600, 0o600));
+        let mode = |file: PathBuf| file.metadata().unwrap().permissions().mode() & 0o777;
+        let files =
+            [control(&run).join("environment"), control(&run).join("command"), run.run_dir.join("log")];
+        assert_eq!(files.map(mode), [0o600; 3]);
         let job = cluster.slurm(&["scontrol", "show", "job", "-dd", &job_of(&run)]);
         let file = cluster.path().join("script");
         cluster.slurm(&["scontrol", "write", "batch_script", &job_of(&run), file.to_str().unwrap()]);
@@ -356,7 +364,7 @@ fn secrets_are_in_a_file_for_the_user_alone_while_it_is_needed() {
         }
         let_go(&run);
         assert!(ended(&launcher, &handle).await.is_success());
-        assert!(!run.run_dir.join("environment").exists());
+        assert!(!control(&run).join("environment").exists());
         let env = fs::read_to_string(run.run_dir.join("env")).unwrap();
         assert!(env.contains("HF_TOKEN=hf_it's a secret\n$(x)\n"), "{env}");
         let own = [

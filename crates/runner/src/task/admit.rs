@@ -1,11 +1,13 @@
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use swifthook_core::{
-    Admit, Event, Fleet, GpuGrant, HoldReason, LaunchError, PastFailure, Prepared, Problem, TrainingLauncher,
-    Untold, Wait,
+    Admit, Checkpoint, Event, Fleet, GpuGrant, HoldReason, LaunchError, PastFailure, Prepared, Problem,
+    RunKey, TrainingLauncher, Untold, Wait,
 };
 
+use super::follow::in_time;
 use super::launch::told;
 use super::prepare::Unready;
 use super::{End, Task};
@@ -178,9 +180,11 @@ impl Task {
     /// is waited for: then the answer is no.
     async fn has_its_checkpoint(&mut self, launcher: &dyn TrainingLauncher) -> Result<bool, End> {
         let Some(checkpoint) = self.job.state.checkpoint.clone() else { return Ok(true) };
-        match guarded::<_, LaunchError>(async { launcher.holds(&checkpoint).await }).await {
-            Ok(true) => {}
-            Ok(false) => {
+        let is_ours = self.is_of_this_job(&checkpoint);
+        let holds = guarded::<_, LaunchError>(async { launcher.holds(&checkpoint).await });
+        match self.unless_left(in_time(holds)).await? {
+            Ok(true) if is_ours => {}
+            Ok(_) => {
                 let why = format!(
                     "{checkpoint} is not there any more, so that it begins anew: {}",
                     checkpoint.path
@@ -195,6 +199,14 @@ impl Task {
             }
         }
         Ok(true)
+    }
+
+    /// Whether a checkpoint is no other job's: where it is among the directories of runs, it is in that of its attempt.
+    fn is_of_this_job(&self, checkpoint: &Checkpoint) -> bool {
+        let path = Path::new(&*checkpoint.path);
+        let key = RunKey { job: self.job.id, attempt: checkpoint.attempt };
+        let runs = self.shared.options.state_dir.join("runs");
+        !path.starts_with(&runs) || path.starts_with(runs.join(key.to_string()))
     }
 
     async fn put_off(&mut self, event: Event) -> Result<Begun, End> {

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use swifthook_core::{Event, LaunchError, Progress, RunHandle, RunStatus, Stop, StopKind};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::launch::told;
 use super::vigil::Vigil;
@@ -79,7 +79,7 @@ impl Task {
         let Some(launcher) = self.launcher() else {
             return Ok(Err(LaunchError::passing("the configuration has no such launcher")));
         };
-        self.unless_left(guarded(async { launcher.poll(run).await })).await
+        self.unless_left(in_time(guarded(async { launcher.poll(run).await }))).await
     }
 
     /// The answer of a call that may be dropped, unless the task is told to leave first.
@@ -133,7 +133,7 @@ impl Task {
             _ => Stop::Grace(grace),
         };
         let Some(launcher) = self.launcher() else { return Ok(last) };
-        let answer = self.unless_left(guarded(async { launcher.stop(run, how).await })).await?;
+        let answer = self.unless_left(in_time(guarded(async { launcher.stop(run, how).await }))).await?;
         match answer {
             Ok(()) => {
                 tracing::info!(?kind, ?how, "asked to end");
@@ -152,6 +152,14 @@ impl Task {
     }
 }
 
+/// The answer of a launcher, if there is one in time: a run whose launcher hangs is out of reach, can be given up, and keeps
+/// no worker from going on.
+pub(super) async fn in_time<T>(call: impl Future<Output = Result<T, LaunchError>>) -> Result<T, LaunchError> {
+    timeout(PATIENCE, call).await.unwrap_or_else(|_| {
+        Err(LaunchError::passing(format!("the launcher did not answer within {} s", PATIENCE.as_secs())))
+    })
+}
+
 /// What a run was asked, and when.
 #[derive(Clone, Copy)]
 struct Asked {
@@ -163,3 +171,5 @@ struct Asked {
 const GRACE: Duration = Duration::from_secs(30);
 /// How much longer than its grace a run may take before it is killed from here: its launcher does so itself.
 const KILL_MARGIN: Duration = Duration::from_secs(5);
+/// Longer than a launcher waits for whatever it asks itself.
+const PATIENCE: Duration = Duration::from_secs(240);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use swifthook_core::{Event, LaunchError, Progress, Pulse, Reason, RunHandle, Stage, StopKind};
 use tokio::time::{Instant, timeout};
 
+use super::follow::in_time;
 use super::launch::told;
 use super::{End, Task};
 use crate::catalog::Terms;
@@ -100,7 +101,8 @@ impl Task {
 
     async fn pulse(&self, run: &RunHandle) -> Result<Pulse, End> {
         let Some(launcher) = self.launcher() else { return Ok(Pulse::default()) };
-        let asked = self.unless_left(guarded::<_, LaunchError>(async { launcher.pulse(run).await })).await?;
+        let ask = in_time(guarded::<_, LaunchError>(async { launcher.pulse(run).await }));
+        let asked = self.unless_left(ask).await?;
         Ok(asked.unwrap_or_default())
     }
 

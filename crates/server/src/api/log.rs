@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Deserialize;
 use swifthook_core::{Job, RunKey, RunLog};
-use swifthook_launch::LogReader;
+use swifthook_launch::{Beneath, LogReader};
 
 use super::jobs;
 use super::problem::Problem;
@@ -36,29 +36,37 @@ pub(super) async fn show(
     let job = jobs::find(&api, &id).await?;
     let attempt = which.attempt.unwrap_or(job.state.attempt);
     let key = RunKey { job: job.id, attempt };
-    let file = api.state_dir.join("runs").join(key.to_string()).join("log");
+    let directory = api.state_dir.join("runs").join(key.to_string());
     let lines = which.tail.unwrap_or(DEFAULT_LINES).clamp(1, MOST_LINES);
     let (hidden, word) = (api.hidden.clone(), which.grep.clone());
-    let reading = tokio::task::spawn_blocking(move || {
+    let reading = api.looks.look(&key, move || {
         let hidden = hidden();
-        tail(&file, Most { lines, bytes: MOST_BYTES }, word.as_deref(), |line| redacted(line, &hidden))
+        let file = open(&directory)?;
+        tail(file, Most { lines, bytes: MOST_BYTES }, word.as_deref(), |line| redacted(line, &hidden))
     });
-    let reading = reading.await;
-    let text = match reading.map_err(io::Error::other).flatten() {
+    let text = match reading.await.map_err(io::Error::other).flatten() {
         Ok(text) => text,
-        // It is on another machine, or was removed.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => match api.store.run_log(key).await? {
-            Some(log) => kept(&log, lines, which.grep.as_deref()),
-            None => return Err(Problem::not_found(nowhere(&job, attempt))),
+        // It is on another machine, or was removed, or is nothing that would be shown.
+        Err(error) => match (api.store.run_log(key).await?, error.kind()) {
+            (Some(log), _) => kept(&log, lines, which.grep.as_deref()),
+            (None, io::ErrorKind::NotFound) => return Err(Problem::not_found(nowhere(&job, attempt))),
+            (None, _) => {
+                let why = format!("the log of attempt {attempt} cannot be read: {error}");
+                return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, why));
+            }
         },
-        Err(error) => return Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
     };
     let kind = [(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"))];
     Ok((kind, text).into_response())
 }
 
+/// The log in the directory of a run, if it is a regular file: the run may have put something else there.
+pub(crate) fn open(directory: &FilePath) -> io::Result<File> {
+    Beneath::at(directory)?.file("log")
+}
+
 /// The end of a log, at most so many bytes, as it may be shown: without the values that nobody is to see.
-pub(crate) fn log_tail(file: &FilePath, bytes: usize, hidden: &[String]) -> io::Result<String> {
+pub(crate) fn log_tail(file: File, bytes: usize, hidden: &[String]) -> io::Result<String> {
     tail(file, Most { lines: usize::MAX, bytes }, None, |line| redacted(line, hidden))
 }
 
@@ -93,19 +101,15 @@ struct Most {
     bytes: usize,
 }
 
-/// The last lines of a file, of those that have the word. Memory is bounded, however large the file is.
+/// The last lines of a file, of those that have the word. Memory and time are bounded, however large the file is.
 fn tail(
-    file: &FilePath,
+    file: File,
     most: Most,
     word: Option<&str>,
     shown: impl Fn(String) -> String,
 ) -> io::Result<String> {
-    let file = File::open(file)?;
     // Without a word to look for, only the end matters.
-    let log = match word {
-        Some(_) => LogReader::all(file)?,
-        None => LogReader::last(file, most.bytes as u64)?,
-    };
+    let log = LogReader::last(file, if word.is_none() { most.bytes as u64 } else { MOST_SEARCHED })?;
     let mut reader = BufReader::new(log);
     let mut kept = VecDeque::new();
     let mut bytes = 0;
@@ -146,10 +150,42 @@ const DEFAULT_LINES: usize = 1_000;
 const MOST_LINES: usize = 100_000;
 const MOST_BYTES: usize = 8 << 20;
 const LONGEST_LINE: u64 = 1 << 20;
+/// How much of a log a word is looked for in, from its end on.
+const MOST_SEARCHED: u64 = 1 << 30;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn tail(
+        file: &FilePath,
+        most: Most,
+        word: Option<&str>,
+        shown: impl Fn(String) -> String,
+    ) -> io::Result<String> {
+        super::tail(File::open(file).unwrap(), most, word, shown)
+    }
+
+    #[test]
+    fn neither_a_link_nor_a_pipe_is_a_log_and_of_one_without_end_the_end_is_searched() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = folder.path().join("run");
+        std::fs::create_dir(&run).unwrap();
+        let log = run.join("log");
+        assert_eq!(open(&run).unwrap_err().kind(), io::ErrorKind::NotFound);
+        std::fs::write(folder.path().join("swifthook.toml"), "secret").unwrap();
+        std::os::unix::fs::symlink("../swifthook.toml", &log).unwrap();
+        let told = open(&run).unwrap_err();
+        assert_eq!(told.to_string(), "`log` is a symbolic link or leads over one, and is not followed");
+        std::fs::remove_file(&log).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, &log, rustix::fs::Mode::RWXU).unwrap();
+        assert_eq!(open(&run).unwrap_err().to_string(), "`log` is no regular file");
+        std::fs::remove_file(&log).unwrap();
+        File::create(&log).unwrap().set_len(8 << 40).unwrap();
+        let most = Most { lines: 3, bytes: 1 << 20 };
+        assert!(log_tail(open(&run).unwrap(), 1 << 10, &[]).unwrap().len() <= (1 << 10) + 1);
+        assert_eq!(super::tail(open(&run).unwrap(), most, None, |line| line).unwrap().len(), (1 << 20) + 1);
+    }
 
     fn lines(lines: usize) -> Most {
         Most { lines, bytes: MOST_BYTES }
@@ -189,7 +225,7 @@ mod tests {
         assert!(all.starts_with("step 1\n") && all.ends_with("step 9\n") && all.len() < 10_000, "{all}");
         assert!(found.starts_with("[swifthook: 87960930") && found.lines().count() == 1, "{found}");
         assert_eq!(read(1, Some("step")), "step 9\n");
-        assert!(log_tail(&file, RunLog::MOST, &[]).unwrap().contains("bytes are cut out"));
+        assert!(log_tail(File::open(&file).unwrap(), RunLog::MOST, &[]).unwrap().contains("bytes are cut out"));
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub use delivery::{DeliveryView, PathView, VerdictView};
 pub use events::{Change, Changes};
 pub use gpu_memory::{Answer as GpuMemoryAnswer, Question as GpuMemoryQuestion};
 pub use job::{CheckpointView, ExitView, JobView, TimelineView, WarningView};
-pub(crate) use log::log_tail;
+pub(crate) use log::{log_tail, open as open_log};
 pub use replay::{ReplayView, ReplayedJob};
 pub use router::{Api, Backend, CapabilitiesOf, Hidden, Replay};
 pub use store::{Counted, PrunedView, StoreView};

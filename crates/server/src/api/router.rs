@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::middleware;
@@ -7,6 +8,7 @@ use axum::routing::{get, post};
 use swifthook_core::{
     CannotReplay, Capabilities, Decided, Delivery, Gpus, History, JobQueue, Retention, Timestamp, Upkeep,
 };
+use swifthook_launch::Looks;
 use tokio_util::sync::CancellationToken;
 
 use super::confirm::Confirmations;
@@ -51,6 +53,8 @@ pub struct Api {
     pub replay: Option<Replay>,
     /// Ends the streams of events.
     pub shutdown: CancellationToken,
+    /// Looks at what runs wrote.
+    pub looks: Looks,
     confirmations: Arc<Confirmations>,
 }
 
@@ -68,6 +72,7 @@ impl Api {
             capabilities: Arc::new(|_| None),
             gpus: None,
             replay: None,
+            looks: Looks::new(MOST_LOOKS, PATIENCE),
             shutdown: CancellationToken::new(),
             confirmations: Arc::default(),
         }
@@ -103,3 +108,8 @@ impl Api {
         &self.confirmations
     }
 }
+
+/// How many may read the log of one run at once.
+const MOST_LOOKS: usize = 8;
+/// How long somebody waits who looks for a word in a gigabyte.
+const PATIENCE: Duration = Duration::from_secs(60);

@@ -76,7 +76,10 @@ pub(super) fn until_it_ends(
         Ok(runtime) => runtime,
         Err(error) => return failed(&error),
     };
-    match runtime.block_on(work) {
+    let worked = runtime.block_on(work);
+    // All that matters is done. What still hangs, such as a look at a disk that is away, keeps nobody from ending.
+    runtime.shutdown_timeout(LAST_BREATH);
+    match worked {
         Ok(()) => ExitCode::SUCCESS,
         Err(error @ StartError::NotShared) => misused(&error),
         Err(error) => failed(&error),
@@ -167,3 +170,5 @@ async fn reload(server: ServerHandle, mut hangup: Signal, status: String) {
 const LOOK_AT_SECRETS: Duration = Duration::from_secs(2);
 /// They change a few times a year.
 const ASK_FOR_RANGES: Duration = Duration::from_secs(3_600);
+/// How long what is under way on other threads may take to end.
+const LAST_BREATH: Duration = Duration::from_secs(2);

@@ -1,9 +1,9 @@
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use swifthook_core::RunKey;
+use swifthook_launch::Beneath;
 
 use crate::api::JobView;
 
@@ -41,17 +41,16 @@ impl RunDirectory {
 
     /// The learning rate that ms-swift wrote down for this training.
     pub(super) fn learning_rate(&self) -> Option<f64> {
-        let text = fs::read_to_string(self.0.join("output/args.json")).ok()?;
-        serde_json::from_str::<serde_json::Value>(&text).ok()?.get("learning_rate")?.as_f64()
+        let text = Beneath::at(&self.0).ok()?.read_all("output/args.json", LONGEST).ok()?;
+        serde_json::from_slice::<serde_json::Value>(&text).ok()?.get("learning_rate")?.as_f64()
     }
 
     /// What `logging.jsonl` says; `None` as long as it says nothing.
     pub(super) fn account(&self) -> io::Result<Option<Account>> {
-        let text = match fs::read_to_string(self.0.join("output/logging.jsonl")) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            read => read?,
-        };
-        Ok(account(&text))
+        match Beneath::at(&self.0).and_then(|run| run.read_all("output/logging.jsonl", LONGEST)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            read => Ok(account(&String::from_utf8_lossy(&read?))),
+        }
     }
 }
 
@@ -75,6 +74,9 @@ fn account(text: &str) -> Option<Account> {
         accuracy: lines.iter().rev().find_map(|line| line.eval_token_acc),
     })
 }
+
+/// More than the log of a demonstration has.
+const LONGEST: u64 = 16 << 20;
 
 #[cfg(test)]
 mod tests {

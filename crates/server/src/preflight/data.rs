@@ -1,9 +1,11 @@
 //! The beginning of a data set: whether ms-swift could read it at all.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
+use rustix::fs::OFlags;
 use serde_json::{Deserializer, Map, Value};
 
 /// What is wrong with a file or folder of data; nothing where it is of a kind that is not looked into.
@@ -16,8 +18,15 @@ pub(super) fn amiss(path: &Path) -> io::Result<Option<String>> {
     if !metadata.is_file() {
         return Ok(Some("it is neither a file nor a folder".to_owned()));
     }
+    // It may be another by now, and nobody waits for a pipe.
+    let nonblocking = OFlags::NONBLOCK.bits().cast_signed();
+    let file = OpenOptions::new().read(true).custom_flags(nonblocking).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Ok(Some("it is neither a file nor a folder".to_owned()));
+    }
     let mut bytes = Vec::new();
-    File::open(path)?.take(HEAD).read_to_end(&mut bytes)?;
+    file.take(HEAD).read_to_end(&mut bytes)?;
     if bytes.is_empty() {
         return Ok(Some("the file is empty".to_owned()));
     }

@@ -10,13 +10,14 @@ use swifthook_core::{
     Admission, Admit, Always, Fleet, Hook, Job, Recipe, RunShape, Source, Timestamp, TrainingLauncher, Wait,
     Workspace,
 };
+use swifthook_launch::Looks;
 use swifthook_runner::{Catalog, Compose, Terms};
 
 use super::enclose::Enclosing;
 use super::environment;
 use super::launchers::Launchers;
 use super::prepare::Preparing;
-use super::swift::{SwiftComposer, Versions};
+use super::swift::{MOST_LOOKS, PATIENCE, SwiftComposer, Versions};
 use super::uv::Uv;
 use crate::config;
 
@@ -46,6 +47,7 @@ pub(super) struct ServerCatalog {
     recipes: RwLock<Arc<Recipes>>,
     launchers: Arc<Launchers>,
     versions: Arc<Versions>,
+    looks: Looks,
     state_dir: PathBuf,
     uv: Arc<Uv>,
 }
@@ -59,7 +61,8 @@ impl ServerCatalog {
     ) -> Self {
         let (recipes, state_dir) = (RwLock::new(Arc::new(recipes)), state_dir.to_owned());
         let uv = Arc::new(Uv::new(&state_dir, workspace));
-        Self { recipes, launchers, versions: Arc::default(), state_dir, uv }
+        let looks = Looks::new(MOST_LOOKS, PATIENCE);
+        Self { recipes, launchers, versions: Arc::default(), looks, state_dir, uv }
     }
 
     fn compose(&self, run: &config::Run, recipes: &Recipes) -> Arc<dyn Compose> {
@@ -69,6 +72,7 @@ impl ServerCatalog {
             set_by_recipe: run.env.keys().cloned().collect(),
             visible: environment::visible(run),
             versions: self.versions.clone(),
+            looks: self.looks.clone(),
         });
         let enclosing = run.isolation.clone().map(|isolation| Enclosing {
             isolation,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use swifthook_core::{Job, RunKey, RunLog};
+use swifthook_launch::Looks;
 use swifthook_runner::Moment;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{MissedTickBehavior, interval};
@@ -31,6 +32,7 @@ pub(super) struct LogKeeper {
     pub(super) state_dir: PathBuf,
     pub(super) host: Arc<str>,
     pub(super) hidden: Hidden,
+    pub(super) looks: Looks,
     /// Whether others look while a run goes on. Otherwise only how it ended is kept.
     pub(super) is_shared: bool,
 }
@@ -121,19 +123,24 @@ impl LogKeeper {
 
     /// The end of a log; `None` if there is none, or no more of it.
     async fn read(&self, run: RunKey, known: Option<u64>) -> Option<RunLog> {
-        let file = self.state_dir.join("runs").join(run.to_string()).join("log");
+        let directory = self.state_dir.join("runs").join(run.to_string());
         let (host, hidden) = (self.host.clone(), self.hidden.clone());
-        let reading = tokio::task::spawn_blocking(move || {
-            let length = std::fs::metadata(&file).ok()?.len();
+        let reading = self.looks.look(&run, move || {
+            let file = api::open_log(&directory).ok()?;
+            let length = file.metadata().ok()?.len();
             if known == Some(length) {
                 return None;
             }
-            let tail = api::log_tail(&file, RunLog::MOST, &hidden()).ok()?;
-            Some(RunLog { run, host, file: file.display().to_string().into(), length, tail })
+            let tail = api::log_tail(file, RunLog::MOST, &hidden()).ok()?;
+            let file = directory.join("log").display().to_string().into();
+            Some(RunLog { run, host, file, length, tail })
         });
         reading.await.ok().flatten()
     }
 }
 
+/// How many looks at the log of one run may hang, and how long one is waited for: others wait behind it.
+pub(super) const MOST_LOOKS: usize = 1;
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// How often a run's log is looked at while others may ask for it.
 const LOOK: Duration = Duration::from_secs(5);

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{FlockOperation, flock};
+use swifthook_launch::remove_tree;
 use tracing::warn;
 
 use super::old_environments::{is_digest, lock_of, name_of};
@@ -38,7 +39,7 @@ fn clear_all(root: &Path, before: SystemTime) -> io::Result<u64> {
     for folder in folders(root)? {
         if name_of(&folder).starts_with(GONE) {
             // A removal was broken off.
-            remove(&folder)?;
+            remove_tree(&folder)?;
         } else if let Some(recipe) = name_of(&folder).strip_prefix(CACHE) {
             match clear_one(root, recipe, before) {
                 Ok(had_any) => cleared += u64::from(had_any),
@@ -58,7 +59,7 @@ fn clear_one(root: &Path, recipe: &str, before: SystemTime) -> io::Result<bool> 
     }
     let Some(users) = users(root)? else { return Ok(false) };
     let (cache, gone) = (root.join(format!("{CACHE}{recipe}")), root.join(format!("{GONE}{recipe}")));
-    remove(&gone)?;
+    remove_tree(&gone)?;
     fs::create_dir(&gone)?;
     let stays = |name: &str| name == PYTHONS && users.contains(&name_of(&cache));
     let mut had_any = false;
@@ -70,7 +71,7 @@ fn clear_one(root: &Path, recipe: &str, before: SystemTime) -> io::Result<bool> 
         }
     }
     drop(lock);
-    remove(&gone)?;
+    remove_tree(&gone)?;
     Ok(had_any)
 }
 
@@ -118,13 +119,6 @@ fn folders(root: &Path) -> io::Result<Vec<PathBuf>> {
         }
     }
     Ok(found)
-}
-
-fn remove(folder: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }
 
 const GONE: &str = "gone-";

@@ -4,17 +4,17 @@
 //! none is forgotten when the process dies between the two, and of a store that several machines share each removes
 //! its own. One that a supervisor holds stays.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use swifthook_core::{History, Job, JobId, Retention, Timestamp};
+use swifthook_core::{History, Job, JobId, Retention, RunKey, Timestamp};
+use swifthook_launch::remove_run;
 use tracing::info;
 
 use super::reload::Handle;
-use super::run_dirs::{self, Clearing, Held, RunDir, lock_of};
+use super::run_dirs::{self, Clearing, RunDir};
 use super::store::Store;
 
 /// Removes them now and then, until it is told to stop.
@@ -64,13 +64,8 @@ impl Clearing for Old {
         job.is_none()
     }
 
-    fn remove(directory: &Path) -> io::Result<bool> {
-        let lock = lock_of(directory)?;
-        if matches!(lock, Held::Others) {
-            return Ok(false);
-        }
-        // It removes links and does not follow them: https://doc.rust-lang.org/std/fs/fn.remove_dir_all.html
-        fs::remove_dir_all(directory)?;
+    fn remove(runs: &Path, directory: &RunDir) -> io::Result<bool> {
+        remove_run(runs, &RunKey { job: directory.job, attempt: directory.attempt })?;
         Ok(true)
     }
 }
@@ -86,7 +81,7 @@ const EVERY: Duration = Duration::from_secs(3_600);
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
+    use std::fs::{self, File};
     use std::os::unix::fs::symlink;
 
     use rustix::fs::{FlockOperation, flock};
@@ -103,31 +98,56 @@ mod tests {
         assert!(clearing.may_go(&old, None));
     }
 
-    #[test]
-    fn links_are_removed_and_not_followed_and_what_is_locked_stays() {
+    /// A run with something of a link to what is not its own, held or not.
+    fn world() -> (tempfile::TempDir, RunDir) {
         let folder = tempfile::tempdir().unwrap();
-        let outside = folder.path().join("outside");
-        fs::create_dir(&outside).unwrap();
-        fs::write(outside.join("precious"), "weights").unwrap();
-        let run = folder.path().join("run");
-        fs::create_dir_all(run.join("output")).unwrap();
-        symlink(&outside, run.join("output/link")).unwrap();
-        symlink(outside.join("precious"), run.join("file")).unwrap();
-        fs::write(run.join("lock"), "").unwrap();
-        let held = File::open(run.join("lock")).unwrap();
-        flock(&held, FlockOperation::LockExclusive).unwrap();
-        assert!(!Old::remove(&run).unwrap() && run.exists());
-        drop(held);
-        assert!(Old::remove(&run).unwrap() && !run.exists());
-        assert_eq!(fs::read_to_string(outside.join("precious")).unwrap(), "weights");
+        let job = "01900000-0000-7000-8000-000000000001";
+        let path = folder.path().join(format!("runs/{job}-1"));
+        fs::create_dir_all(path.join("output")).unwrap();
+        fs::create_dir(folder.path().join("outside")).unwrap();
+        fs::write(folder.path().join("outside/precious"), "weights").unwrap();
+        symlink(folder.path().join("outside"), path.join("output/link")).unwrap();
+        symlink(folder.path().join("outside/precious"), path.join("file")).unwrap();
+        (folder, RunDir { job: job.parse().unwrap(), attempt: 1, path })
     }
 
     #[test]
-    fn a_run_whose_lock_is_a_link_stays() {
-        let folder = tempfile::tempdir().unwrap();
-        let run = folder.path().join("run");
-        fs::create_dir(&run).unwrap();
-        symlink("/dev/null", run.join("lock")).unwrap();
-        assert!(Old::remove(&run).is_err() && run.exists());
+    fn links_are_removed_and_not_followed_and_what_is_locked_stays_of_this_version_and_the_one_before() {
+        for lock in
+            ["control/01900000-0000-7000-8000-000000000001-1", "runs/01900000-0000-7000-8000-000000000001-1"]
+        {
+            let (folder, run) = world();
+            let (runs, lock) = (folder.path().join("runs"), folder.path().join(lock));
+            fs::create_dir_all(&lock).unwrap();
+            fs::write(lock.join("lock"), "").unwrap();
+            let held = File::open(lock.join("lock")).unwrap();
+            flock(&held, FlockOperation::LockExclusive).unwrap();
+            assert!(!run_dirs::remove::<Old>(&runs, &run).unwrap() && run.path.exists() && lock.exists());
+            drop(held);
+            assert!(run_dirs::remove::<Old>(&runs, &run).unwrap() && !run.path.exists() && !lock.exists());
+            let precious = fs::read_to_string(folder.path().join("outside/precious")).unwrap();
+            assert_eq!(precious, "weights");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_of_a_run_whose_directory_is_gone_goes_too() {
+        let (folder, run) = world();
+        let runs = folder.path().join("runs");
+        let control = folder.path().join("control").join(run.path.file_name().unwrap());
+        fs::create_dir_all(&control).unwrap();
+        fs::write(control.join("exit.json"), "{}").unwrap();
+        fs::remove_dir_all(&run.path).unwrap();
+        assert_eq!(run_dirs::list(&runs, |_| true).unwrap(), [run.clone()]);
+        assert!(run_dirs::remove::<Old>(&runs, &run).unwrap() && !control.exists());
+    }
+
+    #[test]
+    fn a_run_of_before_whose_lock_is_a_link_is_nobodys_to_hold() {
+        let (folder, run) = world();
+        symlink("/dev/null", run.path.join("lock")).unwrap();
+        let runs = folder.path().join("runs");
+        assert!(run_dirs::remove::<Old>(&runs, &run).unwrap() && !run.path.exists());
+        assert!(folder.path().join("outside/precious").exists());
     }
 }

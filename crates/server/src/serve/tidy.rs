@@ -12,11 +12,12 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use swifthook_core::{Job, State};
+use swifthook_launch::remove_tree;
 use tracing::info;
 
 use super::backends::Trees;
 use super::reload::Handle;
-use super::run_dirs::{self, Clearing, Held, RunDir, lock_of};
+use super::run_dirs::{self, Clearing, RunDir};
 use super::store::Store;
 use super::{old_caches, old_environments};
 use crate::config::Config;
@@ -83,7 +84,7 @@ impl Clearing for LeftTrees {
             let made = made.and_then(|made| made.modified());
             made.is_ok_and(|made| self.now.duration_since(made).is_ok_and(|passed| passed > GRACE))
         };
-        is_old(&path.join(TREE)) || path.join(GONE).exists()
+        is_old(&path.join(TREE)) || fs::symlink_metadata(path.join(GONE)).is_ok()
     }
 
     /// Of a job that is gone the whole directory goes in its time.
@@ -91,27 +92,17 @@ impl Clearing for LeftTrees {
         job.is_some_and(|job| is_over(&job.state, directory.attempt))
     }
 
-    fn remove(directory: &Path) -> io::Result<bool> {
-        if matches!(lock_of(directory)?, Held::Others) {
-            return Ok(false);
-        }
+    fn remove(_runs: &Path, directory: &RunDir) -> io::Result<bool> {
         // Out of the way at once, so that an attempt of the same number that begins just now has the place to itself.
-        let gone = directory.join(GONE);
-        let had_rest = remove(&gone)?;
-        match fs::rename(directory.join(TREE), &gone) {
+        let gone = directory.path.join(GONE);
+        let had_rest = fs::symlink_metadata(&gone).is_ok();
+        remove_tree(&gone)?;
+        match fs::rename(directory.path.join(TREE), &gone) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(had_rest),
             other => other?,
         }
-        remove(&gone)
-    }
-}
-
-/// Whether there was anything. Links are removed and not followed:
-/// <https://doc.rust-lang.org/std/fs/fn.remove_dir_all.html>.
-fn remove(directory: &Path) -> io::Result<bool> {
-    match fs::remove_dir_all(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        other => other.map(|()| true),
+        remove_tree(&gone)?;
+        Ok(true)
     }
 }
 
@@ -168,19 +159,22 @@ mod tests {
     #[test]
     fn the_tree_of_a_run_that_somebody_holds_stays_and_nothing_else_goes_with_one() {
         let folder = tempfile::tempdir().unwrap();
-        let run = folder.path();
+        let (job, runs) = ("01900000-0000-7000-8000-000000000001", folder.path().join("runs"));
+        let run = &runs.join(format!("{job}-1"));
+        let directory = RunDir { job: job.parse().unwrap(), attempt: 1, path: run.clone() };
+        let remove = || run_dirs::remove::<LeftTrees>(&runs, &directory).unwrap();
         fs::create_dir_all(run.join("tree/sub")).unwrap();
         fs::create_dir_all(run.join("tree.gone/half")).unwrap();
         fs::write(run.join("log"), "precious").unwrap();
         fs::write(run.join("lock"), "").unwrap();
         let held = File::open(run.join("lock")).unwrap();
         flock(&held, FlockOperation::LockExclusive).unwrap();
-        assert!(!LeftTrees::remove(run).unwrap() && run.join("tree/sub").exists());
+        assert!(!remove() && run.join("tree/sub").exists());
         drop(held);
-        assert!(LeftTrees::remove(run).unwrap());
+        assert!(remove());
         let mut left: Vec<_> = fs::read_dir(run).unwrap().flatten().map(|entry| entry.file_name()).collect();
         left.sort();
         assert_eq!(left, ["lock", "log"]);
-        assert!(!LeftTrees::remove(run).unwrap());
+        assert!(!remove());
     }
 }

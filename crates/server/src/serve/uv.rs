@@ -16,7 +16,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 use swifthook_core::{Fingerprint, Job, Problem, Reason, RunLimits, Workspace};
-use swifthook_launch::{LogCap, confined, leave_a_way};
+use swifthook_launch::{Beneath, LogCap, confined, leave_a_way, remove_tree};
 use swifthook_runner::Uncomposed;
 use tokio::process::{Child, Command};
 
@@ -304,7 +304,10 @@ pub(super) fn is_complete(folder: &Path) -> bool {
 /// From now on it counts, also after a loss of power.
 fn complete(folder: &Path, cache: &Path) -> io::Result<()> {
     let _ = remove(&folder.join("tmp"));
-    let file = File::create(folder.join(COMPLETE))?;
+    // Whatever the build has put in its place: it may write here.
+    let folder = Beneath::at(folder)?;
+    folder.remove_file(COMPLETE)?;
+    let file = folder.create_new(COMPLETE)?;
     let at = swifthook_core::Timestamp::from(SystemTime::now()).to_string();
     let cache = cache.file_name().map(|name| name.to_string_lossy());
     let told = json!({ "version": 1, "at": at, "cache": cache });
@@ -314,7 +317,8 @@ fn complete(folder: &Path, cache: &Path) -> io::Result<()> {
 
 /// The name of the cache with which an environment was made, if it tells.
 pub(super) fn cache_of(folder: &Path) -> Option<String> {
-    let told: Value = serde_json::from_slice(&fs::read(folder.join(COMPLETE)).ok()?).ok()?;
+    let told = Beneath::at(folder).and_then(|folder| folder.read_all(COMPLETE, LONGEST_MARK)).ok()?;
+    let told: Value = serde_json::from_slice(&told).ok()?;
     told["cache"].as_str().map(str::to_owned)
 }
 
@@ -325,7 +329,7 @@ pub(super) fn cache_lock(root: &Path, recipe: &str) -> PathBuf {
 
 /// Without its mark first, so that a removal that is broken off leaves nothing that counts.
 pub(super) fn remove(folder: &Path) -> io::Result<()> {
-    for gone in [fs::remove_file(folder.join(COMPLETE)), fs::remove_dir_all(folder)] {
+    for gone in [fs::remove_file(folder.join(COMPLETE)), remove_tree(folder)] {
         match gone {
             Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 return Err(error);
@@ -412,6 +416,8 @@ pub(super) const CACHE: &str = "cache-";
 /// Where in a cache the Pythons are that uv has installed.
 pub(super) const PYTHONS: &str = "python";
 const COMPLETE: &str = "complete";
+/// More than it says.
+const LONGEST_MARK: u64 = 4 * 1024;
 /// Locks of large projects have a few megabytes.
 const MOST_BYTES: usize = 16 << 20;
 const TAIL: u64 = 2 * 1024;

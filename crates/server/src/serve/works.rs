@@ -10,7 +10,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use http::header;
 use swifthook_core::{Gpu, Gpus, Job, NoGpus, Standing};
-use swifthook_launch::GpuProbe;
+use swifthook_launch::{GpuProbe, Looks};
 use swifthook_runner::{Handle, Moment, Options, Runner};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -19,7 +19,7 @@ use tracing::debug;
 use super::backends::Backends;
 use super::broker::Broker;
 use super::catalog::ServerCatalog;
-use super::logs::{Arrivals, LogKeeper, Notes};
+use super::logs::{self, Arrivals, LogKeeper, Notes};
 use super::metrics::{self, Metrics};
 use super::points;
 use super::store::Store;
@@ -76,7 +76,8 @@ impl Works {
     pub(super) async fn run(self, hidden: Hidden, shutdown: impl Future<Output = ()> + Send) {
         let Self { runner, arrivals, store, state_dir, host, is_shared } = self;
         let wake = wake(runner.handle(), store.watch());
-        let logs = LogKeeper { store, state_dir, host, hidden, is_shared };
+        let looks = Looks::new(logs::MOST_LOOKS, logs::PATIENCE);
+        let logs = LogKeeper { store, state_dir, host, hidden, looks, is_shared };
         let over = CancellationToken::new();
         let running = async {
             runner.run(shutdown).await;

@@ -169,7 +169,7 @@ fn a_server_that_was_killed_before_it_could_record_the_slurm_job_finds_it() {
         let server = world.serve();
         let id = push(&world, &server, settings);
         assert_eq!(server.ended().signal(), Some(9), "it is killed by its `sbatch`");
-        let recorded = world.path(&format!("swifthook-state/runs/{id}-1/submitted.json"));
+        let recorded = world.path(&format!("swifthook-state/control/{id}-1/submitted.json"));
         assert!(!recorded.exists(), "it was killed before");
         let is_known = || (!queue(&cluster).is_empty()).then_some(());
         assert!(until(is_known).is_some(), "Slurm has the job");

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use swifthook_core::{Change, Fingerprint, Job, Reason};
+use swifthook_core::{Change, Fingerprint, Job, Reason, RunKey};
+use swifthook_launch::Looks;
 use swifthook_msswift::{Config, Launch, Processes, Rules, Table, Trust, Verb};
 use swifthook_runner::{Composed, Draft, Uncomposed};
 
@@ -23,6 +24,8 @@ pub(in crate::serve) struct SwiftComposer {
     /// Those of them that are no secret: who changes one runs something else.
     pub(in crate::serve) visible: BTreeMap<String, String>,
     pub(in crate::serve) versions: Arc<Versions>,
+    /// Looks at models and data.
+    pub(in crate::serve) looks: Looks,
 }
 
 impl SwiftComposer {
@@ -46,7 +49,9 @@ impl SwiftComposer {
         let installed = self.versions.installed(verb.program(), path).await?;
         let table = table_of(&installed).map_err(refusal)?;
         let name = job.spec.file.as_deref().unwrap_or_default();
-        let Inspected { config, recipe } = self.inspect(table, verb, name, file, argv[2..].to_vec()).await?;
+        let asked = Asked { run: RunKey { job: job.id, attempt: job.state.attempt }, table, verb };
+        let (Inspected { config, recipe }, marks) =
+            self.inspect(asked, name, file, argv[2..].to_vec()).await?;
 
         let launch = Launch {
             table,
@@ -60,7 +65,7 @@ impl SwiftComposer {
             hub: self.swift.permissions.hub,
         };
         let command = launch.command();
-        let fingerprint = self.fingerprint(job, &installed, &launch, environment, &gpus);
+        let fingerprint = self.fingerprint(job, &installed, &launch, environment, gpus, marks);
         let Change { repository, recipe: of, .. } = &job.change;
         let workload = workload::of_swift(repository.as_str(), of, verb, &config, &recipe, count, self.nproc);
         let mut argv = command.argv;
@@ -78,47 +83,47 @@ impl SwiftComposer {
         installed: &Installed,
         launch: &Launch<'_>,
         environment: Option<&str>,
-        gpus: &str,
+        gpus: String,
+        marks: Vec<String>,
     ) -> Fingerprint {
         let command = Launch { output_dir: "", resume: None, ..launch.clone() }.command();
         let mut parts = vec![installed.version.to_string(), environment.unwrap_or_default().to_owned()];
-        parts.push(gpus.to_owned());
+        parts.push(gpus);
         parts.extend(command.argv);
         parts.extend(
             command.env.into_iter().map(|(name, value)| format!("{name}={}", value.unwrap_or_default())),
         );
         parts.extend(self.visible.iter().map(|(name, value)| format!("{name}={value}")));
-        let locals = launch.config.locals().chain(launch.recipe.locals());
-        parts.extend(locals.map(|local| marks(local.path)));
+        parts.extend(marks);
         if self.swift.trust == Trust::Code {
             parts.push(job.change.head.to_string());
         }
         Fingerprint::of(parts)
     }
 
-    /// Everything that is wrong, at once. A disk that hangs keeps nobody but this job.
+    /// Everything that is wrong, at once; else also the marks of the data as they are now. A disk that hangs keeps nobody but
+    /// this job.
     async fn inspect(
         &self,
-        table: &'static Table,
-        verb: Verb,
+        asked: Asked,
         name: &str,
         file: Vec<u8>,
         args: Vec<String>,
-    ) -> Result<Inspected, Uncomposed> {
+    ) -> Result<(Inspected, Vec<String>), Uncomposed> {
         let Swift { trust, permissions } = self.swift.clone();
-        let look = tokio::task::spawn_blocking(move || {
+        let Asked { run, table, verb } = asked;
+        let look = self.looks.look(&run, move || {
             let rules = Rules { table, verb, trust, permissions: &permissions };
-            inspect(&file, Ask { rules, args: &args, is_here: true })
+            let inspected = inspect(&file, Ask { rules, args: &args, is_here: true })?;
+            let locals = inspected.config.locals().chain(inspected.recipe.locals());
+            let marks = locals.map(|local| marks(local.path)).collect();
+            Ok((inspected, marks))
         });
-        match tokio::time::timeout(PATIENCE, look).await {
-            Ok(Ok(Ok(inspected))) => Ok(inspected),
-            Ok(Ok(Err(Amiss::Wrong(wrong)))) => Err(refusal(wrong.of(name))),
-            Ok(Ok(Err(Amiss::NotNow(why)))) => Err(Uncomposed::NotNow(why)),
-            Ok(Err(failed)) => Err(Uncomposed::NotNow(format!("the config could not be checked: {failed}"))),
-            Err(_) => Err(Uncomposed::NotNow(format!(
-                "models and data could not be looked at within {} s: a disk does not answer",
-                PATIENCE.as_secs()
-            ))),
+        match look.await {
+            Ok(Ok(inspected)) => Ok(inspected),
+            Ok(Err(Amiss::Wrong(wrong))) => Err(refusal(wrong.of(name))),
+            Ok(Err(Amiss::NotNow(why))) => Err(Uncomposed::NotNow(why)),
+            Err(late) => Err(Uncomposed::NotNow(format!("models and data could not be looked at: {late}"))),
         }
     }
 
@@ -136,6 +141,13 @@ impl SwiftComposer {
         }
         env
     }
+}
+
+/// What a config is looked at for.
+struct Asked {
+    run: RunKey,
+    table: &'static Table,
+    verb: Verb,
 }
 
 pub(crate) fn verb_of(argv: &[String]) -> Option<Verb> {
@@ -168,5 +180,7 @@ fn refusal(why: String) -> Uncomposed {
     Uncomposed::Unfit(Reason::new("config", why))
 }
 
+/// How many looks at the models and data of one attempt may hang.
+pub(in crate::serve) const MOST_LOOKS: usize = 2;
 /// A disk that is far away answers within seconds.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(in crate::serve) const PATIENCE: Duration = Duration::from_secs(20);

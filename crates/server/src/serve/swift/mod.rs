@@ -3,6 +3,6 @@
 mod compose;
 mod installed;
 
-pub(super) use compose::SwiftComposer;
+pub(super) use compose::{MOST_LOOKS, PATIENCE, SwiftComposer};
 pub(crate) use compose::{table_of, verb_of};
 pub(crate) use installed::Versions;

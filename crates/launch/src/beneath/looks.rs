@@ -1,0 +1,165 @@
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use swifthook_core::{LaunchError, RunKey};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+/// Looks at the files of runs, which may take for ever: a network file system whose server is gone, or a file system of
+/// the run's own making, does not answer, and no thread can be called back from there.
+///
+/// Each is on a thread of its own, so that neither a runtime nor its end waits for it, and has a deadline for whoever
+/// asks. Of one run only so many are under way at once.
+#[derive(Clone, Debug)]
+pub struct Looks {
+    most: usize,
+    patience: Duration,
+    under_way: Arc<Mutex<HashMap<RunKey, usize>>>,
+}
+
+/// Why a look has come to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Late {
+    /// It goes on, and nobody waits for it any more.
+    #[error("the disk of its files does not answer within {} s", .0.as_secs())]
+    InTime(Duration),
+    /// Earlier ones go on.
+    #[error("the disk of its files does not answer: {0} earlier looks are under way")]
+    Behind(usize),
+    /// It panicked, or there is no thread for it.
+    #[error("the look at its files failed")]
+    Failed,
+}
+
+impl Looks {
+    /// At most so many of one run at once, each waited for no longer than that.
+    #[must_use]
+    pub fn new(most: usize, patience: Duration) -> Self {
+        Self { most, patience, under_way: Arc::default() }
+    }
+
+    /// What `work` answers.
+    ///
+    /// # Errors
+    ///
+    /// When it does not answer in time, or too many do not already. It is not undone.
+    pub async fn look<T: Send + 'static>(
+        &self,
+        run: &RunKey,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Late> {
+        let place = self.take_place(run)?;
+        let (tell, told) = oneshot::channel();
+        let looking = thread::Builder::new().name("swifthook-look".into());
+        let begun = looking.spawn(move || {
+            let answer = work();
+            // Free before it is known that it is over: whoever asks next finds it so.
+            drop(place);
+            let _ = tell.send(answer);
+        });
+        if begun.is_err() {
+            return Err(Late::Failed);
+        }
+        match timeout(self.patience, told).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) => Err(Late::Failed),
+            Err(_) => Err(Late::InTime(self.patience)),
+        }
+    }
+
+    fn take_place(&self, run: &RunKey) -> Result<UnderWay, Late> {
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: usize = under_way.values().sum();
+        let count = under_way.entry(*run).or_default();
+        if *count >= self.most || all >= MOST_IN_ALL {
+            return Err(Late::Behind((*count).max(1)));
+        }
+        *count += 1;
+        Ok(UnderWay { run: *run, of: self.under_way.clone() })
+    }
+}
+
+impl From<Late> for LaunchError {
+    fn from(late: Late) -> Self {
+        Self::passing(late.to_string())
+    }
+}
+
+/// The place of a look, given back when it is over, also by a panic.
+struct UnderWay {
+    run: RunKey,
+    of: Arc<Mutex<HashMap<RunKey, usize>>>,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let mut under_way = self.of.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = under_way.get_mut(&self.run) {
+            *count -= 1;
+            if *count == 0 {
+                under_way.remove(&self.run);
+            }
+        }
+    }
+}
+
+/// Of all runs together.
+const MOST_IN_ALL: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Instant;
+
+    use swifthook_core::JobId;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(50);
+
+    fn run(id: u8) -> RunKey {
+        RunKey { job: JobId([id; 16]), attempt: 1 }
+    }
+
+    #[tokio::test]
+    async fn a_look_that_hangs_is_given_up_and_more_of_its_run_are_not_begun() {
+        let looks = Looks::new(2, SOON);
+        let (end, ended) = mpsc::channel::<()>();
+        let ended = Arc::new(Mutex::new(ended));
+        for _ in 0..2 {
+            let ended = ended.clone();
+            let hangs = looks.look(&run(1), move || drop(ended.lock().map(|ended| ended.recv()))).await;
+            assert_eq!(hangs, Err(Late::InTime(SOON)));
+        }
+        assert_eq!(looks.look(&run(1), || 1).await, Err(Late::Behind(2)));
+        assert_eq!(looks.look(&run(2), || 1).await, Ok(1), "that of another run is none of its business");
+        drop(end);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while looks.look(&run(1), || 1).await != Ok(1) {
+            assert!(Instant::now() < deadline, "its places are free again");
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_look_that_panics_gives_its_place_back() {
+        let looks = Looks::new(1, Duration::from_secs(30));
+        for _ in 0..3 {
+            assert_eq!(looks.look(&run(1), || panic!("as it should")).await, Err::<(), _>(Late::Failed));
+        }
+        assert_eq!(looks.look(&run(1), || 1).await, Ok(1));
+    }
+
+    #[test]
+    fn the_end_of_a_runtime_does_not_wait_for_a_look_that_hangs() {
+        let (end, ended) = mpsc::channel::<()>();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let late = runtime.block_on(Looks::new(1, SOON).look(&run(1), move || drop(ended.recv())));
+        assert_eq!(late, Err(Late::InTime(SOON)));
+        drop(runtime);
+        drop(end);
+    }
+}
