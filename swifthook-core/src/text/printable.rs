@@ -1,5 +1,4 @@
 use std::borrow::Cow;
-use std::fmt::Write;
 
 /// `text` on one line, with every character escaped that moves a cursor, turns the direction of what follows or is not
 /// seen: `\n`, `\u{1b}`, `\u{202e}`.
@@ -38,7 +37,7 @@ fn escaped(text: &str, is_kept: impl Fn(char) -> bool) -> Cow<'_, str> {
         match letter {
             letter if is_kept(letter) => escaped.push(letter),
             '\n' | '\r' | '\t' => escaped.extend(letter.escape_default()),
-            letter => drop(write!(escaped, "\\u{{{:x}}}", u32::from(letter))),
+            letter => escaped.extend(letter.escape_unicode()),
         }
     }
     Cow::Owned(escaped)

@@ -48,16 +48,17 @@ pub fn without_user_info(text: &str) -> Cow<'_, str> {
 }
 
 /// `address`, the whole of which is meant to be an address, without whatever may be a name, a password or a token in
-/// it, also where it is misspelt. The user `git` stays, which everybody is.
+/// it, also where it is misspelt. Users of ssh and of databases stay where there is no password, and `git`, which
+/// everybody is.
 #[must_use]
 pub fn address_without_user_info(address: &str) -> String {
     let at = last_at(address);
     let start = after_scheme(&address[..at.map_or(address.len(), |(at, _)| at)]);
     let (scheme, rest) = address.split_at(start);
     let shown = match at {
-        Some((at, _)) if &address[start..at] == "git" => rest.to_owned(),
+        Some((at, _)) if is_public(scheme, &address[start..at]) => rest.to_owned(),
         Some((_, after)) => format!("…@{}", &address[after..]),
-        None if has_odd_port(rest) => {
+        None if !scheme.trim().is_empty() && has_odd_port(rest) => {
             let host = rest.split(':').next().unwrap_or_default();
             format!("{host}:…")
         }
@@ -82,9 +83,17 @@ fn word(word: &str) -> Cow<'_, str> {
         None => return without_query(word),
     };
     match &word[start..at] {
-        "" | "git" | "…" => without_query(word),
+        "" | "…" => without_query(word),
+        user if is_public(&word[..start], user) => without_query(word),
         _ => format!("{}…@{}", &word[..start], without_query(host)).into(),
     }
+}
+
+/// Returns `true` of a name that lets nobody in by itself: of a user of ssh or of a database, without a password. Of
+/// `https` it may be a token.
+fn is_public(scheme: &str, user: &str) -> bool {
+    let has_names = ["ssh://", "postgres://", "postgresql://"].iter().any(|name| scheme.ends_with(name));
+    user == "git" || (has_names && !user.contains([':', '%', '@']))
 }
 
 /// A query may have a token in it, and says nothing to people.
@@ -149,7 +158,7 @@ fn is_gap(letter: char) -> bool {
 }
 
 const OPENING: [char; 8] = ['"', '\'', '`', '<', '(', '[', '{', '='];
-const CLOSING: [char; 8] = ['"', '\'', '`', '>', ')', ']', '}', ','];
+const CLOSING: [char; 9] = ['"', '\'', '`', '>', ')', ']', '}', ',', '\\'];
 
 #[cfg(test)]
 mod tests {
@@ -186,6 +195,7 @@ mod tests {
             "https://[::1]:8080/a at http://127.0.0.1:80: refused",
             "registry:5000/ms-swift@sha256:ab and Ada <ada@example.org>",
             "ssh://git@h/p, https://h:443, is it?",
+            "postgres://swifthook@127.0.0.1/swifthook",
             "a: b",
             "see https://git.example: it moved",
             "",
@@ -212,6 +222,8 @@ mod tests {
             ("ssh://git@h:22/a", "ssh://git@h:22/a"),
             ("https://h:8443/a", "https://h:8443/a"),
             ("models.git", "models.git"),
+            ("ext::sh -c whoami", "ext::sh -c whoami"),
+            ("ssh://deploy@h/a", "ssh://deploy@h/a"),
             ("", ""),
         ] {
             assert_eq!(address_without_user_info(address), shown);

@@ -352,6 +352,29 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn a_helper_is_asked_for_the_origin_of_its_repository_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let remote = remote(Some(Credentials::Helper("mine".into())));
+        for (url, helper) in [
+            ("https://git.example/acme/models.git/info/lfs", "mine\n"),
+            ("https://evil.example/acme/models.git", "\n"),
+            ("https://git.example:8443/acme/models.git", "\n"),
+            ("http://git.example/acme/models.git", "\n"),
+        ] {
+            let git = Git::remote("ask", dir.path(), &remote).unwrap();
+            let told = git.args(["config", "--get-urlmatch", "credential.helper", url]).output().await;
+            assert_eq!(String::from_utf8(told.unwrap()).unwrap(), helper, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_has_no_end_is_none() {
+        let remote = remote(Some(Credentials::TokenFile("/dev/zero".into())));
+        let refused = Git::remote("ask", Path::new("/nowhere"), &remote).err().unwrap();
+        assert!(refused.to_string().contains("more than 64 KiB"), "{refused}");
+    }
+
     #[test]
     fn a_key_may_lie_anywhere() {
         let remote = remote(Some(Credentials::Key("/keys/it's $(mine)".into())));

@@ -157,7 +157,7 @@ impl Transport {
             Some(rest) => rest.split('/').next(),
             // `ext::…` and the like, and transports that we do not have.
             None if url.contains("::") || url.contains("://") => None,
-            // `user:password@host:path`, which ssh would take for a host and a path.
+            // `user:password@host:path` and `https:/token@host/path`, which ssh would take for a host and a path.
             None if has_password_before_host(url) => return Err(InvalidRemote::WithUser),
             None => url.split_once(':').map(|(host, _)| host),
         };
@@ -180,7 +180,8 @@ impl Transport {
 
 fn has_password_before_host(url: &str) -> bool {
     let rest = url.split_once(':').filter(|(host, _)| !host.contains(['@', '/'])).map(|(_, rest)| rest);
-    rest.and_then(|rest| rest.split('/').next()).is_some_and(|first| first.contains('@'))
+    rest.and_then(|rest| rest.trim_start_matches('/').split('/').next())
+        .is_some_and(|first| first.contains('@'))
 }
 
 fn has_odd_port(host: &str) -> bool {

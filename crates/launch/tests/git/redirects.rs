@@ -27,6 +27,16 @@ fn served() -> (World, CommitSha) {
     (world, commit)
 }
 
+fn served_with_lfs() -> (World, CommitSha) {
+    let (world, _) = served();
+    world.write(".gitattributes", "*.bin filter=lfs -text\n");
+    world.write("model.bin", "weights, many of them");
+    world.git(&["-c", "filter.lfs.clean=git-lfs clean -- %f", "add", "-A"]);
+    world.git(&["commit", "-q", "-m", "."]);
+    let commit = world.head();
+    (world, commit)
+}
+
 async fn check_out(
     world: &World,
     server: &GitServer,
@@ -137,15 +147,10 @@ fn a_server_that_repeats_what_it_was_shown_is_told_without_it() {
 #[ignore = "needs git-lfs"]
 fn lfs_content_that_is_elsewhere_is_asked_for_without_what_lets_us_in() {
     trusting_them("lfs_content_that_is_elsewhere_is_asked_for_without_what_lets_us_in", || async {
-        let (world, _) = served();
-        world.write(".gitattributes", "*.bin filter=lfs -text\n");
-        world.write("model.bin", "weights, many of them");
-        world.git(&["-c", "filter.lfs.clean=git-lfs clean -- %f", "add", "-A"]);
-        world.git(&["commit", "-q", "-m", "."]);
-        let commit = world.head();
+        let (world, commit) = served_with_lfs();
         let elsewhere = GitServer::start_for(TOKEN_USER, world.dir.path(), Way::Serves);
         let at = elsewhere.url("").trim_end_matches('/').to_owned();
-        // A helper that git-lfs may ask again and again is asked so for the server that sends us on.
+        // With a helper git-lfs 3.3 goes round and round there, and asks it no more.
         for credentials in all_credentials(&world).drain(..3) {
             let way = Way::RedirectsLfs(at.clone());
             let server = GitServer::start_for(TOKEN_USER, world.dir.path(), way);

@@ -270,7 +270,7 @@ fn plain_file(request: &Request, there: &str) -> (String, String, Vec<u8>) {
     let file = match request.path.split_once(".git/").map(|(_, file)| file) {
         Some("info/refs") => format!("{commit}\trefs/heads/main\n"),
         Some("HEAD") => "ref: refs/heads/main\n".to_owned(),
-        Some("objects/info/http-alternates") => format!("{there}/objects/\n"),
+        Some("objects/info/http-alternates") => format!("{there}/objects\n"),
         _ => return ("404 Not Found".into(), String::new(), Vec::new()),
     };
     ("200 OK".into(), "Content-Type: text/plain\r\n".into(), file.into_bytes())

@@ -6,6 +6,7 @@ mod addresses;
 mod command_line;
 mod going;
 mod gpus;
+mod hostile_text;
 mod many;
 mod serve;
 mod service_manager;
