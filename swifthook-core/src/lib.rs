@@ -86,6 +86,10 @@
 //! | [`Traces`] | what a training writes of itself, and when a checkpoint of it is whole |
 //! | [`Workspace`] | where a run finds the pushed commit, and what git says has changed |
 //!
+//! | to show | |
+//! | --- | --- |
+//! | [`text`] | what others have written, without what a terminal obeys or what lets somebody in |
+//!
 //! # Features
 //!
 //! `schedule`: windows of a time zone as an [`Admission`], with the zones built in.
@@ -115,6 +119,7 @@ mod secret;
 mod signature;
 #[cfg(test)]
 mod testing;
+pub mod text;
 mod time;
 mod traces;
 mod upkeep;

@@ -133,6 +133,8 @@ pub enum HoldReason {
     Rate,
     /// The push would make this many jobs.
     TooManyJobs(usize),
+    /// The push changes more files than are looked at, and these, of which there are as many, decide nothing.
+    TooManyPaths(usize),
     /// The recipe is no longer in the configuration.
     RecipeGone,
     /// What would run has failed so before, each time by itself.
@@ -150,7 +152,7 @@ impl HoldReason {
             Self::Approval => "approval",
             Self::Budget => "budget",
             Self::Rate => "rate",
-            Self::TooManyJobs(_) => "too_many",
+            Self::TooManyJobs(_) | Self::TooManyPaths(_) => "too_many",
             Self::RecipeGone => "recipe_gone",
             Self::KnownFailure(_) => "known_failure",
             Self::Stale => "stale",
@@ -164,6 +166,13 @@ impl HoldReason {
             Self::NeedsDiff(gap) => return Reason::new(self.word(), format!("{gap}; git will be asked")),
             Self::KnownFailure(failures) => return Reason::new(self.word(), PastFailure::told(failures)),
             Self::TooManyJobs(count) => return Reason::new(self.word(), format!("{count} jobs at once")),
+            Self::TooManyPaths(count) => {
+                let detail = format!(
+                    "more than {count} files changed, and none of the first decides whether it trains; the next push is \
+                     compared with this one"
+                );
+                return Reason::new(self.word(), detail);
+            }
             Self::Approval => "a person has to approve it",
             Self::Budget => "the budget is spent",
             Self::Rate => "too many pushes in a short time",

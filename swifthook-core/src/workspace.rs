@@ -32,7 +32,8 @@ pub trait Workspace: Send + Sync {
 
     /// The files that differ between `before` and `head`; without `before`, or where the server no longer has it,
     /// between the merge base with the default branch and `head` (on the default branch itself, the empty tree).
-    /// Always complete.
+    /// Complete, unless there are more of them than one would decide by: then it has the first of them, and says that it
+    /// is cut ([`Gap::Truncated`](crate::Gap)).
     ///
     /// # Errors
     ///

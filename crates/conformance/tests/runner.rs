@@ -1081,6 +1081,29 @@ async fn a_diff_that_cannot_be_had_ten_times_fails_the_job() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_diff_with_more_files_than_are_looked_at_trains_by_those_or_is_held_and_never_skipped() {
+    let each = Each::new(["configs/*.yaml"]).unwrap();
+    let flood = |first: &str| {
+        let names = (0..5_000).map(|n| if n == 4_999 { first.to_owned() } else { format!("data/{n}") });
+        ChangeSet::Incomplete(names.map(|name| (name, PathChange::Present)).collect(), Gap::Truncated)
+    };
+    for (recipe, first, stage) in [
+        (picky(&["configs/**"]), "configs/a.yaml", Stage::Succeeded),
+        (picky(&["configs/**"]), "README.md", Stage::Held),
+        (Recipe { each: Some(each), ..recipe() }, "configs/a.yaml", Stage::Held),
+    ] {
+        let play = Play::with(recipe);
+        play.workspace.answer_diff(Ok(flood(first)));
+        let _worker = play.start("a");
+        let id = play.accept(unknown("main")).await;
+        play.until(id, |job| job.state.stage == stage && !job.state.needs_diff()).await;
+        if stage == Stage::Held {
+            assert_eq!(play.job(id).await.state.hold, Some(HoldReason::TooManyPaths(5_000)));
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_policy_that_is_never_content_with_a_diff_does_not_hold_for_ever() {
     struct Never;
     impl TriggerPolicy for Never {

@@ -42,6 +42,13 @@ impl Panicked {
     }
 }
 
+/// A blocking task ends early only by a panic, or with its runtime.
+impl From<tokio::task::JoinError> for Panicked {
+    fn from(error: tokio::task::JoinError) -> Self {
+        Self(error.to_string())
+    }
+}
+
 impl From<Panicked> for LaunchError {
     fn from(panicked: Panicked) -> Self {
         Self::passing("the launcher failed").because(panicked)

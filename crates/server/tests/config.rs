@@ -728,3 +728,49 @@ fn mistakes_in_a_recipe_of_ms_swift_say_what_would_be_right() {
         assert!(text.contains(told), "{run}\n{text}");
     }
 }
+
+#[test]
+fn whatever_is_wrong_with_an_address_what_lets_somebody_in_is_not_repeated() {
+    let https = "clone_url = \"https://github.com/acme/models.git\"";
+    let clone = |url: &str| GOOD.replace(https, &format!("clone_url = \"{url}\""));
+    for (text, shown) in [
+        (clone("htps://x:hunter2@github.com/a/b.git"), "`htps://…@github.com/a/b.git`"),
+        (clone("HTTPS://x:hunter2@github.com/a/b.git"), "`HTTPS://…@github.com/a/b.git`"),
+        (clone("git+https://hunter2@github.com/a/b.git"), "`git+https://…@github.com/a/b.git`"),
+        (clone(" https://x:hunter2@github.com/a/b.git"), "` https://…@github.com/a/b.git`"),
+        (clone("https:/x:hunter2@github.com/a/b.git"), "put a token into `credentials`"),
+        (clone("https://x:hunter2%40github.com/a/b.git"), "put a token into `credentials`"),
+        (clone("https://x:hun\\tter2@github.com/a"), "`https://…@github.com/a`"),
+        (clone("x:hunter2@github.com:a/b.git"), "put a token into `credentials`"),
+        (clone("https://x:hunter2"), "`https://x:…`"),
+        (format!("[server]\nlisten = \"http://x:hunter2@127.0.0.1:80\"\n{GOOD}"), "`http://…@127.0.0.1:80`"),
+        (format!("[server]\ngithub_meta = \"htps://x:hunter2@h/meta\"\n{GOOD}"), "`htps://…@h/meta`"),
+        (format!("[server]\n\"https://x:hunter2@h/\" = 1\n{GOOD}"), "unknown key `https://…@h/`"),
+        (format!("[store]\nurl = \"postgress://x:hunter2@db/x\"\n{GOOD}"), "not a store"),
+        (with("launcher = \"https://x:hunter2@h/\""), "not a name: `https://…@h/`"),
+        (with("environment = { image = \"https://x:hunter2@registry/a:1\" }"), "https://…@registry/a:1"),
+        (with("submodules = [\"https://x:hunter2@h/\"]"), "`https://…@h/`"),
+    ] {
+        let told = mistakes(&text);
+        assert!(told.contains(shown), "{shown}: {told}");
+        assert!(!told.contains("hunter2") && !told.contains("ter2"), "{told}");
+    }
+}
+
+#[test]
+fn what_a_mistake_quotes_turns_and_hides_nothing() {
+    let told = mistakes(&with("outside = \"ho\\u202Eld\\u200B\\n/etc/x:1:1: forged\""));
+    assert!(told.contains("`ho\\u{202e}ld\\u{200b}\\n/etc/x:1:1: forged`"), "{told}");
+}
+
+#[test]
+fn a_file_without_end_is_neither_a_configuration_nor_a_secret() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("swifthook.toml");
+    std::fs::File::create(&file).unwrap().set_len(2 << 30).unwrap();
+    let told = Config::load(&file, &|_| None).unwrap_err().to_string();
+    assert!(told.contains("it has more than 16 MiB"), "{told}");
+    let endless = GOOD.replace("env:GITHUB_WEBHOOK_SECRET", "file:/dev/zero");
+    let told = mistakes(&endless);
+    assert!(told.contains("`file:/dev/zero` cannot be read: it has more than 1 MiB"), "{told}");
+}

@@ -13,7 +13,7 @@ use tokio::process::Command;
 use super::config::{Credentials, Remote, Transport};
 use super::failure::Failure;
 use super::lock::Lock;
-use super::process;
+use super::process::{self, Reader, Whole};
 
 /// A call of git, still without arguments.
 pub(super) struct Git {
@@ -22,6 +22,8 @@ pub(super) struct Git {
     what: &'static str,
     limits: process::Limits,
     holder: Option<std::fs::File>,
+    /// What is in nothing that is told of it.
+    secrets: Vec<String>,
 }
 
 impl Git {
@@ -29,7 +31,8 @@ impl Git {
     pub(super) fn local(what: &'static str, git_dir: &Path) -> Self {
         let config = CONFIG.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
         let limits = process::Limits::LOCAL;
-        let mut git = Self { command: Command::new("git"), config, what, limits, holder: None };
+        let mut git =
+            Self { command: Command::new("git"), config, what, limits, holder: None, secrets: Vec::new() };
         git.command.env_clear();
         for name in INHERITED {
             git.command.envs(std::env::var_os(name).map(|value| (name, value)));
@@ -74,11 +77,16 @@ impl Git {
             }
             Some(Credentials::Token(token)) => git.show_token(remote, token),
             Some(Credentials::TokenFile(path)) => {
-                let token = std::fs::read_to_string(path)
+                let token = read_secret(path)
                     .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
                 git.show_token(remote, token.trim());
             }
-            Some(Credentials::Helper(helper)) => git.set("credential.helper", helper),
+            Some(Credentials::Helper(helper)) => {
+                // What git-lfs is told of other hosts is no reason to ask it for what is theirs.
+                if let Some(origin) = origin_of(remote) {
+                    git.set(&format!("credential.{origin}.helper"), helper);
+                }
+            }
             None => {}
         }
         git.command.env("GIT_SSH_COMMAND", ssh);
@@ -116,6 +124,22 @@ impl Git {
         }
     }
 
+    /// The same, and the headers that come back are in its last words.
+    pub(super) fn telling_headers(mut self) -> Self {
+        self.command.envs([
+            ("GIT_TRACE_CURL", "1"),
+            ("GIT_TRACE_CURL_NO_DATA", "1"),
+            ("GIT_TRACE_REDACT", "1"),
+        ]);
+        self
+    }
+
+    /// The same where what it writes may be as long as this.
+    pub(super) fn writing_at_most(mut self, bytes: usize) -> Self {
+        self.limits.output = bytes;
+        self
+    }
+
     /// The same with a value of the configuration, before all others.
     pub(super) fn with(mut self, key: &str, value: &str) -> Self {
         self.set(key, value);
@@ -124,13 +148,26 @@ impl Git {
 
     /// What it wrote, if it succeeded.
     pub(super) async fn output(self) -> Result<Vec<u8>, Failure> {
+        let mut all = Whole { most: self.limits.output, bytes: Vec::new() };
+        self.run(&mut all).await?;
+        Ok(all.bytes)
+    }
+
+    /// Shows everything that it writes to `reader`, piece by piece, until it ends or `reader` has enough. Nothing of it is
+    /// kept here.
+    pub(super) async fn read_by(self, reader: &mut impl Reader) -> Result<(), Failure> {
+        self.run(reader).await
+    }
+
+    async fn run(self, reader: &mut impl Reader) -> Result<(), Failure> {
         let (what, limits, holder) = (self.what, self.limits, self.holder);
         let mut command = self.command;
         command.env("GIT_CONFIG_COUNT", self.config.len().to_string());
         for (n, (key, value)) in self.config.iter().enumerate() {
             command.env(format!("GIT_CONFIG_KEY_{n}"), key).env(format!("GIT_CONFIG_VALUE_{n}"), value);
         }
-        process::output(what, command, limits, holder).await
+        let done = process::run(what, command, limits, holder, reader).await;
+        done.map_err(|failure| failure.without(&self.secrets))
     }
 
     fn set(&mut self, key: &str, value: &str) {
@@ -140,11 +177,14 @@ impl Git {
     /// By a helper, since the name and the password that it writes go through a pipe. It is asked for the host of this URL
     /// alone, wherever we are sent.
     fn show_folder(&mut self, remote: &Remote, folder: &Path) {
-        let Some(host) = remote.url.strip_prefix("https://").and_then(|rest| rest.split('/').next()) else {
-            return;
-        };
+        let Some(origin) = origin_of(remote) else { return };
         let (user, password) = (folder.join("username"), folder.join("password"));
         if password.exists() {
+            if let Ok(password) = read_secret(&password) {
+                let name = read_secret(&user).unwrap_or_else(|_| TOKEN_USER.to_owned());
+                let shown = STANDARD.encode(format!("{}:{}", name.trim(), password.trim()));
+                self.secrets.extend([password.trim().to_owned(), shown]);
+            }
             // `printf` is one of the shell's own commands, so that its arguments are those of no process. A token needs a
             // name too, and any will do.
             let user =
@@ -153,11 +193,11 @@ impl Git {
             let helper = format!(
                 "!f() {{ test \"$1\" != get || printf 'username=%s\\npassword=%s\\n' \"{user}\" \"$(cat {password})\"; }}; f"
             );
-            self.set(&format!("credential.https://{host}.helper"), &helper);
+            self.set(&format!("credential.{origin}.helper"), &helper);
         }
         let authority = folder.join("ca.crt");
         if authority.exists() {
-            self.set(&format!("http.https://{host}.sslCAInfo"), &authority.to_string_lossy());
+            self.set(&format!("http.{origin}.sslCAInfo"), &authority.to_string_lossy());
             // Which would win, for every host: https://git-scm.com/docs/git-config#Documentation/git-config.txt-httpsslCAInfo
             self.command.env_remove("GIT_SSL_CAINFO");
         }
@@ -166,9 +206,27 @@ impl Git {
     fn show_token(&mut self, remote: &Remote, token: &str) {
         // The user's name is of no account to GitHub, Gitea and Forgejo, but must be there. For this URL only: no
         // other host is shown it, wherever we are sent.
-        let header = format!("Authorization: Basic {}", STANDARD.encode(format!("{TOKEN_USER}:{token}")));
-        self.set(&format!("http.{}.extraHeader", remote.url), &header);
+        let shown = STANDARD.encode(format!("{TOKEN_USER}:{token}"));
+        self.set(&format!("http.{}.extraHeader", remote.url), &format!("Authorization: Basic {shown}"));
+        self.secrets.extend([token.to_owned(), shown]);
     }
+}
+
+/// Scheme, host and port of a remote that is reached by https: whoever else asks is not shown its credentials.
+fn origin_of(remote: &Remote) -> Option<String> {
+    let host = remote.url.strip_prefix("https://")?.split('/').next()?;
+    Some(format!("https://{host}"))
+}
+
+/// A file that holds one token or password. What is longer is none.
+fn read_secret(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    io::Read::read_to_string(&mut io::Read::take(std::fs::File::open(path)?, MOST_SECRET + 1), &mut text)?;
+    if text.len() as u64 > MOST_SECRET {
+        let why = format!("it has more than {} KiB, and so is no token", MOST_SECRET >> 10);
+        return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+    }
+    Ok(text)
 }
 
 /// The key in a folder, and the hosts that it knows.
@@ -189,11 +247,12 @@ fn quoted(path: &Path) -> String {
     format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"))
 }
 
+const MOST_SECRET: u64 = 64 << 10;
+
 const TOKEN_USER: &str = "x-access-token";
 
 /// A network that is gone is noticed within a minute or two; a server that hangs, by [`process::Limits`].
-const SSH: &str =
-    "ssh -o BatchMode=yes -o ConnectTimeout=30 -o ServerAliveInterval=15 -o ServerAliveCountMax=4";
+const SSH: &str = "ssh -o BatchMode=yes -o ForwardAgent=no -o ConnectTimeout=30 -o ServerAliveInterval=15 -o ServerAliveCountMax=4";
 
 /// What git needs of the machine: programs, its certificates, its proxy, an SSH agent.
 const INHERITED: [&str; 14] = [
@@ -228,11 +287,16 @@ const ENVIRONMENT: [(&str, &str); 9] = [
     ("GIT_DEFAULT_REF_FORMAT", "files"),
 ];
 
-const CONFIG: [(&str, &str); 21] = [
+const CONFIG: [(&str, &str); 24] = [
     ("core.hooksPath", "/dev/null"),
     ("core.attributesFile", "/dev/null"),
     ("core.fsmonitor", "false"),
     ("protocol.ext.allow", "never"),
+    // Nothing but what is configured is asked. Git shows an `http.extraHeader` to whoever it is sent to, and fetches
+    // from the `http-alternates` of a server only where it follows redirects too.
+    ("http.followRedirects", "false"),
+    ("transfer.bundleURI", "false"),
+    ("promisor.acceptFromServer", "none"),
     ("submodule.recurse", "false"),
     ("fetch.recurseSubmodules", "false"),
     ("gc.auto", "0"),
@@ -286,6 +350,29 @@ mod tests {
                 assert_eq!(String::from_utf8(told).unwrap(), shown, "{url}");
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_helper_is_asked_for_the_origin_of_its_repository_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let remote = remote(Some(Credentials::Helper("mine".into())));
+        for (url, helper) in [
+            ("https://git.example/acme/models.git/info/lfs", "mine\n"),
+            ("https://evil.example/acme/models.git", "\n"),
+            ("https://git.example:8443/acme/models.git", "\n"),
+            ("http://git.example/acme/models.git", "\n"),
+        ] {
+            let git = Git::remote("ask", dir.path(), &remote).unwrap();
+            let told = git.args(["config", "--get-urlmatch", "credential.helper", url]).output().await;
+            assert_eq!(String::from_utf8(told.unwrap()).unwrap(), helper, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_token_that_has_no_end_is_none() {
+        let remote = remote(Some(Credentials::TokenFile("/dev/zero".into())));
+        let refused = Git::remote("ask", Path::new("/nowhere"), &remote).err().unwrap();
+        assert!(refused.to_string().contains("more than 64 KiB"), "{refused}");
     }
 
     #[test]

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use swifthook_core::RepoName;
+use swifthook_core::text::{address_without_user_info, printable};
 
 /// Where a repository is fetched from. A payload has no say in it.
 #[derive(Clone, Debug)]
@@ -107,7 +108,7 @@ pub enum InvalidRemote {
     /// It has a user and perhaps a password. The URL is not repeated here.
     #[error("a clone URL with a user or token in it (put a token into `credentials`)")]
     WithUser,
-    /// It is none that is supported.
+    /// It is none that is supported; here without what may be a user, a password or a token in it.
     #[error(
         "not a clone URL: `{0}` (expected `https://…`, `ssh://…`, `user@host:path`, `file://…` or an absolute path)"
     )]
@@ -133,13 +134,18 @@ impl Transport {
     }
 
     fn of(url: &str) -> Result<Self, InvalidRemote> {
-        let unsupported = || InvalidRemote::Unsupported(url.chars().take(200).collect());
+        let unsupported = || {
+            let shown: String = address_without_user_info(url).chars().take(200).collect();
+            InvalidRemote::Unsupported(printable(&shown).into_owned())
+        };
         if url.chars().any(char::is_control) {
             return Err(unsupported());
         }
         if let Some(rest) = url.strip_prefix("https://") {
             return match rest.split('/').next() {
-                Some(host) if host.contains('@') => Err(InvalidRemote::WithUser),
+                Some(host) if host.contains('@') || host.contains("%40") => Err(InvalidRemote::WithUser),
+                // Half of a user and a password, and not a host and a port.
+                Some(host) if has_odd_port(host) => Err(unsupported()),
                 Some("") | None => Err(unsupported()),
                 Some(_) => Ok(Self::Https),
             };
@@ -151,6 +157,8 @@ impl Transport {
             Some(rest) => rest.split('/').next(),
             // `ext::…` and the like, and transports that we do not have.
             None if url.contains("::") || url.contains("://") => None,
+            // `user:password@host:path` and `https:/token@host/path`, which ssh would take for a host and a path.
+            None if has_password_before_host(url) => return Err(InvalidRemote::WithUser),
             None => url.split_once(':').map(|(host, _)| host),
         };
         // A host that begins with `-` would be an option of `ssh`, and so would a user.
@@ -168,6 +176,17 @@ impl Transport {
             _ => Err(unsupported()),
         }
     }
+}
+
+fn has_password_before_host(url: &str) -> bool {
+    let rest = url.split_once(':').filter(|(host, _)| !host.contains(['@', '/'])).map(|(_, rest)| rest);
+    rest.and_then(|rest| rest.trim_start_matches('/').split('/').next())
+        .is_some_and(|first| first.contains('@'))
+}
+
+fn has_odd_port(host: &str) -> bool {
+    let name = host.rsplit(']').next().unwrap_or_default();
+    name.split_once(':').is_some_and(|(_, port)| !port.is_empty() && port.parse::<u16>().is_err())
 }
 
 #[cfg(test)]
@@ -206,10 +225,31 @@ mod tests {
 
     #[test]
     fn a_secret_is_neither_taken_in_a_url_nor_shown() {
-        for url in
-            ["https://x:ghp_secret@github.com/a/b", "https://ghp_secret@github.com/a/b", "ssh://u:pw@h/p"]
-        {
+        for url in [
+            "https://x:ghp_secret@github.com/a/b",
+            "https://ghp_secret@github.com/a/b",
+            "https://x:ghp_secret%40github.com/a/b",
+            "ssh://u:pw@h/p",
+            "u:pw@h:p",
+        ] {
             assert_eq!(Transport::of(url), Err(InvalidRemote::WithUser));
+        }
+        for url in [
+            "htps://x:ghp_secret@github.com/a/b",
+            "HTTPS://x:ghp_secret@github.com/a/b",
+            "git+https://ghp_secret@github.com/a/b",
+            " https://x:ghp_secret@github.com/a/b",
+            "https:/x:ghp_secret@github.com/a/b",
+            "http://x:ghp_secret@github.com/a/b",
+            "https:///x:ghp_secret@github.com/a/b",
+            "https://x:ghp_\nsecret@github.com/a/b",
+            "https://x:ghp_secret",
+            "ghp_secret@github.com/a/b",
+            "ext::https://x:ghp_secret@github.com/a/b",
+        ] {
+            let told = Transport::of(url).unwrap_err().to_string();
+            assert!(!told.contains("ghp") && !told.contains("secret"), "{url:?}: {told}");
+            assert!(told.contains("`https://…`") || told.contains("`credentials`"), "{url:?}: {told}");
         }
         assert!(!InvalidRemote::WithUser.to_string().contains("ghp"));
         assert_eq!(format!("{:?}", Credentials::Token("ghp_secret".into())), "Token(…)");

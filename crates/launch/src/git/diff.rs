@@ -1,6 +1,10 @@
-use swifthook_core::{ChangeSet, CommitSha, PathChange, Paths, Problem, RefName, WorkspaceError};
+use std::io;
+use std::ops::ControlFlow;
+
+use swifthook_core::{ChangeSet, CommitSha, Gap, PathChange, Paths, Problem, RefName, WorkspaceError};
 
 use super::mirror::Mirror;
+use super::process::Records;
 
 impl Mirror {
     /// What differs between `before` and `head`; see [`Workspace::diff`](swifthook_core::Workspace::diff).
@@ -16,13 +20,16 @@ impl Mirror {
             Some(before) if self.ensure_before(ref_name, before, head).await? => before.as_str().to_owned(),
             _ => self.base_of_new(ref_name, head).await?,
         };
-        let listed = self
-            .git("compare trees")
+        let mut listed = Listed::default();
+        self.git("compare trees")
             .args(["diff-tree", "-r", "-z", "--no-renames", "--no-ext-diff", "--name-status"])
             .args(["--end-of-options", &base, head.as_str()])
-            .output()
+            .read_by(&mut Records::new(0, |field| listed.take(field)))
             .await?;
-        Ok(ChangeSet::Complete(parse(&listed)))
+        // Off the async threads: there may be many.
+        let packed = tokio::task::spawn_blocking(move || listed.pack()).await;
+        packed
+            .map_err(|error| WorkspaceError::passing("cannot compare trees").because(io::Error::other(error)))
     }
 
     /// Makes sure that `before` is here; `false` if the server no longer has it.
@@ -66,17 +73,43 @@ impl Mirror {
     }
 }
 
-/// `<status>\0<path>\0`, again and again. Paths that are not UTF-8 get replacement characters: a pattern cannot name
-/// them anyway.
-fn parse(listed: &[u8]) -> Paths {
-    let mut fields = listed.split(|byte| *byte == 0);
-    let mut paths = Vec::new();
-    while let (Some(status), Some(path)) = (fields.next(), fields.next()) {
-        let change = if status == b"D" { PathChange::Removed } else { PathChange::Present };
-        paths.push((String::from_utf8_lossy(path).into_owned(), change));
-    }
-    paths.into_iter().collect()
+/// The first of the paths that git lists as `<status>\0<path>\0`, again and again.
+#[derive(Default)]
+struct Listed {
+    /// Of a path that is still to come.
+    status: Option<PathChange>,
+    paths: Vec<(Box<str>, PathChange)>,
+    bytes: usize,
+    is_cut: bool,
 }
+
+impl Listed {
+    /// Takes a field, and breaks where there are more than anybody decides by. Paths that are not UTF-8 get replacement
+    /// characters: a pattern cannot name them anyway.
+    fn take(&mut self, field: &[u8]) -> ControlFlow<()> {
+        let Some(change) = self.status.take() else {
+            self.status = Some(if field == b"D" { PathChange::Removed } else { PathChange::Present });
+            return ControlFlow::Continue(());
+        };
+        self.is_cut = self.paths.len() >= MOST_PATHS || self.bytes + field.len() > MOST_BYTES;
+        if self.is_cut {
+            return ControlFlow::Break(());
+        }
+        self.bytes += field.len();
+        self.paths.push((String::from_utf8_lossy(field).into(), change));
+        ControlFlow::Continue(())
+    }
+
+    fn pack(self) -> ChangeSet {
+        let paths = Paths::from_iter(self.paths);
+        if self.is_cut { ChangeSet::Incomplete(paths, Gap::Truncated) } else { ChangeSet::Complete(paths) }
+    }
+}
+
+/// A push that changes more is held for a person, unless one of these is enough to decide: ten times what GitHub lists of
+/// the largest push that it lists whole.
+const MOST_PATHS: usize = 100_000;
+const MOST_BYTES: usize = 16 << 20;
 
 /// Git knows the empty tree without having it, by the hash of nothing in the format of the repository.
 fn empty_tree(commit: &CommitSha) -> &'static str {
@@ -104,5 +137,29 @@ mod tests {
         .collect();
         assert_eq!(parse(listed), expected);
         assert!(parse(b"").is_empty());
+    }
+
+    #[test]
+    fn of_a_flood_the_first_are_kept_and_it_is_said_that_there_are_more() {
+        let mut flood = Listed::default();
+        let read =
+            |flood: &mut Listed| (0..).find(|_| flood.take(b"A").is_break() || flood.take(b"x").is_break());
+        assert_eq!(read(&mut flood), Some(MOST_PATHS));
+        let ChangeSet::Incomplete(paths, Gap::Truncated) = flood.pack() else { panic!("it is cut") };
+        assert_eq!(paths.len(), MOST_PATHS);
+        let mut long = Listed::default();
+        let name = vec![b'x'; 60 << 10];
+        let end = (0..).find(|_| long.take(b"A").is_break() || long.take(&name).is_break());
+        assert!(end.is_some_and(|end| end < 300), "{end:?}");
+        assert!(matches!(long.pack(), ChangeSet::Incomplete(..)));
+    }
+
+    fn parse(listed: &[u8]) -> Paths {
+        let mut all = Listed::default();
+        let mut records = Records::new(0, |field| all.take(field));
+        assert!(crate::git::process::Reader::read(&mut records, listed).unwrap().is_continue());
+        drop(records);
+        let ChangeSet::Complete(paths) = all.pack() else { panic!("it is not cut") };
+        paths
     }
 }

@@ -1,6 +1,7 @@
 use std::fmt;
 
 use swifthook_core::WorkspaceError;
+use swifthook_core::text::{printable, without_user_info};
 
 /// Git did not do it.
 #[derive(Debug)]
@@ -11,11 +12,13 @@ pub(super) struct Failure {
     message: String,
     /// Everything that this side said.
     said: String,
+    /// Where the other side would have us go, if git was asked to tell.
+    location: Option<String>,
 }
 
 impl Failure {
     pub(super) fn new(what: &'static str, message: String) -> Self {
-        Self { what, code: None, message, said: String::new() }
+        Self { what, code: None, message, said: String::new(), location: None }
     }
 
     /// Of a git that ended with this code after it wrote this.
@@ -24,7 +27,29 @@ impl Failure {
         // What the other side says of itself decides nothing.
         let own: Vec<&str> =
             lines.iter().map(String::as_str).filter(|line| !line.starts_with("remote: ")).collect();
-        Self { what, code, said: own.join("; "), message: in_short(&lines) }
+        let location = own.iter().rev().find_map(|line| location(line));
+        Self { what, code, said: own.join("; "), message: in_short(&lines), location }
+    }
+
+    /// The same without these words, which the other side knows and may have repeated.
+    pub(super) fn without(mut self, secrets: &[String]) -> Self {
+        for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
+            for text in [&mut self.message, &mut self.said].into_iter().chain(&mut self.location) {
+                *text = text.replace(secret, "…");
+            }
+        }
+        self
+    }
+
+    /// Whether the other side sends us elsewhere, where we do not go.
+    pub(super) fn is_redirect(&self) -> bool {
+        const STATUSES: [&str; 5] = ["301", "302", "303", "307", "308"];
+        STATUSES.iter().any(|status| self.said.contains(&format!("returned error: {status}")))
+    }
+
+    /// Where that is, if git was asked to tell.
+    pub(super) fn location(self) -> Option<String> {
+        self.location
     }
 
     /// The exit code by which several commands answer a question with no.
@@ -120,6 +145,8 @@ pub(crate) enum NoAccess {
     NoUser,
     #[error("there is no `ssh` here")]
     NoSsh,
+    #[error("redirects are not followed, since whoever is asked next would be shown the credentials")]
+    Moved,
 }
 
 /// Whether what git says may come from a mirror that is damaged. It may also come from the repository at the other end,
@@ -150,11 +177,24 @@ pub(super) fn is_suspicious(message: &str) -> bool {
     WORDS.iter().any(|words| message.contains(words))
 }
 
-/// What git said, but for advice. The other end may have written some of it: nothing in it controls a terminal.
+/// The place in a header that git traces: `… <= Recv header: location: https://…`.
+fn location(line: &str) -> Option<String> {
+    let (_, header) = line.split_once("<= Recv header: ")?;
+    let (name, place) = header.split_once(':')?;
+    name.eq_ignore_ascii_case("location").then(|| place.trim().to_owned())
+}
+
+/// What git said, but for advice. The other end may have written some of it: nothing in it controls a terminal, no line
+/// is longer than people read, and no address has a user in it.
 fn clean_lines(stderr: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(stderr);
     let clean = |line: &str| -> String {
-        line.trim().chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
+        let line = printable(line.trim()).into_owned();
+        let line = without_user_info(&line);
+        match line.char_indices().nth(LONGEST_LINE) {
+            Some((end, _)) => format!("{}…", &line[..end]),
+            None => line.into_owned(),
+        }
     };
     let is_said = |line: &String| !line.is_empty() && !line.starts_with("hint: ");
     text.lines().map(clean).filter(is_said).collect()
@@ -168,16 +208,43 @@ fn in_short(lines: &[String]) -> String {
     }
 }
 
+const LONGEST_LINE: usize = 1_000;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_lets_us_in_is_in_nothing_that_git_said() {
+        let said = b"fatal: unable to access 'https://x:ghp_secret@git.example/a/b/': no\nremote: you are ghp_other\n";
+        let failure = Failure::of_git("fetch", Some(128), said).without(&["ghp_other".to_owned()]);
+        let told = format!("{failure} {failure:?}");
+        assert!(!told.contains("ghp_") && told.contains("'https://…@git.example/a/b/'"), "{told}");
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_told_in_short() {
+        let failure = Failure::of_git("fetch", Some(128), "x".repeat(16 << 10).as_bytes());
+        assert!(failure.to_string().len() < 1_100, "{failure}");
+    }
+
+    #[test]
+    fn where_a_server_sends_us_is_read_from_the_headers_alone() {
+        let said = b"remote: 1 <= Recv header: Location: https://evil.example/\n\
+            08:59:49 http.c:872              <= Recv header: location: https://git.example/new\n\
+            fatal: unable to access 'https://git.example/a/': The requested URL returned error: 301\n";
+        let failure = Failure::of_git("ask", Some(128), said);
+        assert!(failure.is_redirect());
+        assert_eq!(failure.location().as_deref(), Some("https://git.example/new"));
+        assert!(!Failure::of_git("ask", Some(128), b"remote: returned error: 301").is_redirect());
+    }
 
     #[test]
     fn what_git_said_is_told_in_short_and_nothing_of_it_controls_a_terminal() {
         let said = b"error: 1\n2\n\nhint: try\n3\nremote: \x1b[2Jpwned\x07\n4\nfatal: 5\n";
         let failure = Failure::of_git("fetch", Some(128), said);
         let told = failure.to_string();
-        assert_eq!(told, "cannot fetch: error: 1; 2; …; remote: \u{fffd}[2Jpwned\u{fffd}; 4; fatal: 5");
+        assert_eq!(told, "cannot fetch: error: 1; 2; …; remote: \\u{1b}[2Jpwned\\u{7}; 4; fatal: 5");
     }
 
     #[test]

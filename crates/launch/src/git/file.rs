@@ -40,7 +40,8 @@ impl Mirror {
         if size > most_bytes as u64 {
             return refused(format!("has {size} bytes, of which {most_bytes} are read at most"));
         }
-        Ok(self.git("read a file").args(["cat-file", "blob", entry.object]).output().await?)
+        let read = self.git("read a file").args(["cat-file", "blob", entry.object]);
+        Ok(read.writing_at_most(most_bytes).output().await?)
     }
 }
 

@@ -35,7 +35,7 @@ impl Mirror {
             Err(failure) if failure.is_unknown_command() => Err(WorkspaceError::permanent(
                 "the recipe says `lfs = true`, and there is no `git lfs` here: install git-lfs (3.0 or later)",
             )),
-            Err(failure) => Err(failure.into()),
+            Err(failure) => Err(self.refused(failure).await),
         }
     }
 

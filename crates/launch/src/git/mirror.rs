@@ -3,6 +3,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use swifthook_core::text::address_without_user_info;
 use swifthook_core::{CommitSha, RefName, RepoName, WorkspaceError};
 use tokio::sync::Mutex;
 
@@ -23,20 +24,20 @@ pub(super) struct Mirror {
     pub(super) path: PathBuf,
     pub(super) remote: Remote,
     pub(super) changing: Mutex<()>,
-    /// Whether redirects are followed: never where the address comes from a commit.
-    is_trusted: bool,
+    /// Whether its address comes from a commit, and not from the configuration.
+    pub(super) is_submodule: bool,
 }
 
 impl Mirror {
     /// The mirror of `remote`. A repository's name has two parts of harmless characters, none of them `.` or `..`.
     pub(super) fn new(state_dir: &Path, remote: Remote) -> Self {
         let path = state_dir.join(folder_of(remote.history)).join(format!("{}.git", remote.name));
-        Self { path, remote, changing: Mutex::new(()), is_trusted: true }
+        Self { path, remote, changing: Mutex::new(()), is_submodule: false }
     }
 
     /// The mirror at `path` of a remote that a commit names.
     pub(super) fn of_submodule(path: PathBuf, remote: Remote) -> Self {
-        Self { path, remote, changing: Mutex::new(()), is_trusted: false }
+        Self { path, remote, changing: Mutex::new(()), is_submodule: true }
     }
 
     /// Makes sure that the commit is here. `ref_name` is where it was pushed to, for servers that give nothing away
@@ -100,9 +101,8 @@ impl Mirror {
 
     /// A call of git elsewhere that reaches the remote.
     pub(super) fn remote_git_in(&self, what: &'static str, git_dir: &Path) -> Result<Git, WorkspaceError> {
-        let git = Git::remote(what, git_dir, &self.remote)
-            .map_err(|error| WorkspaceError::passing("cannot read the credentials").because(error))?;
-        Ok(if self.is_trusted { git } else { git.with("http.followRedirects", "false") })
+        Git::remote(what, git_dir, &self.remote)
+            .map_err(|error| WorkspaceError::passing("cannot read the credentials").because(error))
     }
 
     /// The branch that the remote has as its default, and its tip.
@@ -113,7 +113,11 @@ impl Mirror {
             .trusting(&self.remote)
             .args(["--end-of-options", "origin", "HEAD"])
             .output()
-            .await?;
+            .await;
+        let told = match told {
+            Ok(told) => told,
+            Err(failure) => return Err(self.refused(failure).await),
+        };
         parse_default_branch(&String::from_utf8_lossy(&told))
             .ok_or_else(|| WorkspaceError::passing(format!("`{}` tells no default branch", self.remote.name)))
     }
@@ -171,13 +175,13 @@ impl Mirror {
         }
         Err(WorkspaceError::permanent(format!(
             "commit {commit} is gone from `{}`: it was pushed to {place}, which no longer has it",
-            self.remote.url
+            address_without_user_info(&self.remote.url)
         )))
     }
 
     async fn is_in_a_tip(&self, commit: &CommitSha) -> Result<bool, WorkspaceError> {
         let listed = self.git("look for a commit").args(["for-each-ref", "--format=%(objectname)", TIPS]);
-        let listed = listed.output().await?;
+        let listed = listed.writing_at_most(MOST_TIPS).output().await?;
         for tip in String::from_utf8_lossy(&listed).lines() {
             if self.is_ancestor(commit, tip).await? {
                 return Ok(true);
@@ -207,7 +211,7 @@ impl Mirror {
             Err(failure) => {
                 // What came so far would fill the disk, and is no use.
                 self.clear_debris(lock);
-                Err(failure.into())
+                Err(self.refused(failure).await)
             }
         }
     }
@@ -301,6 +305,8 @@ pub(super) fn not_made(error: io::Error) -> WorkspaceError {
 
 /// The refs of commits that are here.
 pub(super) const KEPT: &str = "refs/swifthook";
+/// Hashes of about 400,000 branches.
+const MOST_TIPS: usize = 16 << 20;
 /// What was fetched to look for a commit in it.
 const TIPS: &str = "refs/swifthook-tips";
 /// What git takes for all of the past: <https://git-scm.com/docs/shallow>.

@@ -12,6 +12,7 @@ mod lfs;
 mod lock;
 mod mirror;
 mod process;
+mod redirect;
 mod submodule;
 mod submodules;
 mod tidy;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -19,23 +20,103 @@ pub(super) struct Limits {
     whole: Duration,
     /// For how long nothing at all may happen.
     idle: Option<Duration>,
+    /// How many bytes are kept of what it writes; of one that writes more nothing is.
+    pub(super) output: usize,
 }
 
 impl Limits {
     /// Longer than anything sane takes on one disk.
-    pub(super) const LOCAL: Self = Self { whole: Duration::from_secs(60 * 60), idle: None };
+    pub(super) const LOCAL: Self =
+        Self { whole: Duration::from_secs(60 * 60), idle: None, output: MOST_OUTPUT };
     /// A server that is slow is waited for as long as bytes come; one that hangs is not.
-    pub(super) const REMOTE: Self =
-        Self { whole: Duration::from_secs(24 * 60 * 60), idle: Some(Duration::from_secs(120)) };
+    pub(super) const REMOTE: Self = Self {
+        whole: Duration::from_secs(24 * 60 * 60),
+        idle: Some(Duration::from_secs(120)),
+        output: MOST_OUTPUT,
+    };
 }
 
-/// What the command writes, if it succeeds. Whatever it has started ends with it, also where this is dropped.
-pub(super) async fn output(
+/// Whoever looks at what a command writes while it does.
+pub(super) trait Reader: Send {
+    /// Takes the next piece. Breaks when that is enough: then the command is ended, as one that succeeded.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be what was asked for: then the command is ended, as one that failed.
+    fn read(&mut self, piece: &[u8]) -> io::Result<ControlFlow<()>>;
+}
+
+/// All of it, unless it is more than anything sane.
+pub(super) struct Whole {
+    pub(super) most: usize,
+    pub(super) bytes: Vec<u8>,
+}
+
+impl Reader for Whole {
+    fn read(&mut self, piece: &[u8]) -> io::Result<ControlFlow<()>> {
+        if self.bytes.len() + piece.len() > self.most {
+            return Err(io::Error::other(format!("it wrote more than {} KiB", self.most >> 10)));
+        }
+        self.bytes.extend_from_slice(piece);
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+/// Records with a byte at the end of each, one after the other. One that is longer than `LONGEST_RECORD` is none that
+/// git means.
+pub(super) struct Records<F> {
+    end: u8,
+    rest: Vec<u8>,
+    each: F,
+}
+
+impl<F: FnMut(&[u8]) -> ControlFlow<()> + Send> Records<F> {
+    pub(super) fn new(end: u8, each: F) -> Self {
+        Self { end, rest: Vec::new(), each }
+    }
+}
+
+impl<F: FnMut(&[u8]) -> ControlFlow<()> + Send> Reader for Records<F> {
+    fn read(&mut self, piece: &[u8]) -> io::Result<ControlFlow<()>> {
+        let end = self.end;
+        let mut parts = piece.split(|byte| *byte == end);
+        // What follows the last end is the beginning of a record.
+        let last = parts.next_back().unwrap_or_default();
+        for part in parts {
+            self.keep(part)?;
+            let record = std::mem::take(&mut self.rest);
+            if (self.each)(&record).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+            self.rest = record;
+            self.rest.clear();
+        }
+        self.keep(last)?;
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+impl<F> Records<F> {
+    fn keep(&mut self, part: &[u8]) -> io::Result<()> {
+        if self.rest.len() + part.len() > LONGEST_RECORD {
+            return Err(io::Error::other(format!(
+                "it wrote a name of more than {} KiB",
+                LONGEST_RECORD >> 10
+            )));
+        }
+        self.rest.extend_from_slice(part);
+        Ok(())
+    }
+}
+
+/// Runs a command and shows `reader` what it writes. Whatever it has started ends with it, also where this is dropped.
+pub(super) async fn run(
     what: &'static str,
     mut command: Command,
     limits: Limits,
     holder: Option<fs::File>,
-) -> Result<Vec<u8>, Failure> {
+    reader: &mut impl Reader,
+) -> Result<(), Failure> {
     let failed = |message: String| Failure::new(what, message);
     let child = command.spawn().map_err(|error| failed(format!("cannot run git: {error}")))?;
     let mut group = Group(child.id());
@@ -44,7 +125,7 @@ pub(super) async fn output(
         let _ = Holder::of_child(pid).map(|holder| holder.write(&file));
     }
     let outcome = tokio::select! {
-        outcome = finish(child) => outcome.map_err(|error| failed(format!("cannot run git: {error}")))?,
+        outcome = finish(child, reader) => outcome.map_err(|error| failed(format!("cannot run git: {error}")))?,
         () = sleep(limits.whole) => {
             return Err(failed(format!("it took longer than {} min", limits.whole.as_secs() / 60)));
         }
@@ -53,36 +134,61 @@ pub(super) async fn output(
             return Err(failed(format!("the server hangs: nothing has come for {idle} s")));
         }
     };
+    // Of one that nobody reads to its end, the rest is ended now.
+    let Some(Outcome { code, stderr }) = outcome else { return Ok(()) };
     group.0 = None;
-    match outcome {
-        Outcome { code: Some(0), stdout, .. } => Ok(stdout),
-        Outcome { code, stderr, .. } => Err(Failure::of_git(what, code, &stderr)),
+    match code {
+        Some(0) => Ok(()),
+        code => Err(Failure::of_git(what, code, &stderr)),
     }
 }
 
 struct Outcome {
     code: Option<i32>,
-    stdout: Vec<u8>,
     stderr: Vec<u8>,
 }
 
-async fn finish(mut child: Child) -> io::Result<Outcome> {
+/// Reads until the end; `None` where the reader had enough before.
+async fn finish(mut child: Child, reader: &mut impl Reader) -> io::Result<Option<Outcome>> {
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let (stdout, stderr, status) =
-        tokio::try_join!(read_all(stdout, MOST_OUTPUT), read_end(stderr, MOST_ERRORS), child.wait())?;
-    Ok(Outcome { code: status.code(), stdout, stderr })
+    let reading = async {
+        match show(stdout, reader).await? {
+            ControlFlow::Continue(()) => Ok(()),
+            ControlFlow::Break(()) => Err(Stop::Enough),
+        }
+    };
+    let errors = async { Ok(read_end(stderr, MOST_ERRORS).await?) };
+    let ending = async { Ok(child.wait().await?) };
+    match tokio::try_join!(reading, errors, ending) {
+        Ok(((), stderr, status)) => Ok(Some(Outcome { code: status.code(), stderr })),
+        Err(Stop::Enough) => Ok(None),
+        Err(Stop::Failed(error)) => Err(error),
+    }
 }
 
-/// All of it, unless it is more than anything sane.
-async fn read_all(from: Option<impl AsyncRead + Unpin>, most: u64) -> io::Result<Vec<u8>> {
-    let mut all = Vec::new();
-    if let Some(from) = from {
-        from.take(most + 1).read_to_end(&mut all).await?;
+/// Why a command is not waited for any more.
+enum Stop {
+    Enough,
+    Failed(io::Error),
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error)
     }
-    if all.len() as u64 > most {
-        return Err(io::Error::other(format!("it wrote more than {} MiB", most >> 20)));
+}
+
+async fn show(from: Option<impl AsyncRead + Unpin>, reader: &mut impl Reader) -> io::Result<ControlFlow<()>> {
+    let Some(mut from) = from else { return Ok(ControlFlow::Continue(())) };
+    let mut piece = vec![0; 64 << 10];
+    loop {
+        match from.read(&mut piece).await? {
+            0 => return Ok(ControlFlow::Continue(())),
+            length if reader.read(&piece[..length])?.is_break() => return Ok(ControlFlow::Break(())),
+            // Others are to have their turn, however fast it writes.
+            _ => tokio::task::yield_now().await,
+        }
     }
-    Ok(all)
 }
 
 /// The end of it. A server may say as much as it likes.
@@ -159,7 +265,10 @@ impl Drop for Group {
     }
 }
 
-const MOST_OUTPUT: u64 = 512 << 20;
+/// Hashes, sizes and one entry of a tree: whoever asks for more says so, or reads it piece by piece.
+const MOST_OUTPUT: usize = 1 << 20;
+/// Longer than the longest path that any system has.
+const LONGEST_RECORD: usize = 64 << 10;
 const MOST_ERRORS: usize = 16 << 10;
 /// How often a call is looked at within the time for which nothing may happen.
 const LOOKS: u32 = 24;
@@ -181,8 +290,38 @@ mod tests {
         assert!(written.success());
         let mut command = Command::new(&program);
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let limits = Limits { whole: Duration::from_secs(300), idle: Some(Duration::from_secs(4)) };
-        output("try", command, limits, None).await
+        let limits =
+            Limits { whole: Duration::from_secs(300), idle: Some(Duration::from_secs(4)), output: 0 };
+        let mut all = Whole { most: 1_000, bytes: Vec::new() };
+        super::run("try", command, limits, None, &mut all).await?;
+        Ok(all.bytes)
+    }
+
+    #[tokio::test]
+    async fn whoever_writes_without_end_is_ended_and_nothing_of_it_is_kept() {
+        for endless in ["yes 0123456789", "cat /dev/zero"] {
+            let failure = run(endless).await.unwrap_err();
+            assert!(failure.to_string().contains("more than 0 KiB"), "{failure}");
+        }
+    }
+
+    #[test]
+    fn records_are_whole_however_they_come() {
+        let mut seen = Vec::new();
+        let mut records = Records::new(0, |record: &[u8]| {
+            seen.push(String::from_utf8_lossy(record).into_owned());
+            if record == b"last" { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        for piece in ["a", "b\0", "", "c\0d", "\0\0"] {
+            assert!(records.read(piece.as_bytes()).unwrap().is_continue());
+        }
+        assert!(records.read(b"la").unwrap().is_continue());
+        assert!(records.read(b"st\0more\0").unwrap().is_break());
+        drop(records);
+        assert_eq!(seen, ["ab", "c", "d", "", "last"]);
+        let mut endless = Records::new(0, |_: &[u8]| ControlFlow::Continue(()));
+        let refused = (0..3).find_map(|_| endless.read(&[b'x'; 32 << 10]).err());
+        assert!(refused.unwrap().to_string().contains("a name of more than 64 KiB"));
     }
 
     #[tokio::test]

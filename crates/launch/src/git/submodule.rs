@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use swifthook_core::WorkspaceError;
+use swifthook_core::text::{address_without_user_info, is_printable, printable};
 
 use super::config::{Remote, Transport};
 
@@ -34,10 +35,10 @@ impl Submodule {
         hosts: &[String],
     ) -> Result<Self, WorkspaceError> {
         let refused = |why: String| {
-            let path: String = path.escape_debug().collect();
+            let path = printable(path);
             WorkspaceError::permanent(format!("the submodule at `{path}` is refused: {why}"))
         };
-        if path.chars().chain(url.chars()).any(char::is_control) {
+        if path.chars().chain(url.chars()).any(|letter| !is_printable(letter)) {
             return Err(refused("its path or its address has control characters".to_owned()));
         }
         if path.starts_with('-') || url.starts_with('-') {
@@ -46,7 +47,10 @@ impl Submodule {
         let url = resolve(&parent.url, url).map_err(|why| refused(why.to_owned()))?;
         let remote = Remote::new(parent.name.clone(), &url).map_err(|error| refused(error.to_string()))?;
         let Some(place) = place_of(&remote) else {
-            return Err(refused(format!("`{url}` is not an address by https or ssh")));
+            return Err(refused(format!(
+                "`{}` is not an address by https or ssh",
+                address_without_user_info(&url)
+            )));
         };
         if !hosts.iter().any(|host| host.eq_ignore_ascii_case(&place.host)) {
             return Err(refused(format!("its host `{}` is not in the recipe's `submodules`", place.host)));

@@ -1,11 +1,14 @@
 //! The submodules of a working tree, where a recipe asks for them.
 
 use std::collections::{HashMap, VecDeque};
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use swifthook_core::text::printable;
 use swifthook_core::{Checkout, CommitSha, WorkspaceError};
 
 use super::mirror::Mirror;
+use super::process::Records;
 use super::submodule::Submodule;
 
 /// Puts the submodules of `commit`, whose working tree is at `directory`, into their places, and theirs in turn.
@@ -96,7 +99,7 @@ impl Mirror {
         let addresses = self.addresses(commit).await?;
         let of = |(path, head): &(String, String)| {
             let url = addresses.get(path).ok_or_else(|| {
-                let path: String = path.escape_debug().collect();
+                let path = printable(path);
                 WorkspaceError::permanent(format!("the submodule at `{path}` has no address in .gitmodules"))
             })?;
             Submodule::new(&self.remote, (path, head), url, &with.submodules)
@@ -106,19 +109,23 @@ impl Mirror {
 
     /// Path and commit of each submodule.
     async fn links(&self, commit: &CommitSha) -> Result<Vec<(String, String)>, WorkspaceError> {
-        let listed = self
-            .git("look for submodules")
-            .args(["ls-tree", "-r", "-z", "--full-tree", "--end-of-options", commit.as_str()])
-            .output()
-            .await?;
-        let entries = listed.split(|byte| *byte == 0).filter(|entry| entry.starts_with(b"160000 "));
         let link = |entry: &[u8]| {
             // Not a text: nothing that git would have put there is meant by it.
             let entry = std::str::from_utf8(entry).ok()?;
             let (facts, path) = entry.split_once('\t')?;
             Some((path.to_owned(), facts.split(' ').nth(2)?.to_owned()))
         };
-        Ok(entries.filter_map(link).collect())
+        let mut links = Vec::new();
+        let mut take = |entry: &[u8]| {
+            links.extend(entry.starts_with(b"160000 ").then(|| link(entry)).flatten());
+            // One more than there may be is enough to refuse them.
+            if links.len() > MOST { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        self.git("look for submodules")
+            .args(["ls-tree", "-r", "-z", "--full-tree", "--end-of-options", commit.as_str()])
+            .read_by(&mut Records::new(0, &mut take))
+            .await?;
+        Ok(links)
     }
 
     /// The address of each path, by `.gitmodules`.
@@ -129,6 +136,7 @@ impl Mirror {
             .git("read .gitmodules")
             .args(["config", "--null", "--list", "--no-includes"])
             .arg(format!("--blob={commit}:.gitmodules"))
+            .writing_at_most(MOST_BYTES * 2)
             .output()
             .await
             .map_err(|failure| WorkspaceError::permanent(failure.to_string()))?;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use swifthook_core::{PathChange, Problem, RefName, Workspace};
+use swifthook_core::{ChangeSet, CommitSha, Gap, PathChange, Problem, RefName, Workspace};
 use swifthook_launch::History;
 
 use crate::world::World;
@@ -97,4 +97,24 @@ async fn a_commit_that_is_gone_is_refused_whatever_of_the_past_is_fetched() {
         let gone = swifthook_core::CommitSha::parse(&"a".repeat(40)).unwrap().unwrap();
         assert!(past.world.checkout("main", &gone).await.unwrap_err().is_permanent(), "{history:?}");
     }
+}
+
+#[tokio::test]
+async fn of_a_commit_that_changes_a_flood_of_files_the_first_are_told_and_that_there_are_more() {
+    let world = World::new();
+    let before = world.commit();
+    let blob = world.git(&["hash-object", "-w", "-t", "blob", "/dev/null"]);
+    let names: String = (0..150_000).map(|n| format!("100644 blob {blob}\tfile-{n:06}\n")).collect();
+    fs::write(world.dir.path().join("names"), names).unwrap();
+    let mut tree = Command::new("git");
+    tree.current_dir(world.origin()).arg("mktree");
+    let tree = tree.stdin(fs::File::open(world.dir.path().join("names")).unwrap()).output().unwrap();
+    let tree = String::from_utf8(tree.stdout).unwrap();
+    let head = world.git(&["commit-tree", "-m", ".", "-p", before.as_str(), tree.trim()]);
+    world.git(&["update-ref", "refs/heads/main", &head]);
+    let (head, main) = (CommitSha::parse(&head).unwrap().unwrap(), RefName::Branch("main".into()));
+    let changes = world.workspace().diff(&world.name, &main, Some(&before), &head).await.unwrap();
+    let ChangeSet::Incomplete(paths, Gap::Truncated) = changes else { panic!("it is not said") };
+    assert_eq!(paths.len(), 100_000);
+    assert_eq!(paths.iter().next(), Some(("file-000000", PathChange::Present)));
 }

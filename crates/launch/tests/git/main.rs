@@ -8,6 +8,7 @@ mod git_server;
 mod histories;
 mod lfs;
 mod mirrors;
+mod redirects;
 mod secrets;
 mod submodules;
 mod trees;

@@ -34,6 +34,14 @@ pub(crate) enum Way {
     Fails(u16),
     /// By sending everybody there.
     Redirects(String),
+    /// By sending there whoever posts; questions are answered.
+    RedirectsPosts(String),
+    /// By sending there whoever asks for content of Git LFS, or where it is.
+    RedirectsLfs(String),
+    /// By the old way of plain files, of which the objects are said to be there.
+    Dumb(String),
+    /// With a message that repeats what it was shown.
+    Repeats,
     /// As it should, but the content of Git LFS is had from there, by addresses that are signed, as GitHub has it.
     StoresAt(String),
 }
@@ -134,11 +142,20 @@ impl Answering {
         }
         match &self.way {
             Way::Fails(status) => return Ok((format!("{status} No"), String::new(), Vec::new())),
-            Way::Redirects(to) => {
-                let place = format!("Location: {to}{}?{}\r\n", request.path, request.query);
-                return Ok(("302 Found".into(), place, Vec::new()));
+            Way::Redirects(to) => return Ok(sent("302 Found", to, request)),
+            Way::RedirectsPosts(to) if request.method == "POST" => {
+                return Ok(sent("307 Temporary Redirect", to, request));
             }
-            Way::Serves | Way::OldProtocol | Way::StoresAt(_) => {}
+            Way::RedirectsLfs(to) if request.path.contains("/info/lfs/") => {
+                return Ok(sent("307 Temporary Redirect", to, request));
+            }
+            Way::Dumb(there) => return Ok(plain_file(request, there)),
+            Way::Repeats if is_let_in => {
+                let kind = "Content-Type: text/plain; charset=utf-8\r\n".to_owned();
+                let told = told.cloned().unwrap_or_default();
+                return Ok(("403 No".into(), kind, format!("{told} {PASSWORD}\n").into()));
+            }
+            _ => {}
         }
         let lfs = request.path.split_once(".git/info/lfs/objects/");
         if let Some((repository, object)) = lfs.filter(|_| request.query == SIGNED) {
@@ -240,6 +257,23 @@ impl Request {
         let (method, path, query) = (method.to_owned(), path.to_owned(), query.to_owned());
         Ok(Self { method, path, query, headers, body })
     }
+}
+
+/// An answer that sends a request elsewhere.
+fn sent(status: &str, to: &str, request: &Request) -> (String, String, Vec<u8>) {
+    (status.into(), format!("Location: {to}{}?{}\r\n", request.path, request.query), Vec::new())
+}
+
+/// <https://git-scm.com/docs/gitprotocol-http#_dumb_clients>
+fn plain_file(request: &Request, there: &str) -> (String, String, Vec<u8>) {
+    let commit = "1".repeat(40);
+    let file = match request.path.split_once(".git/").map(|(_, file)| file) {
+        Some("info/refs") => format!("{commit}\trefs/heads/main\n"),
+        Some("HEAD") => "ref: refs/heads/main\n".to_owned(),
+        Some("objects/info/http-alternates") => format!("{there}/objects\n"),
+        _ => return ("404 Not Found".into(), String::new(), Vec::new()),
+    };
+    ("200 OK".into(), "Content-Type: text/plain\r\n".into(), file.into_bytes())
 }
 
 fn has_password(authorization: &str) -> bool {

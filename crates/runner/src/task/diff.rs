@@ -3,7 +3,7 @@ use swifthook_core::{ChangeSet, Diffed, Event, HoldReason, Problem, RecipeVerdic
 use super::launch::told;
 use super::{End, Task};
 use crate::catalog::Terms;
-use crate::guard::{caught_now, guarded};
+use crate::guard::{Panicked, caught_now, guarded};
 use crate::observer::Moment;
 use crate::orders::until;
 
@@ -34,13 +34,20 @@ impl Task {
             changes = guarded::<ChangeSet, WorkspaceError>(diff) => changes,
         };
         Ok(match changes {
-            Ok(changes) => self.ask_recipe(terms, changes),
+            Ok(changes) => self.ask_recipe(terms, changes).await,
             Err(error) => self.failed(told(&error), error.retry_after()),
         })
     }
 
-    fn ask_recipe(&self, terms: &Terms, changes: ChangeSet) -> Diffed {
-        let decided = caught_now(|| terms.recipe.decide(&self.job.push_with(changes), self.now()));
+    async fn ask_recipe(&self, terms: &Terms, changes: ChangeSet) -> Diffed {
+        let (count, is_cut) = (changes.paths().len(), matches!(changes, ChangeSet::Incomplete(..)));
+        let (recipe, push, now) = (terms.recipe.clone(), self.job.push_with(changes), self.now());
+        let decide = move || caught_now(|| recipe.decide(&push, now));
+        let decided = match count {
+            0..=FEW => decide(),
+            // Off the async threads: each path is compared with every pattern.
+            _ => tokio::task::spawn_blocking(decide).await.unwrap_or_else(|error| Err(Panicked::from(error))),
+        };
         let RecipeVerdict { verdict, jobs, .. } = match decided {
             Ok(decided) => decided,
             Err(panicked) => return self.failed(format!("the policy failed: {panicked}"), None),
@@ -53,6 +60,9 @@ impl Task {
         let is_expanded = jobs.iter().any(|job| job.config.is_some());
         match verdict {
             Verdict::Skip(reason) => Diffed::Skip(reason),
+            Verdict::Hold(HoldReason::NeedsDiff(_)) if is_cut => {
+                Diffed::Hold(HoldReason::TooManyPaths(count))
+            }
             // The whole diff is there. A policy that asks for it all the same would ask for ever.
             Verdict::Hold(HoldReason::NeedsDiff(_)) => {
                 self.failed("the policy wants more than the whole diff".to_owned(), None)
@@ -78,3 +88,6 @@ impl Task {
         Diffed::Failed { message, until: self.now().after(wait) }
     }
 }
+
+/// How many paths are compared at once on an async thread: as many as are kept of a push.
+const FEW: usize = 4_096;

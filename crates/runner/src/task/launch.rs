@@ -2,6 +2,7 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use swifthook_core::text::without_user_info;
 use swifthook_core::{Capabilities, Event, LaunchError, Problem, Reason, RunSpec, WorkspaceError};
 use tokio::time::Instant;
 
@@ -153,7 +154,8 @@ pub(super) fn told(error: &dyn std::error::Error) -> String {
         text = format!("{text}: {cause}");
         source = cause.source();
     }
-    text
+    // It stands in the timeline, for everybody who may look at jobs.
+    without_user_info(&text).into_owned()
 }
 
 pub(super) const NOT_UTF8: &str = "the path of state_dir is not UTF-8";

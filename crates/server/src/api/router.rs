@@ -99,8 +99,9 @@ impl Api {
         self.guard(routes.merge(more))
     }
 
-    /// Routes behind the same token, and nothing else.
+    /// Routes behind the same token, and nothing else. Whatever refuses a request there, it says so in one form.
     pub fn guard(self, routes: Router) -> Router {
+        let routes = routes.layer(middleware::from_fn(problem::in_one_form));
         routes.layer(middleware::from_fn_with_state(self, auth::check))
     }
 

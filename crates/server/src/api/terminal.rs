@@ -1,6 +1,8 @@
 //! What a terminal would do and a reader does not want: colours, cursor movements, progress bars that overwrite
 //! themselves.
 
+use swifthook_core::text::printable;
+
 /// A line of a log as text: control sequences are gone, and of what was overwritten the last is left.
 pub(crate) fn plain(line: &[u8]) -> String {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -14,7 +16,7 @@ pub(crate) fn plain(line: &[u8]) -> String {
             '\u{9b}' => skip_until_final(&mut rest),
             '\t' => plain.push(c),
             c if c.is_control() => {}
-            c => plain.push(c),
+            c => plain.push_str(&printable(c.encode_utf8(&mut [0; 4]))),
         }
     }
     plain
@@ -80,6 +82,7 @@ mod tests {
             (b"\x00\x08bell\x07", "bell"),
             (b"\xff\xfe", "\u{fffd}\u{fffd}"),
             ("größer \u{9b}31mrot".as_bytes(), "größer rot"),
+            ("exe.\u{202e}gnp \u{2028}".as_bytes(), "exe.\\u{202e}gnp \\u{2028}"),
             (b"\x1b", ""),
             (b"\x1b[31", ""),
             (b"", ""),

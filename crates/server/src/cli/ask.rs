@@ -1,6 +1,7 @@
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use super::reach::Error;
+use super::screen::harmless;
 
 /// Asks whoever sits there whether this is meant.
 pub(super) fn ask(would: &[String]) -> Result<(), Error> {
@@ -8,7 +9,7 @@ pub(super) fn ask(would: &[String]) -> Result<(), Error> {
         return Err(Error::NobodyToAsk { would: would.join(", and ") });
     }
     let mut question = io::stderr().lock();
-    let asked = writeln!(question, "This would {}.", would.join(", and "))
+    let asked = writeln!(question, "This would {}.", harmless(&would.join(", and ")))
         .and_then(|()| write!(question, "Go on? [y/N] "))
         .and_then(|()| question.flush());
     let mut answer = String::new();

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use swifthook_core::Template;
+use swifthook_core::text::{address_without_user_info, is_printable, printable_lines, without_user_info};
 use swifthook_msswift::{Allowed, Permissions, Trust, Version};
 
 use super::environment::variable;
@@ -35,12 +36,17 @@ pub(super) fn run(common: &CommonArguments, arguments: &CheckArguments) -> ExitC
         return check_configs::run(common, recipe, arguments);
     }
     match Config::load(&common.config, &variable) {
-        Ok(config) => match io::Write::write_all(&mut io::stdout(), summary(&config).as_bytes()) {
+        Ok(config) => match io::Write::write_all(&mut io::stdout(), shown(&summary(&config)).as_bytes()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,
         },
         Err(mistakes) => mistaken(&mistakes),
     }
+}
+
+/// Commands may name addresses too.
+fn shown(summary: &str) -> String {
+    printable_lines(&without_user_info(summary)).into_owned()
 }
 
 /// What the configuration would do, for people.
@@ -64,7 +70,12 @@ fn summary(config: &Config) -> String {
         );
     }
     for repository in &config.repositories {
-        let _ = writeln!(text, "\nrepository {}: from {}", repository.name, repository.clone_url);
+        let _ = writeln!(
+            text,
+            "\nrepository {}: from {}",
+            repository.name,
+            address_without_user_info(&repository.clone_url)
+        );
         for recipe in config.recipes.iter().filter(|recipe| recipe.repository == repository.name) {
             let _ = writeln!(text, "  recipe {}", recipe.name);
             let trigger = &recipe.trigger;
@@ -126,6 +137,6 @@ fn may(swift: &Swift) -> String {
 fn quoted(argument: &Template) -> String {
     let text = argument.to_string();
     let is_plain =
-        !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c == '"' || c.is_control());
+        !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c == '"' || !is_printable(c));
     if is_plain { text } else { format!("{text:?}") }
 }

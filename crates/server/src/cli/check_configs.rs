@@ -6,11 +6,12 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use swifthook_core::PathFilter;
+use swifthook_core::text::printable;
 use swifthook_msswift::{Config, Mistake, Rules, Table, Verb};
 use swifthook_runner::Uncomposed;
 
 use super::check::CheckArguments;
-use super::failure::mistaken;
+use super::failure::{complain, mistaken};
 use super::{CommonArguments, makes_way, memory};
 use crate::config::SwiftRecipe;
 use crate::preflight::{Amiss, Ask, Inspected, Wrong, inspect};
@@ -28,7 +29,7 @@ pub(super) fn run(common: &CommonArguments, name: &str, arguments: &CheckArgumen
     let table = match table(&recipe, verb, arguments) {
         Ok(table) => table,
         Err(why) => {
-            eprintln!("swifthook: {why}");
+            complain(&format!("swifthook: {why}"));
             return ExitCode::from(2);
         }
     };
@@ -41,10 +42,10 @@ pub(super) fn run(common: &CommonArguments, name: &str, arguments: &CheckArgumen
         match look(file, ask) {
             Ok(Inspected { config, recipe: args }) => {
                 let version = table.version();
-                let _ = writeln!(good, "{}: nothing wrong: `{verb}` of ms-swift {version}", file.display());
+                let _ = writeln!(good, "{}: nothing wrong: `{verb}` of ms-swift {version}", shown(file));
                 let warning = makes_way::of_flags(table, verb, &config, &args);
                 if let Some(warning) = warning.filter(|_| recipe.makes_way) {
-                    eprintln!("{}: {warning}", file.display());
+                    complain(&format!("{}: {warning}", shown(file)));
                 }
                 let server =
                     server.get_or_insert_with(|| memory::server(common, &recipe, arguments.elsewhere));
@@ -52,7 +53,7 @@ pub(super) fn run(common: &CommonArguments, name: &str, arguments: &CheckArgumen
                     .as_ref()
                     .and_then(|server| memory::warning(server, &recipe, name, verb, &config, &args))
                 {
-                    eprintln!("{}: {warning}", file.display());
+                    complain(&format!("{}: {warning}", shown(file)));
                 }
             }
             Err(wrong) => {
@@ -63,7 +64,7 @@ pub(super) fn run(common: &CommonArguments, name: &str, arguments: &CheckArgumen
         remark(&recipe, name, file);
     }
     if count > 0 {
-        eprintln!("{count} {}", if count == 1 { "mistake" } else { "mistakes" });
+        complain(&format!("{count} {}", if count == 1 { "mistake" } else { "mistakes" }));
     }
     match io::Write::write_all(&mut io::stdout(), good.as_bytes()) {
         _ if count > 0 => ExitCode::from(2),
@@ -116,11 +117,11 @@ fn table(recipe: &SwiftRecipe, verb: Verb, arguments: &CheckArguments) -> Result
         Ok(installed) => table_of(&installed),
         Err(Uncomposed::Unfit(why)) => {
             let newest = &Table::all()[0];
-            eprintln!(
+            complain(&format!(
                 "swifthook: {}; so this is what ms-swift {} takes, the newest that is known (`--ms-swift` names another)",
                 why.detail,
                 newest.version()
-            );
+            ));
             Ok(newest)
         }
         Err(Uncomposed::NotNow(why) | Uncomposed::Waits(_, why)) => Err(why),
@@ -131,12 +132,12 @@ fn table(recipe: &SwiftRecipe, verb: Verb, arguments: &CheckArguments) -> Result
 fn tell(wrong: &Wrong, file: &Path, config: &Path, recipe: &str) {
     for mistake in &wrong.config {
         match mistake.line {
-            Some(line) => eprintln!("{}:{line}: {}", file.display(), mistake.what),
-            None => eprintln!("{}: {}", file.display(), mistake.what),
+            Some(line) => complain(&format!("{}:{line}: {}", shown(file), printable(&mistake.what))),
+            None => complain(&format!("{}: {}", shown(file), printable(&mistake.what))),
         }
     }
     for mistake in &wrong.recipe {
-        eprintln!("{}: args of recipe `{recipe}`: {mistake}", config.display());
+        complain(&format!("{}: args of recipe `{recipe}`: {mistake}", shown(config)));
     }
 }
 
@@ -146,8 +147,14 @@ fn remark(recipe: &SwiftRecipe, name: &str, file: &Path) {
     let (Ok(filter), Some(path)) = (PathFilter::new([each]), file.to_str()) else { return };
     let path = path.strip_prefix("./").unwrap_or(path);
     if !path.starts_with('/') && !filter.matches(path) {
-        eprintln!(
-            "{path}: recipe `{name}` trains {each}, and so not this file, if it is called so from the repository's root"
-        );
+        complain(&format!(
+            "{}: recipe `{name}` trains {each}, and so not this file, if it is called so from the repository's root",
+            printable(path)
+        ));
     }
+}
+
+/// A file by its name, which a push may have given it.
+fn shown(file: &Path) -> String {
+    printable(&file.to_string_lossy()).into_owned()
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::delivery_text;
 use super::reach::{Error, Reach, ReachArguments};
-use super::screen::print;
+use super::screen::{json_line, print};
 use super::{CommonArguments, id};
 use crate::api::DeliveryView;
 
@@ -83,10 +83,9 @@ fn text(common: &CommonArguments, arguments: &DeliveriesArguments) -> Result<Vec
 }
 
 fn list(reach: &Reach, limit: usize, json: bool) -> Result<Vec<u8>, Error> {
-    let mut body = reach.get(&format!("{DELIVERIES}?limit={limit}"))?;
+    let body = reach.get(&format!("{DELIVERIES}?limit={limit}"))?;
     if json {
-        body.push(b'\n');
-        return Ok(body);
+        return Ok(json_line(&body));
     }
     let page: Page = serde_json::from_slice(&body).map_err(Error::Strange)?;
     Ok(delivery_text::list(&page.deliveries, page.next.is_some(), SystemTime::now()).into_bytes())
@@ -99,10 +98,9 @@ fn one(
     told: fn(&DeliveryView) -> String,
 ) -> Result<Vec<u8>, Error> {
     let id = id::whole(reach, "delivery", DELIVERIES, &which.id)?;
-    let mut body = reach.get(&format!("{DELIVERIES}/{id}"))?;
+    let body = reach.get(&format!("{DELIVERIES}/{id}"))?;
     if json {
-        body.push(b'\n');
-        return Ok(body);
+        return Ok(json_line(&body));
     }
     Ok(told(&serde_json::from_slice(&body).map_err(Error::Strange)?).into_bytes())
 }
@@ -113,13 +111,12 @@ fn replay(reach: &Reach, arguments: &ReplayArguments, json: bool) -> Result<Vec<
     }
     let id = id::whole(reach, "delivery", DELIVERIES, &arguments.which.id)?;
     let body = serde_json::json!({ "dry_run": arguments.dry_run }).to_string();
-    let mut reply = reach.call(Method::POST, &format!("{DELIVERIES}/{id}/replay"), body.into_bytes())?;
+    let reply = reach.call(Method::POST, &format!("{DELIVERIES}/{id}/replay"), body.into_bytes())?;
     if !reply.status.is_success() {
         return Err(Error::refused(&reply));
     }
     if json {
-        reply.body.push(b'\n');
-        return Ok(reply.body);
+        return Ok(json_line(&reply.body));
     }
     let replayed = serde_json::from_slice(&reply.body).map_err(Error::Strange)?;
     Ok(delivery_text::replayed(&replayed).into_bytes())

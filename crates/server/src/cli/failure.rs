@@ -1,6 +1,8 @@
 use std::error::Error;
 use std::process::ExitCode;
 
+use swifthook_core::text::{printable_lines, without_user_info};
+
 use crate::config::Mistakes;
 
 /// Tells what went wrong, and why, on standard error.
@@ -17,7 +19,7 @@ pub(super) fn misused(error: &dyn Error) -> ExitCode {
 
 /// The same for a configuration, whose mistakes begin with their places, so that editors find them.
 pub(super) fn mistaken(mistakes: &Mistakes) -> ExitCode {
-    eprintln!("{mistakes}");
+    complain(&mistakes.to_string());
     ExitCode::from(2)
 }
 
@@ -28,5 +30,10 @@ fn tell(error: &dyn Error) {
         text.push_str(&format!(": {error}"));
         cause = error.source();
     }
-    eprintln!("{text}");
+    complain(&text);
+}
+
+/// Tells something on standard error. Whoever is at fault may have chosen some of the words.
+pub(super) fn complain(text: &str) {
+    eprintln!("{}", printable_lines(&without_user_info(text)));
 }

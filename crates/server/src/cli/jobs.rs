@@ -6,11 +6,12 @@ use std::time::SystemTime;
 use clap::Subcommand;
 use form_urlencoded::Serializer;
 use serde::Deserialize;
+use swifthook_core::text::printable_lines;
 
 use super::job_text;
 use super::many::{self, Filter, JOBS, Order, Page};
 use super::reach::{Error, Reach, ReachArguments};
-use super::screen::print;
+use super::screen::{json_line, print};
 use super::{CommonArguments, id};
 use crate::api::{JobView, TimelineView};
 
@@ -156,7 +157,7 @@ fn text(common: &CommonArguments, arguments: &JobsArguments) -> Result<Vec<u8>, 
 fn list(reach: &Reach, which: &ListArguments, json: bool) -> Result<Vec<u8>, Error> {
     let body = reach.get(&which.filter.path(which.limit, which.cursor.as_deref()))?;
     if json {
-        return Ok(line(body));
+        return Ok(json_line(&body));
     }
     let page: Page = serde_json::from_slice(&body).map_err(Error::Strange)?;
     Ok(job_text::list(&page.jobs, page.next.as_deref(), SystemTime::now()).into_bytes())
@@ -166,7 +167,7 @@ fn show(reach: &Reach, job: &JobArguments, json: bool) -> Result<Vec<u8>, Error>
     let id = id::whole(reach, "job", JOBS, &job.id)?;
     let body = reach.get(&format!("{JOBS}/{id}"))?;
     if json {
-        return Ok(line(body));
+        return Ok(json_line(&body));
     }
     let whole: Whole = serde_json::from_slice(&body).map_err(Error::Strange)?;
     Ok(job_text::whole(&whole.job, &whole.timeline).into_bytes())
@@ -182,7 +183,8 @@ fn logs(reach: &Reach, which: &LogsArguments) -> Result<Vec<u8>, Error> {
     if let Some(attempt) = which.attempt {
         query.append_pair("attempt", &attempt.to_string());
     }
-    reach.get(&format!("{JOBS}/{id}/log?{}", query.finish()))
+    let log = reach.get(&format!("{JOBS}/{id}/log?{}", query.finish()))?;
+    Ok(printable_lines(&String::from_utf8_lossy(&log)).into_owned().into_bytes())
 }
 
 fn command(reach: &Reach, word: &str, job: &CommandArguments, json: bool) -> Result<Vec<u8>, Error> {
@@ -212,9 +214,4 @@ fn commands(reach: &Reach, order: Order<'_>, which: &ManyArguments, json: bool) 
         (ids, true) => ids.iter().map(|id| id::whole(reach, "job", JOBS, id)),
     };
     many::give(reach, order, &ids.collect::<Result<Vec<_>, _>>()?, which.yes, json)
-}
-
-fn line(mut body: Vec<u8>) -> Vec<u8> {
-    body.push(b'\n');
-    body
 }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::ask::ask;
 use super::job_text;
 use super::reach::{Error, Reach};
+use super::screen::json_line;
 use crate::api::JobView;
 
 /// Which jobs are meant.
@@ -173,8 +174,7 @@ fn one(reach: &Reach, order: Order<'_>, id: &str, is_confirmed: bool, json: bool
         return Err(Error::refused(&reply));
     }
     if json {
-        reply.body.push(b'\n');
-        return Ok(reply.body);
+        return Ok(json_line(&reply.body));
     }
     let after: JobView = serde_json::from_slice(&reply.body).map_err(Error::Strange)?;
     Ok(job_text::after(order, &after).into_bytes())

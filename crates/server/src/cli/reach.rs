@@ -17,7 +17,7 @@ use crate::serve::{Shelf, Token};
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct ReachArguments {
     /// The admin API of a server; without it, the one of the configuration.
-    #[arg(long, global = true, value_name = "URL", env = "SWIFTHOOK_SERVER")]
+    #[arg(long, global = true, value_name = "URL", env = "SWIFTHOOK_SERVER", hide_env_values = true)]
     server: Option<Uri>,
     /// Print JSON, as the server gives it.
     #[arg(long, global = true)]

@@ -5,6 +5,8 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
+use swifthook_core::text::{is_printable, printable};
+
 /// Prints to standard output. Whoever stops reading, as `head` does, is no failure.
 pub(super) fn print(text: &[u8]) -> ExitCode {
     match io::stdout().lock().write_all(text) {
@@ -13,8 +15,26 @@ pub(super) fn print(text: &[u8]) -> ExitCode {
     }
 }
 
-/// Rows under a heading, each column as wide as its widest cell.
+/// JSON as a line of its own, with what is not seen written as JSON escapes it: what it says stays the same.
+pub(super) fn json_line(body: &[u8]) -> Vec<u8> {
+    let mut line = String::with_capacity(body.len() + 1);
+    for letter in String::from_utf8_lossy(body).chars() {
+        // Outside of its strings, JSON has no others than these.
+        if matches!(letter, '\n' | '\r' | '\t') || is_printable(letter) {
+            line.push(letter);
+            continue;
+        }
+        for unit in letter.encode_utf16(&mut [0; 2]) {
+            let _ = write!(line, "\\u{unit:04x}");
+        }
+    }
+    line.push('\n');
+    line.into_bytes()
+}
+
+/// Rows under a heading, each column as wide as its widest cell. Cells may hold what others wrote.
 pub(super) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) -> String {
+    let rows: Vec<_> = rows.iter().map(|row| row.each_ref().map(|cell| harmless(cell))).collect();
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells.chain([heading[column].chars().count()]).max().unwrap_or_default()
@@ -22,7 +42,7 @@ pub(super) fn table<const N: usize>(heading: [&str; N], rows: &[[String; N]]) ->
     let widths: [usize; N] = std::array::from_fn(width);
     let mut text = String::new();
     let heading = heading.map(str::to_owned);
-    for row in std::iter::once(&heading).chain(rows) {
+    for row in std::iter::once(&heading).chain(&rows) {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(widths) {
             let _ = write!(line, "{cell:width$}  ");
@@ -62,9 +82,9 @@ pub(super) fn coloured(text: String, states: &[&str]) -> String {
     })
 }
 
-/// What is not text of ours may move the cursor: it is shown without that.
+/// What is not text of ours may move the cursor, or hide or turn what stands beside it: that is shown escaped.
 pub(super) fn harmless(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    printable(text).into_owned()
 }
 
 #[cfg(test)]
@@ -80,6 +100,18 @@ mod tests {
             ["bbbb".to_owned(), "x".to_owned(), "y".to_owned()],
         ];
         assert_eq!(table(["ID", "B", "C"], &rows), "ID    B       C\na     größer\nbbbb  x       y\n");
+    }
+
+    #[test]
+    fn what_others_wrote_is_shown_escaped() {
+        let rows = [["gnp.\u{202e}lmay".to_owned(), "a\nb\u{1b}[2J".to_owned()]];
+        assert_eq!(table(["A", "B"], &rows), "A                  B\ngnp.\\u{202e}lmay  a\\nb\\u{1b}[2J\n");
+        let body = "{\n\"a\": \"\u{202e}\u{9b}\u{e0041}ü\"}";
+        let line = json_line(body.as_bytes());
+        assert_eq!(line, "{\n\"a\": \"\\u202e\\u009b\\udb40\\udc41ü\"}\n".as_bytes());
+        let (same, before): (serde_json::Value, serde_json::Value) =
+            (serde_json::from_slice(&line).unwrap(), serde_json::from_str(body).unwrap());
+        assert_eq!(same, before);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use http::Uri;
 use super::CommonArguments;
 use super::environment::variable;
 use super::failure::{failed, misused};
+use super::screen::json_line;
 use crate::config::{Config, Hook, Missing, Mistakes, Outside, Server};
 use crate::send::{Answer, Delivery, Encoding, SendError};
 
@@ -46,11 +47,15 @@ pub(super) fn run(common: &CommonArguments, arguments: &SendArguments) -> ExitCo
         Err(error @ Error::Send(_)) => return failed(&error),
         Err(error) => return misused(&error),
     };
-    let text = if arguments.json { answer.body.clone() } else { answer.to_string() };
+    let text = if arguments.json { json_body(&answer) } else { answer.to_string() };
     match writeln!(io::stdout(), "{text}") {
         Ok(()) if answer.status.is_success() => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     }
+}
+
+fn json_body(answer: &Answer) -> String {
+    String::from_utf8_lossy(&json_line(answer.body.as_bytes())).trim_end().to_owned()
 }
 
 fn send(common: &CommonArguments, arguments: &SendArguments) -> Result<Answer, Error> {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::CommonArguments;
 use super::id::short;
 use super::reach::{Error, Reach, ReachArguments};
-use super::screen::{ago, harmless, print, table};
+use super::screen::{ago, harmless, json_line, print, table};
 use crate::api::{GpuKind, GpuView, WorkerView};
 
 /// Which workers are there.
@@ -33,10 +33,9 @@ pub(super) fn run(common: &CommonArguments, arguments: &WorkersArguments) -> Exi
 }
 
 fn text(common: &CommonArguments, arguments: &WorkersArguments) -> Result<Vec<u8>, Error> {
-    let mut body = Reach::find(common, &arguments.reach)?.get("/api/v1/workers")?;
+    let body = Reach::find(common, &arguments.reach)?.get("/api/v1/workers")?;
     if arguments.reach.json {
-        body.push(b'\n');
-        return Ok(body);
+        return Ok(json_line(&body));
     }
     let all: All = serde_json::from_slice(&body).map_err(Error::Strange)?;
     Ok((list(&all.workers, SystemTime::now()) + &gpus(&all.gpus)).into_bytes())

@@ -15,7 +15,7 @@ use super::model::{Config, Hook, Purpose, Recipe, Repository, Server, Store, Val
 use super::reader::{Fields, Report, Wrong};
 use super::recipe::{self, Known, recipes};
 use super::retention;
-use super::secret::Outside;
+use super::secret::{Outside, read_at_most};
 use super::sections;
 
 /// What whoever talks to a server has to know of its configuration.
@@ -140,7 +140,7 @@ pub(super) fn read(file: &Path) -> Result<(String, PathBuf), Mistakes> {
         file: file.to_owned(),
         list: vec![Mistake { place: None, what, instead: instead.map(str::to_owned) }],
     };
-    let text = std::fs::read_to_string(file).map_err(|error| {
+    let text = read_at_most(file, MOST_BYTES).map_err(|error| {
         let is_missing = error.kind() == std::io::ErrorKind::NotFound;
         wrong(format!("cannot be read: {error}"), is_missing.then_some(ELSEWHERE))
     })?;
@@ -266,6 +266,9 @@ const REQUIRED: [(&str, &str); 3] = [
     ("repository", "a repository says where pushed commits are fetched from"),
     ("recipe", "a recipe says which pushes train, and what then runs"),
 ];
+
+/// More than anybody writes.
+const MOST_BYTES: u64 = 16 << 20;
 
 const ELSEWHERE: &str =
     "name another file with `--config FILE`, or see the whole thing work with `swifthook demo`";

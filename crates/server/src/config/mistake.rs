@@ -1,6 +1,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use swifthook_core::text::printable;
+
 /// Something wrong in a configuration: where, what, and what would be right.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
@@ -44,7 +46,7 @@ impl Place {
 impl fmt::Display for Mistakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for mistake in &self.list {
-            write!(f, "{}", self.file.display())?;
+            f.write_str(&printable(&self.file.to_string_lossy()))?;
             if let Some(Place { line, column }) = mistake.place {
                 write!(f, ":{line}:{column}")?;
             }

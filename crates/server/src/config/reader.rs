@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt::{self, Display};
 
+use swifthook_core::text::{printable, without_user_info};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -20,9 +21,12 @@ impl<'t> Report<'t> {
         Self { text, found: RefCell::default() }
     }
 
+    /// Every mistake comes through here: whatever it quotes is shown without what lets somebody in.
     pub(super) fn wrong(&self, at: Option<usize>, wrong: Wrong) {
         let place = at.map(|byte| Place::of(self.text, byte));
-        self.found.borrow_mut().push(Mistake { place, what: wrong.what, instead: wrong.instead });
+        let shown = |text: String| printable(&without_user_info(&text)).into_owned();
+        let (what, instead) = (shown(wrong.what), wrong.instead.map(shown));
+        self.found.borrow_mut().push(Mistake { place, what, instead });
     }
 
     /// Whether nothing is wrong so far.

@@ -1,6 +1,7 @@
 //! Values that stand outside the configuration: `env:NAME` and `file:PATH`.
 
 use std::fmt;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::reader::Wrong;
@@ -34,13 +35,27 @@ impl Outside {
         match self {
             Self::Variable(name) => variable(name).ok_or_else(|| missing("it is not set".to_owned())),
             Self::File(path) => {
-                let text = std::fs::read_to_string(path).map_err(|error| missing(error.to_string()))?;
+                let text = read_at_most(path, MOST_BYTES).map_err(|error| missing(error.to_string()))?;
                 let text = text.strip_suffix('\n').unwrap_or(&text);
                 Ok(text.strip_suffix('\r').unwrap_or(text).to_owned())
             }
         }
     }
 }
+
+/// The text of a file, unless it is longer than it can be meant to be.
+pub(super) fn read_at_most(file: &Path, most: u64) -> io::Result<String> {
+    let mut text = String::new();
+    std::fs::File::open(file)?.take(most + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > most {
+        let why = format!("it has more than {} MiB, of which nothing is read", most >> 20);
+        return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+    }
+    Ok(text)
+}
+
+/// Longer than any variable of an environment may be.
+const MOST_BYTES: u64 = 1 << 20;
 
 /// The reference, never the value.
 impl fmt::Display for Outside {

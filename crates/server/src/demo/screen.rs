@@ -3,6 +3,7 @@ use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use swifthook_core::text::{printable, printable_lines};
 
 /// Where the demo is watched: a terminal, on which rows fill in while it goes on, or a pipe or file, which gets a
 /// plain line for each thing that has happened.
@@ -19,17 +20,21 @@ impl Screen {
     }
 
     pub(super) fn line(&self, text: &str) {
+        self.write(&printable_lines(text));
+    }
+
+    fn write(&self, text: &str) {
         // Whoever has closed the pipe wants no more lines; the demo goes on to its end.
         drop(writeln!(io::stdout(), "{text}"));
     }
 
     pub(super) fn heading(&self, text: &str) {
-        self.line(&self.painted("1", text));
+        self.write(&self.painted("1", &printable_lines(text)));
     }
 
     /// A line of less weight.
     pub(super) fn aside(&self, text: &str) {
-        self.line(&self.painted("2", text));
+        self.write(&self.painted("2", &printable_lines(text)));
     }
 
     /// Rows to be filled in, in their order.
@@ -99,7 +104,7 @@ impl Timeline<'_> {
     pub(super) fn begin(&self, row: Row, text: &str) {
         if let Some(bar) = self.bar(row) {
             bar.set_style(style(UNDER_WAY));
-            bar.set_message(text.to_owned());
+            bar.set_message(printable(text).into_owned());
             bar.enable_steady_tick(FRAME);
         }
     }
@@ -109,7 +114,7 @@ impl Timeline<'_> {
             bar.set_style(style(PROGRESS).progress_chars("━━─"));
             bar.set_length(steps);
             bar.set_position(step);
-            bar.set_message(text.to_owned());
+            bar.set_message(printable(text).into_owned());
             return;
         }
         let quarter = step * 4 / steps.max(1);
@@ -121,7 +126,7 @@ impl Timeline<'_> {
     pub(super) fn end(&self, row: Row, mark: Mark, text: &str) {
         let Some(bar) = self.bar(row) else { return self.plain(mark.sign(), row, text) };
         bar.set_style(style(mark.template()).tick_strings(&[mark.sign(); 2]));
-        bar.finish_with_message(text.to_owned());
+        bar.finish_with_message(printable(text).into_owned());
     }
 
     /// Nothing more comes: rows that were not reached go away.

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use serde::Deserialize;
+use swifthook_core::text::printable;
 
 /// What a server answered to a delivery.
 #[derive(Clone, Debug)]
@@ -44,8 +45,10 @@ impl fmt::Display for Answer {
             return decided.write(&head, f);
         }
         match serde_json::from_str::<Problem>(&self.body) {
-            Ok(Problem { title, detail: Some(detail) }) => write!(f, "{title}: {detail} ({head})"),
-            Ok(Problem { title, detail: None }) => write!(f, "{title} ({head})"),
+            Ok(Problem { title, detail: Some(detail) }) => {
+                write!(f, "{}: {} ({head})", printable(&title), printable(&detail))
+            }
+            Ok(Problem { title, detail: None }) => write!(f, "{} ({head})", printable(&title)),
             Err(_) => write!(f, "{} ({head})", printable(&self.body)),
         }
     }
@@ -107,7 +110,7 @@ impl Decided {
 
 impl Verdict {
     fn words(&self) -> String {
-        let mut words = printable(&self.verdict);
+        let mut words = printable(&self.verdict).into_owned();
         for (mark, more) in [(", ", &self.reason), (": ", &self.detail)] {
             if let Some(more) = more {
                 write!(words, "{mark}{}", printable(more)).expect("writing to a string does not fail");
@@ -125,11 +128,6 @@ impl fmt::Display for Job {
         }
         if self.new { Ok(()) } else { f.write_str(", known already") }
     }
-}
-
-/// What a server sends is not to move the cursor of whoever reads it.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -162,10 +160,9 @@ mod tests {
         let problem =
             answer(401, r#"{"type":"about:blank","title":"signature","status":401,"detail":"wrong"}"#);
         assert_eq!(problem.to_string(), "signature: wrong (401 in 1.5 ms)");
-        assert_eq!(
-            answer(502, "bad\u{1b}[2J\r\n").to_string(),
-            "bad\u{fffd}[2J\u{fffd}\u{fffd} (502 in 1.5 ms)"
-        );
+        assert_eq!(answer(502, "bad\u{1b}[2J\r\n").to_string(), "bad\\u{1b}[2J\\r\\n (502 in 1.5 ms)");
+        let hostile = answer(403, r#"{"title":"\u202eno","detail":"\u001b[2J"}"#);
+        assert_eq!(hostile.to_string(), "\\u{202e}no: \\u{1b}[2J (403 in 1.5 ms)");
         let event = answer(200, r#"{"delivery":null,"decision":"ignored","reason":"event","verdicts":[]}"#);
         assert_eq!(event.to_string(), "ignored: event (200 in 1.5 ms)");
     }

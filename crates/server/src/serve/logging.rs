@@ -1,6 +1,8 @@
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
+use super::log_lines::{Form, Shown};
+
 /// How the server tells what it does.
 #[derive(Clone, Debug, Args)]
 pub struct LogArguments {
@@ -29,12 +31,16 @@ pub enum LogFormat {
 pub fn init(arguments: &LogArguments) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     // The client of the broker writes whole frames, the password among them; what matters of it we say ourselves.
     let filter = EnvFilter::try_new(&arguments.log)?.add_directive("lapin=off".parse()?);
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let form = match arguments.log_format {
+        LogFormat::Text if is_terminal => Form::Coloured,
+        LogFormat::Text => Form::Plain,
+        LogFormat::Json => Form::Json,
+    };
+    let lines = tracing_subscriber::fmt().with_env_filter(filter);
+    let lines = lines.with_writer(move || Shown { form, to: std::io::stderr() });
     match arguments.log_format {
-        LogFormat::Text => {
-            let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-            lines.with_ansi(is_terminal).try_init()
-        }
+        LogFormat::Text => lines.with_ansi(is_terminal).try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
     }
 }

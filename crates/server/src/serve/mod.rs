@@ -12,6 +12,7 @@ mod health;
 mod host;
 mod launchers;
 mod listener;
+mod log_lines;
 mod logging;
 mod logs;
 mod metrics;

@@ -7,6 +7,7 @@ mod authority;
 mod command_line;
 mod going;
 mod gpus;
+mod hostile_text;
 mod limits;
 mod many;
 mod serve;

@@ -117,7 +117,13 @@ impl State {
 
     /// A person's word can supply neither a diff nor the paths of the jobs that were too many.
     fn is_approvable(&self) -> bool {
-        !matches!(self.hold, Some(HoldReason::NeedsDiff(_) | HoldReason::TooManyJobs(_)))
+        let is_about_files = |hold: &HoldReason| {
+            matches!(
+                hold,
+                HoldReason::NeedsDiff(_) | HoldReason::TooManyJobs(_) | HoldReason::TooManyPaths(_)
+            )
+        };
+        !self.hold.as_ref().is_some_and(is_about_files)
     }
 
     fn diffed(self, answer: Diffed, at: Timestamp) -> Self {

@@ -24,6 +24,7 @@ fn hold() -> impl Strategy<Value = HoldReason> {
         Just(HoldReason::Approval),
         Just(HoldReason::Budget),
         Just(HoldReason::TooManyJobs(300)),
+        Just(HoldReason::TooManyPaths(300)),
     ]
 }
 

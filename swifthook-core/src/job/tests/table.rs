@@ -84,7 +84,9 @@ fn a_held_job() {
 
 #[test]
 fn no_person_can_stand_in_for_a_list_of_files() {
-    for hold in [HoldReason::NeedsDiff(Gap::Caps), HoldReason::TooManyJobs(300)] {
+    for hold in
+        [HoldReason::NeedsDiff(Gap::Caps), HoldReason::TooManyJobs(300), HoldReason::TooManyPaths(300)]
+    {
         let error = State::held(hold).apply(command(Command::Approve), &Retry::default()).unwrap_err();
         assert_eq!(error.to_string(), "a job that is held cannot be approved");
     }
@@ -505,6 +507,7 @@ fn whatever_is_not_in_the_table_is_illegal() {
         (needs_diff(), ["claim takeover release diffed reject expire", waiting, ""]),
         (State::held(HoldReason::Approval), [answered, waiting, ""]),
         (State::held(HoldReason::TooManyJobs(300)), ["reject expire", waiting, ""]),
+        (State::held(HoldReason::TooManyPaths(300)), ["reject expire", waiting, ""]),
         (
             queued(),
             [
