@@ -205,7 +205,7 @@ fn hoard(mut begin: impl FnMut(usize) -> Reading) -> Vec<Reading> {
 fn one_stranger_leaves_room_to_every_other() {
     let receiver = shared();
     let _held = hoard(|_| reading_from(&receiver, "192.0.2.1", None));
-    assert!(reading_from(&receiver, "198.51.100.1", None).push(zeros(MIB)).is_ok());
+    assert!(reading_from(&receiver, "198.51.100.1", None).push(zeros(MIB / 4)).is_ok());
     assert!(matches!(
         reading_from(&receiver, "192.0.2.1", None).push(zeros(MIB)),
         Err(Refusal::Share { .. } | Refusal::Busy { .. })
@@ -221,7 +221,7 @@ fn behind_a_proxy_the_share_is_that_of_its_client() {
     let refused = reading_from(&receiver, "10.0.0.2", Some("::ffff:192.0.2.1")).push(zeros(MIB)).unwrap_err();
     assert!(matches!(refused, Refusal::Share { .. }), "{refused}");
     assert_eq!((refused.status().as_u16(), refused.word()), (503, "share"));
-    assert!(reading_from(&receiver, "10.0.0.1", Some("198.51.100.1")).push(zeros(MIB)).is_ok());
+    assert!(reading_from(&receiver, "10.0.0.1", Some("198.51.100.1")).push(zeros(MIB / 4)).is_ok());
     let client = |forwarded: Option<&str>| {
         let mut headers = http::HeaderMap::new();
         forwarded.map(|forwarded| headers.insert("x-forwarded-for", forwarded.parse().unwrap()));

@@ -211,15 +211,23 @@ impl Table {
 impl Slot {
     /// Begins a request with these headers. `None` where its client has no slot, or the connection is giving way.
     pub(super) fn begin(&self, headers: &HeaderMap) -> Option<Request> {
+        let is_begun = if self.is_proxied {
+            self.begin_for_client(headers)
+        } else {
+            self.connections.table().slots.set_busy(self.id, true)
+        };
+        // It takes the lock when it is dropped, so that there is none where there is nothing to take back.
         let request =
-            Request { connections: self.connections.clone(), id: self.id, is_proxied: self.is_proxied };
-        if !self.is_proxied {
-            return self.connections.table().slots.set_busy(self.id, true).then_some(request);
-        }
+            || Request { connections: self.connections.clone(), id: self.id, is_proxied: self.is_proxied };
+        is_begun.then(request)
+    }
+
+    /// Hands the slot of a proxy over to the client of this request.
+    fn begin_for_client(&self, headers: &HeaderMap) -> bool {
         let (owner, reputation) = self.connections.0.clients.behind(self.peer, headers);
         let mut table = self.connections.table();
         if !table.slots.release(self.id) {
-            return None;
+            return false;
         }
         let has_room = self.connections.make_room(&mut table, owner, reputation);
         if has_room {
@@ -227,8 +235,7 @@ impl Slot {
         } else {
             table.slots.put(self.id, Owner::Proxy, Reputation::Proven, false);
         }
-        drop(table);
-        has_room.then_some(request)
+        has_room
     }
 }
 
@@ -255,3 +262,95 @@ impl Drop for Request {
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use swifthook_core::{Receiver, Secret, SecretSet, Timestamp};
+
+    use super::*;
+
+    /// Four connections of a receiver that trusts the proxies of 10.0.0.0/8.
+    fn hooks() -> (Connections, Arc<Current>) {
+        let secrets = SecretSet::one(SECRET).unwrap();
+        let receiver = Receiver::builder()
+            .hook("github", "/webhook", secrets, &["acme/*"])
+            .trusted_proxies(vec!["10.0.0.0/8".parse().unwrap()]);
+        let receiver = Arc::new(Current::new(receiver.build().unwrap()));
+        let plan = Plan { slots: 4, kept: 1, cuts_requests: true };
+        (Connections::new("hooks", plan, Clients::Receiver(receiver.clone())), receiver)
+    }
+
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn forwarded(client: &str) -> HeaderMap {
+        [(http::HeaderName::from_static("x-forwarded-for"), client.parse().unwrap())].into_iter().collect()
+    }
+
+    /// Takes a signed ping from this address.
+    fn prove(receiver: &Current, peer: &str) {
+        let body = Bytes::from_static(br#"{"zen":"Keep it logically awesome.","hook_id":1}"#);
+        let (head, ()) = http::Request::post("/webhook")
+            .header("content-type", "application/json")
+            .header("x-github-event", "ping")
+            .header("x-hub-signature-256", Secret::new("it", SECRET).unwrap().sign(&body))
+            .body(())
+            .unwrap()
+            .into_parts();
+        let mut reading = receiver.load().begin("/webhook", &head, Some(address(peer))).unwrap();
+        reading.push(body).unwrap();
+        reading.finish(Timestamp(0)).unwrap();
+    }
+
+    #[test]
+    fn on_a_connection_that_gives_way_no_request_begins() {
+        let (connections, _) = hooks();
+        let mut direct: Vec<_> = (0..4).map(|_| connections.admit(address("192.0.2.1")).unwrap()).collect();
+        let (slot, evicted) = &mut direct[0];
+        assert_eq!(evicted.try_recv(), Ok(()), "three are for strangers");
+        assert!(slot.begin(&HeaderMap::new()).is_none());
+        drop(direct);
+        let mut proxied: Vec<_> = (0..5).map(|_| connections.admit(address("10.0.0.1")).unwrap()).collect();
+        let (slot, evicted) = &mut proxied[0];
+        assert_eq!(evicted.try_recv(), Ok(()), "there are four");
+        assert!(slot.begin(&forwarded("192.0.2.9")).is_none());
+        drop(proxied);
+        assert_eq!(connections.counts().open, 0);
+    }
+
+    #[test]
+    fn a_client_that_proves_a_signature_is_not_cut_while_its_push_is_stored() {
+        let (connections, receiver) = hooks();
+        let (slot, mut evicted) = connections.admit(address("140.82.112.1")).unwrap();
+        let _storing = slot.begin(&HeaderMap::new()).unwrap();
+        prove(&receiver, "140.82.112.1");
+        let strangers: Vec<_> =
+            (0..9).filter_map(|last| connections.admit(IpAddr::from([192, 0, last, 1]))).collect();
+        assert_eq!(strangers.len(), 9);
+        assert!(evicted.try_recv().is_err(), "it goes on");
+    }
+
+    #[test]
+    fn by_way_of_a_proxy_a_client_has_its_share_while_it_asks() {
+        let (connections, receiver) = hooks();
+        let mut admitted: Vec<_> = (0..4).map(|_| connections.admit(address("10.0.0.1")).unwrap()).collect();
+        assert_eq!(connections.counts(), Counts { open: 4, evicted: 0, refused: 0 }, "a proxy has no share");
+        let begin = |at: usize, client: &str| admitted[at].0.begin(&forwarded(client));
+        let requests = [0, 1, 2].map(|at| begin(at, "192.0.2.1").unwrap());
+        let beyond = begin(3, "192.0.2.1");
+        assert_eq!(connections.counts().evicted, 1, "strangers have three, and its own oldest makes room");
+        drop((requests, beyond));
+        prove(&receiver, "140.82.112.1");
+        let own = admitted[3].0.begin(&forwarded("140.82.112.1"));
+        assert!(own.is_some());
+        assert_eq!(admitted.iter_mut().filter_map(|(_, evicted)| evicted.try_recv().ok()).count(), 1);
+        drop(own);
+        drop(admitted);
+        let table = connections.table();
+        assert_eq!((table.slots.taken(), table.evictions.len(), table.counts.open), (0, 0, 0));
+    }
+
+    const SECRET: &str = "correct horse battery staple 2026";
+}

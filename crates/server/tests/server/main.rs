@@ -4,6 +4,7 @@
 
 mod addresses;
 mod command_line;
+mod flood;
 mod going;
 mod gpus;
 mod many;
