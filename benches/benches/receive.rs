@@ -5,6 +5,7 @@
 //! ```
 
 use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -130,7 +131,7 @@ impl Deliveries {
 
     fn receive(&self, receiver: &Arc<Receiver>, number: usize) {
         let (body, head) = &self.0[number % self.0.len()];
-        let mut reading = receiver.begin("/webhook", head, None).expect("the head is fine");
+        let mut reading = receiver.begin("/webhook", head, Some(PEER)).expect("the head is fine");
         reading.push(body.clone()).expect("it is not too large");
         let outcome = reading.finish(NOW).expect("it is a signed push");
         assert!(matches!(outcome, Outcome::Decided(_) | Outcome::Ignored(_)));
@@ -140,6 +141,8 @@ impl Deliveries {
 
 const SECRET: &str = "correct horse battery staple 2026";
 const BEFORE: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+/// A server knows where a request comes from.
+const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(140, 82, 112, 1));
 const NOW: Timestamp = Timestamp(1_795_514_460_000);
 const SIZES: [(&str, Size, f64); 4] = [
     ("8 KB", Size::SMALL, 2.2),

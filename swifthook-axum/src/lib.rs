@@ -12,9 +12,13 @@
 //!   the receiver.
 //! - **The path of the hook is the path that the router sees.** `nest("/github", routes("/webhook", …))` takes
 //!   pushes at `/github/webhook` by the hook whose path is `/webhook`.
-//! - **The peer's address**, where a hook has `allow_from`: serve with
+//! - **The peer's address**, where a hook has `allow_from`, and for [shares](swifthook_core::Limits::in_flight) of the
+//!   bytes in flight: serve with
 //!   [`into_make_service_with_connect_info`](axum::Router::into_make_service_with_connect_info), or put a
-//!   [`PeerAddr`](swifthook_core::PeerAddr) among the request's extensions, which goes first.
+//!   [`PeerAddr`](swifthook_core::PeerAddr) among the request's extensions, which goes first. Without it one stranger
+//!   may take them all.
+//! - **Connections.** How many there may be, and who gives way, is the host's: `axum::serve` has no bound.
+//!   [`Receiver::reputation`](swifthook_core::Receiver::reputation) says who has proven a signature lately.
 //! - **In a tokio runtime** with timers, as axum needs one anyway. Bodies over 1 MiB are verified on its blocking
 //!   threads.
 //!

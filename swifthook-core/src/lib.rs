@@ -64,6 +64,7 @@
 //! | --- | --- |
 //! | [`Receiver`], [`Hook`], [`SecretSet`] | what is configured: an immutable snapshot; [`Current`] swaps it for another |
 //! | [`Reading`], [`Verified`], [`Refusal`] | a delivery on its way; only verification makes a `Verified`, and nothing else is parsed |
+//! | [`ClientAddr`], [`Reputation`] | who shares what there is for bodies, and who gives way when it is not enough |
 //! | [`Push`], [`ChangeSet`] | what a push says, and whether it says all of it |
 //! | [`Decided`], [`Intake`], [`Receipt`], [`reply()`] | a push with its verdicts, where it is stored, and the one table of replies |
 //!
@@ -152,8 +153,8 @@ pub use queue::{
     TimelineEntry, Worker,
 };
 pub use receiver::{
-    Builder, CannotReplay, ConfigError, Current, Hook, Limits, Outcome, PeerAddr, Reading, Receiver, Refusal,
-    Verified,
+    Builder, CannotReplay, ClientAddr, ClientNetwork, ConfigError, Current, Hook, Limits, Outcome, PeerAddr,
+    Reading, Receiver, Refusal, Reputation, Verified,
 };
 pub use recipe::{Argument, Argv, Each, Field, Recipe, RecipeProblem, Template, UnknownField};
 pub use reply::{ACCEPT_DEADLINE, Answered, reply};

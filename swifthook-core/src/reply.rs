@@ -194,7 +194,7 @@ fn refuse(refusal: &Refusal) -> Response<Bytes> {
         Refusal::Method => {
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
         }
-        Refusal::Busy { retry_after } | Refusal::TooMany { retry_after } => {
+        Refusal::Busy { retry_after } | Refusal::Share { retry_after } | Refusal::TooMany { retry_after } => {
             set_retry_after(&mut response, *retry_after)
         }
         Refusal::Failed => set_retry_after(&mut response, RETRY),

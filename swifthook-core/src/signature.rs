@@ -57,6 +57,11 @@ pub enum SignatureProblem {
 }
 
 impl Claimed {
+    /// The bytes, to tell one that was found to be right from others.
+    pub(crate) fn digest(self) -> [u8; 32] {
+        self.0
+    }
+
     pub(crate) fn parse(header: &[u8]) -> Result<Self, SignatureProblem> {
         if !header.is_ascii() {
             return Err(SignatureProblem::NotText);

@@ -31,8 +31,12 @@
 //!   The service has its own limit, time limit and minimum rate for bodies.
 //! - **A timer for the head of a request.** Set one on the connection builder, as above: hyper then closes
 //!   connections that never finish a head. The service sees a request only once its head is complete.
-//! - **The peer's address**, where a hook has `allow_from`: [`HookService::with_peer`], or a
-//!   [`PeerAddr`](swifthook_core::PeerAddr) among the request's extensions, which goes first.
+//! - **The peer's address**, where a hook has `allow_from`, and for [shares](swifthook_core::Limits::in_flight) of the
+//!   bytes in flight: [`HookService::with_peer`], or a [`PeerAddr`](swifthook_core::PeerAddr) among the request's
+//!   extensions, which goes first. Without it one stranger may take them all.
+//! - **Connections.** How many there may be, and who gives way, is the host's;
+//!   [`Receiver::reputation`](swifthook_core::Receiver::reputation) says who has proven a signature lately. Nothing here
+//!   ends a connection whose client does not read its replies.
 //! - **A tokio runtime** with timers. Bodies over 1 MiB are verified on its blocking threads.
 //!
 //! # When something of yours fails

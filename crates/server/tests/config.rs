@@ -379,6 +379,25 @@ fn a_machine_keeps_some_of_its_disk_for_itself() {
 }
 
 #[test]
+fn a_server_bears_so_many_connections_and_bytes_of_bodies() {
+    let limits = |lines: &str| parse(&with(lines)).unwrap().limits;
+    assert_eq!((limits("").connections, limits("").body_memory), (None, 256 << 20));
+    let set = limits("[limits]\nconnections = 500\nbody_memory = \"100 MiB\"");
+    assert_eq!((set.connections, set.body_memory), (Some(500), 100 << 20));
+    let large = with("").replace("[[hook]]\n", "[[hook]]\nmax_body = \"100 MiB\"\n");
+    assert_eq!(parse(&large).unwrap().limits.body_memory, 400 << 20, "room for four of the largest");
+    let told = mistakes(&with("[limits]\nconnections = 3\nbody_memory = \"99 MiB\""));
+    for mistake in [
+        "`connections` cannot be 3",
+        "from 16 to 1000000",
+        "`body_memory` is 99 MiB, and a hook takes bodies of 25 MiB",
+        "at least `100 MiB`, or a smaller `max_body` of the hook",
+    ] {
+        assert!(told.contains(mistake), "{mistake} in {told}");
+    }
+}
+
+#[test]
 fn gpus_are_asked_for_by_number_memory_name_and_place() {
     let config = parse(&with(
         "gpus = { count = 2, min_free_memory = \"20 GiB\", names = [\"*A100*\", \"*H?00*\"], indices = [0, 1, 3] }\n\

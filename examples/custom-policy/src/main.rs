@@ -8,6 +8,7 @@
 //! ```
 
 use std::error::Error;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -63,6 +64,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     eprintln!("the release week ends at {}", week.end);
     let app = app(&std::env::var("GITHUB_WEBHOOK_SECRET")?, week, Arc::default())?;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+    // With the addresses of clients, each of them has a share of what there is for bodies.
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
     Ok(axum::serve(listener, app).await?)
 }
 

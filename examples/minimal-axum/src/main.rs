@@ -7,6 +7,7 @@
 //! ```
 
 use std::error::Error;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -45,6 +46,8 @@ impl Intake for Mine {
 async fn main() -> Result<(), Box<dyn Error>> {
     let app = app(&std::env::var("GITHUB_WEBHOOK_SECRET")?)?;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+    // With the addresses of clients, each of them has a share of what there is for bodies.
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
     Ok(axum::serve(listener, app).await?)
 }
 

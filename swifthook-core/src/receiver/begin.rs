@@ -8,8 +8,10 @@ use http::{HeaderMap, Method};
 use ipnet::IpNet;
 
 use super::address;
-use super::budget::Budget;
+use super::budget::{Budget, Owner};
+use super::client::{ClientAddr, Reputation};
 use super::judge::Unsigned;
+use super::proofs::Proofs;
 use super::{Builder, Hook, Limits, Reading, Refusal};
 use crate::headers::{self, EventHint, MediaType};
 use crate::id::RepoName;
@@ -65,6 +67,7 @@ pub struct Receiver {
     pub(super) trusted_proxies: Vec<IpNet>,
     pub(super) config: ConfigDigest,
     pub(super) in_flight: Budget,
+    pub(super) proofs: Proofs,
 }
 
 /// A repository that the configuration knows, with its recipes in their order.
@@ -84,7 +87,8 @@ impl Receiver {
     /// signature and address, before a byte of the body is read. The first that is wrong is told.
     ///
     /// `path` is the path of the hook, which may differ from that of `head` where a router has taken off a prefix.
-    /// `peer` is the address that the connection comes from; without it a hook with `allow_from` refuses.
+    /// `peer` is the address that the connection comes from; without it a hook with `allow_from` refuses, and the
+    /// request has no part in the shares of [`Limits::in_flight`].
     ///
     /// # Errors
     ///
@@ -111,7 +115,8 @@ impl Receiver {
         }
         let (event, guid) = (EventHint::of(&head.headers), headers::guid(&head.headers));
         let signed = Signed { length: announced, claimed };
-        Ok(Reading::start(self.clone(), hook.clone(), signed, Unsigned { media, event, guid }))
+        let owner = peer.and_then(|peer| self.owner(&head.headers, peer));
+        Ok(Reading::start(self.clone(), hook.clone(), signed, Unsigned { media, event, guid }, owner))
     }
 
     /// The limits.
@@ -138,6 +143,43 @@ impl Receiver {
         address::client(peer, headers, &self.trusted_proxies)
     }
 
+    /// The client in whose share a request is: `None` for what a trusted proxy asks by itself. All of whom a proxy says
+    /// nothing that is an address are one client.
+    #[must_use]
+    pub fn client_addr(&self, headers: &HeaderMap, peer: IpAddr) -> Option<ClientAddr> {
+        match self.client(headers, peer) {
+            Some(client) if self.is_trusted_proxy(client) => None,
+            Some(client) => Some(ClientAddr::of(client)),
+            None => Some(ClientAddr::nobody()),
+        }
+    }
+
+    /// Whether this is a proxy whose `X-Forwarded-For` is believed.
+    #[must_use]
+    pub fn is_trusted_proxy(&self, peer: IpAddr) -> bool {
+        address::contains(&self.trusted_proxies, peer)
+    }
+
+    /// How well a client is known: by the signatures that came by way of this receiver and of those that it replaced
+    /// in [`Current`](super::Current), in the last eight days.
+    #[must_use]
+    pub fn reputation(&self, client: ClientAddr) -> Reputation {
+        if self.proofs.has(client) {
+            return Reputation::Proven;
+        }
+        let mut allowed = self.hooks.values().flat_map(|hook| &hook.allow_from);
+        if self.proofs.has_near(client) || allowed.any(|network| client.is_in(network)) {
+            return Reputation::Expected;
+        }
+        Reputation::Unknown
+    }
+
+    /// The bytes of bodies that are in memory.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.all()
+    }
+
     /// The recipes of a repository, in their order.
     #[must_use]
     pub fn recipes(&self, repository: &RepoName) -> &[Recipe] {
@@ -147,7 +189,12 @@ impl Receiver {
 
     /// This one in the place of `earlier`.
     pub(super) fn continuing(self, earlier: &Self) -> Self {
-        Self { in_flight: earlier.in_flight.clone(), ..self }
+        Self { in_flight: earlier.in_flight.clone(), proofs: earlier.proofs.clone(), ..self }
+    }
+
+    fn owner(&self, headers: &HeaderMap, peer: IpAddr) -> Option<Owner> {
+        let client = self.client_addr(headers, peer)?;
+        Some(Owner { client, reputation: self.reputation(client) })
     }
 
     fn takes_from(&self, hook: &Hook, head: &Parts, peer: Option<IpAddr>) -> bool {

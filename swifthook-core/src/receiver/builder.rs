@@ -106,6 +106,7 @@ impl Builder {
             trusted_proxies: self.trusted_proxies,
             config: self.config,
             in_flight: Default::default(),
+            proofs: Default::default(),
         })
     }
 

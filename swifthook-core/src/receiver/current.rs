@@ -19,7 +19,8 @@ impl Current {
         self.0.read().expect("nothing panics under the lock").clone()
     }
 
-    /// Swaps it. The bytes that are being received by way of the old one still count.
+    /// Swaps it. The bytes that are being received by way of the old one still count, and so do the signatures that
+    /// came by way of it.
     pub fn replace(&self, receiver: Receiver) {
         let mut current = self.0.write().expect("nothing panics under the lock");
         *current = Arc::new(receiver.continuing(&current));

@@ -4,11 +4,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use ipnet::IpNet;
 
-use super::{ConfigError, Refusal};
+use super::{ConfigError, Outcome, Refusal};
 use crate::condition::Glob;
 use crate::id::RepoName;
 use crate::secret::SecretSet;
 use crate::signature::{Claimed, Macs, SignatureProblem};
+use crate::time::Timestamp;
 
 /// A path at which deliveries are taken: it chooses the secrets, and the secrets what may be spoken for.
 ///
@@ -133,6 +134,18 @@ impl Hook {
     ) -> Result<Verified, SignatureProblem> {
         let secret = macs.matching(claimed)?;
         Ok(Verified { body, hook: self.clone(), secret })
+    }
+}
+
+impl Hook {
+    /// Whether what was signed is no older than pushes may be: what is, anybody may have recorded long ago.
+    pub(super) fn is_fresh(&self, outcome: &Outcome, now: Timestamp) -> bool {
+        match (outcome, self.max_age) {
+            (Outcome::Decided(decided), Some(max_age)) => {
+                decided.push.pushed_at.is_some_and(|pushed_at| now.since(pushed_at) <= max_age)
+            }
+            _ => true,
+        }
     }
 }
 

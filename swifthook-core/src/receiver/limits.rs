@@ -11,6 +11,11 @@ pub struct Limits {
     pub grace: Duration,
     /// How many bytes of bodies may be in memory at once. The last quarter is kept for bodies under 1 MiB, so that
     /// a few large ones do not shut out the many.
+    ///
+    /// Clients that have not [proven](super::Reputation) a signature lately get half of it together for bodies over
+    /// 1 MiB and a quarter for smaller ones, a sixteenth more where they are expected. Of either, one address of them has
+    /// no more than it leaves free, one network no more than three times that, and an address that has proven a signature
+    /// no more than four times what it leaves of all. Where a client is not known there are no shares, and a body that is alone in memory needs none.
     pub in_flight: usize,
 }
 
@@ -27,11 +32,15 @@ impl Default for Limits {
 
 impl Limits {
     /// How long after `since_start` the next bytes may come, when `received` have.
-    pub(super) fn patience(&self, received: usize, since_start: Duration) -> Duration {
+    pub(super) fn patience(&self, received: usize, since_start: Duration, is_pressed: bool) -> Duration {
+        let body_time = if is_pressed { self.body_time.min(PRESSED) } else { self.body_time };
         let paid = Duration::from_secs_f64(received as f64 / self.minimum_rate.max(1) as f64);
-        self.body_time.min(self.grace.saturating_add(paid)).saturating_sub(since_start)
+        body_time.min(self.grace.saturating_add(paid)).saturating_sub(since_start)
     }
 }
+
+/// The time of a body when there is no room to spare. GitHub takes no longer.
+const PRESSED: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
@@ -56,10 +65,11 @@ mod tests {
             (25_000_000, 30, 0),
         ] {
             assert_eq!(
-                limits.patience(received, seconds(elapsed)),
+                limits.patience(received, seconds(elapsed), false),
                 seconds(patience),
                 "{received} {elapsed}"
             );
         }
+        assert_eq!(limits.patience(25_000_000, seconds(5), true), seconds(5));
     }
 }

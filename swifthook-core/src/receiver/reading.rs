@@ -4,7 +4,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::begin::Signed;
-use super::budget::Share;
+use super::budget::{Owner, Share, Size, Spent};
 use super::judge::Unsigned;
 use super::{Hook, Outcome, Receiver, Refusal};
 use crate::signature::Macs;
@@ -36,8 +36,9 @@ impl Reading {
         hook: Arc<Hook>,
         signed: Signed,
         unsigned: Unsigned,
+        owner: Option<Owner>,
     ) -> Self {
-        let (macs, share) = (hook.macs(), receiver.in_flight.share());
+        let (macs, share) = (hook.macs(), receiver.in_flight.share(owner));
         Self { receiver, hook, signed, unsigned, macs, body: Body::None, share }
     }
 
@@ -46,16 +47,19 @@ impl Reading {
     /// # Errors
     ///
     /// [`Refusal::TooLarge`] when they are more than the hook takes or were announced, [`Refusal::Busy`] when too
-    /// much is being received at once. Nothing more is to be pushed then.
+    /// much is being received at once, [`Refusal::Share`] when too much of it is its client's. Nothing more is to be
+    /// pushed then.
     pub fn push(&mut self, chunk: Bytes) -> Result<(), Refusal> {
         let length = self.received().saturating_add(chunk.len());
         let limit = self.limit();
         if length > limit {
             return Err(Refusal::TooLarge { limit });
         }
-        if !self.share.take(chunk.len(), self.ceiling(length)) {
-            return Err(Refusal::Busy { retry_after: BUSY });
-        }
+        let all = self.receiver.limits.in_flight;
+        self.share.take(chunk.len(), all, self.size(length)).map_err(|spent| match spent {
+            Spent::Budget => Refusal::Busy { retry_after: BUSY },
+            Spent::Share => Refusal::Share { retry_after: BUSY },
+        })?;
         self.macs.update(&chunk);
         self.body.append(chunk, limit);
         Ok(())
@@ -70,7 +74,8 @@ impl Reading {
     /// How long from now the next bytes may take; zero means that it is over, with [`Refusal::TooSlow`].
     #[must_use]
     pub fn patience(&self, since_start: Duration) -> Duration {
-        self.receiver.limits.patience(self.received(), since_start)
+        let limits = &self.receiver.limits;
+        limits.patience(self.received(), since_start, self.share.is_pressed(limits.in_flight))
     }
 
     /// Verifies the body, reads it, and asks every recipe of its repository.
@@ -84,8 +89,13 @@ impl Reading {
         if let Some(announced) = self.signed.length.filter(|announced| *announced > received as u64) {
             return Err(Refusal::TooShort { announced, received });
         }
-        let verified = self.hook.proven(self.macs, self.signed.claimed, self.body.whole())?;
-        self.receiver.judge(&verified, self.unsigned, now)
+        let claimed = self.signed.claimed;
+        let verified = self.hook.proven(self.macs, claimed, self.body.whole())?;
+        let outcome = self.receiver.judge(&verified, self.unsigned, now)?;
+        if let Some(client) = self.share.client().filter(|_| self.hook.is_fresh(&outcome, now)) {
+            self.receiver.proofs.note(client, claimed.digest(), now);
+        }
+        Ok(outcome)
     }
 
     fn received(&self) -> usize {
@@ -102,12 +112,11 @@ impl Reading {
         announced.unwrap_or(self.hook.max_body)
     }
 
-    /// How much may be in flight with this body of `length` bytes so far.
-    fn ceiling(&self, length: usize) -> usize {
-        let all = self.receiver.limits.in_flight;
+    /// The size of the body, of which `length` bytes came so far.
+    fn size(&self, length: usize) -> Size {
         let is_small =
             length <= SMALL && self.signed.length.is_none_or(|announced| announced <= SMALL as u64);
-        if is_small { all } else { all - all / 4 }
+        if is_small { Size::Small } else { Size::Large }
     }
 }
 

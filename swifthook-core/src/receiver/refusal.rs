@@ -74,6 +74,12 @@ pub enum Refusal {
         /// How long to wait.
         retry_after: Duration,
     },
+    /// Too many of the bytes that are being received at once are of its client.
+    #[error("too much is being received from this address at once")]
+    Share {
+        /// How long to wait.
+        retry_after: Duration,
+    },
     /// Its client's address has sent too much that was not signed. [`Receiver`](crate::Receiver) never says so, since
     /// a signed push is never one too many: a host that counts says it of what would have been refused anyway.
     #[error("too many requests without a right signature came from this address")]
@@ -99,7 +105,7 @@ impl Refusal {
             Self::Signature(_) => StatusCode::UNAUTHORIZED,
             Self::Address | Self::Repository(_) => StatusCode::FORBIDDEN,
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::Busy { .. } | Self::Failed => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Busy { .. } | Self::Share { .. } | Self::Failed => StatusCode::SERVICE_UNAVAILABLE,
             Self::MalformedLength
             | Self::TooShort { .. }
             | Self::Interrupted
@@ -135,6 +141,7 @@ impl Refusal {
             Self::NotAPush(_) => "not-a-push",
             Self::NotAPing => "not-a-ping",
             Self::Busy { .. } => "busy",
+            Self::Share { .. } => "share",
             Self::TooMany { .. } => "too-many",
             Self::Failed => "failed",
         }
@@ -165,6 +172,7 @@ impl Refusal {
             | Self::NotAPush(_)
             | Self::NotAPing
             | Self::Busy { .. }
+            | Self::Share { .. }
             | Self::Failed => false,
         }
     }

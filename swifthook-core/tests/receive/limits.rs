@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use swifthook_core::{Current, HoldReason, Limits, Reading, Receiver, Refusal, Verdict};
+use swifthook_core::{
+    ClientAddr, Current, HoldReason, Hook, Limits, Reading, Receiver, Refusal, Reputation, Verdict,
+};
 
 use crate::world::*;
 
@@ -163,4 +165,133 @@ fn an_old_push_is_held_and_a_young_one_may_be_repeated() {
         assert_eq!(decided.is_redeliverable, is_redeliverable, "{name}");
         assert_eq!(decided.received_at, NOW);
     }
+}
+
+/// A receiver that takes 8 MiB at once, behind a proxy or not.
+fn shared() -> Arc<Receiver> {
+    let limits = Limits { in_flight: 8 * MIB, ..Limits::default() };
+    let proxies = vec!["10.0.0.0/8".parse().unwrap()];
+    Arc::new(Receiver::builder().add_hook(hook()).limits(limits).trusted_proxies(proxies).build().unwrap())
+}
+
+/// A body from this address, by way of a proxy if there is a second one.
+fn reading_from(receiver: &Arc<Receiver>, peer: &str, forwarded: Option<&str>) -> Reading {
+    let mut request = signed(b"");
+    if let Some(forwarded) = forwarded {
+        request = request.header("x-forwarded-for", forwarded);
+    }
+    receiver.begin("/webhook", &head(request), Some(peer.parse().unwrap())).unwrap()
+}
+
+/// Sends a signed push from this address.
+fn push_from(receiver: &Arc<Receiver>, peer: &str, body: &[u8]) -> Result<(), Refusal> {
+    let mut reading = receiver.begin("/webhook", &head(signed(body)), Some(peer.parse().unwrap())).unwrap();
+    reading.push(Bytes::copy_from_slice(body))?;
+    reading.finish(NOW).map(drop)
+}
+
+/// As many bodies of half a mebibyte as it takes until no more bytes are taken.
+fn hoard(mut begin: impl FnMut(usize) -> Reading) -> Vec<Reading> {
+    let mut held = Vec::new();
+    for number in 0..200 {
+        let mut reading = begin(number);
+        let _: Result<(), Refusal> = (0..4).try_for_each(|_| reading.push(zeros(MIB / 8)));
+        held.push(reading);
+    }
+    held
+}
+
+#[test]
+fn one_stranger_leaves_room_to_every_other() {
+    let receiver = shared();
+    let _held = hoard(|_| reading_from(&receiver, "192.0.2.1", None));
+    assert!(reading_from(&receiver, "198.51.100.1", None).push(zeros(MIB / 4)).is_ok());
+    assert!(matches!(
+        reading_from(&receiver, "192.0.2.1", None).push(zeros(MIB)),
+        Err(Refusal::Share { .. } | Refusal::Busy { .. })
+    ));
+    let _network = hoard(|number| reading_from(&receiver, &format!("2001:db8:1:{number:x}::1"), None));
+    assert!(push_from(&receiver, "198.51.100.1", &push_with(|_| {})).is_ok());
+}
+
+#[test]
+fn behind_a_proxy_the_share_is_that_of_its_client() {
+    let receiver = shared();
+    let _held = hoard(|_| reading_from(&receiver, "10.0.0.1", Some("192.0.2.1")));
+    let refused = reading_from(&receiver, "10.0.0.2", Some("::ffff:192.0.2.1")).push(zeros(MIB)).unwrap_err();
+    assert!(matches!(refused, Refusal::Share { .. }), "{refused}");
+    assert_eq!((refused.status().as_u16(), refused.word()), (503, "share"));
+    assert!(reading_from(&receiver, "10.0.0.1", Some("198.51.100.1")).push(zeros(MIB / 4)).is_ok());
+    let client = |forwarded: Option<&str>| {
+        let mut headers = http::HeaderMap::new();
+        forwarded.map(|forwarded| headers.insert("x-forwarded-for", forwarded.parse().unwrap()));
+        receiver.client_addr(&headers, "10.0.0.1".parse().unwrap())
+    };
+    assert_eq!(client(None), None, "the proxy itself has no share");
+    assert_eq!(client(Some("no address")), client(Some("none either")), "who is not known is one client");
+    assert!(client(Some("no address")).is_some());
+}
+
+#[test]
+fn strangers_from_everywhere_leave_room_to_who_has_proven_a_signature() {
+    let receiver = shared();
+    let body = push_with(|_| {});
+    push_from(&receiver, "140.82.112.1", &body).unwrap();
+    let _held = hoard(|number| reading_from(&receiver, &format!("192.{number}.2.1"), None));
+    let mut busy = reading_from(&receiver, "203.0.113.1", None);
+    assert!(is_busy(busy.push(zeros(MIB))), "strangers have taken all that they get");
+    let mut large = reading_from(&receiver, "140.82.112.1", None);
+    large.push(zeros(MIB + MIB / 2)).unwrap();
+    let mut neighbour = reading_from(&receiver, "140.82.112.77", None);
+    neighbour.push(zeros(MIB / 4)).unwrap();
+}
+
+#[test]
+fn a_right_signature_is_remembered_with_its_client() {
+    let current = Current::new(Arc::into_inner(shared()).unwrap());
+    let reputation = |address: &str| current.load().reputation(ClientAddr::of(address.parse().unwrap()));
+    let body = push_with(|_| {});
+    assert_eq!(reputation("192.0.2.1"), Reputation::Unknown);
+    push_from(&current.load(), "::ffff:192.0.2.1", &body).unwrap();
+    assert_eq!(reputation("192.0.2.1"), Reputation::Proven);
+    assert_eq!(reputation("192.0.2.2"), Reputation::Expected);
+    push_from(&current.load(), "198.51.100.1", &body).unwrap();
+    assert_eq!(reputation("198.51.100.1"), Reputation::Unknown, "it may have recorded what another has sent");
+    current.replace(narrow());
+    assert_eq!(reputation("192.0.2.1"), Reputation::Proven, "also after a reload");
+}
+
+#[test]
+fn neither_a_wrong_signature_nor_an_old_push_speaks_for_anybody() {
+    let mut with_age = hook();
+    with_age.max_age = Some(Hook::MAX_AGE);
+    with_age.allow_from = vec!["192.0.2.0/24".parse().unwrap()];
+    let receiver = with_hook(with_age);
+    let reputation = |address: &str| receiver.reputation(ClientAddr::of(address.parse().unwrap()));
+    assert_eq!(reputation("192.0.2.1"), Reputation::Expected, "the hook takes deliveries from there");
+    let old = push_with(|body| body["repository"]["pushed_at"] = (NOW.0 / 1_000 - 8 * 86_400).into());
+    push_from(&receiver, "192.0.2.1", &old).unwrap();
+    let body = push_with(|_| {});
+    let request = json_request().header("x-hub-signature-256", sign("another secret of 16", &body));
+    let mut wrong = receiver.begin("/webhook", &head(request), Some("192.0.2.1".parse().unwrap())).unwrap();
+    wrong.push(Bytes::from(body)).unwrap();
+    assert!(wrong.finish(NOW).is_err());
+    assert_eq!(reputation("192.0.2.1"), Reputation::Expected);
+    let young = push_with(|body| body["repository"]["pushed_at"] = (NOW.0 / 1_000 - 60).into());
+    push_from(&receiver, "192.0.2.1", &young).unwrap();
+    assert_eq!(reputation("192.0.2.1"), Reputation::Proven);
+}
+
+#[test]
+fn a_stranger_has_to_make_haste_when_there_is_no_room_to_spare() {
+    let receiver = shared();
+    let second = Duration::from_secs(1);
+    let mut slow = reading_from(&receiver, "192.0.2.1", None);
+    slow.push(zeros(MIB)).unwrap();
+    assert_eq!(slow.patience(20 * second), 10 * second);
+    let _held = hoard(|number| reading_from(&receiver, &format!("192.{number}.2.1"), None));
+    assert_eq!(slow.patience(9 * second), second);
+    assert_eq!(slow.patience(20 * second), Duration::ZERO);
+    drop(_held);
+    assert_eq!(slow.patience(20 * second), 10 * second);
 }

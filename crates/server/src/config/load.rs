@@ -179,7 +179,7 @@ fn whole(
     let hooks = hooks(fields.tables("hook"), &around);
     let (retention, environments) =
         retention::retention(fields.table("retention"), hooks.as_deref().unwrap_or_default());
-    let limits = limits::limits(fields.table("limits"));
+    let limits = limits::limits(fields.table("limits"), hooks.as_deref().unwrap_or_default());
     let known = Known {
         folder,
         variable,

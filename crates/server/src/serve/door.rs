@@ -9,9 +9,10 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use swifthook_core::{Answered, Decided, Intake, IntakeError, Receipt};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::metrics::Metrics;
+use super::occasionally::Line;
 use super::points;
 use crate::api::Changes;
 
@@ -50,6 +51,16 @@ pub(super) async fn observe(State(metrics): State<Arc<Metrics>>, request: Reques
         metrics.answered(answered, status);
         if answered.reason.as_deref() == Some("too-many") {
             return response;
+        }
+        if answered.decision == "refused" {
+            match metrics.refusal_line(Instant::now()) {
+                Line::Write => {}
+                Line::LeaveOut => {
+                    warn!("too many refusals for the log: more of this minute are counted in /metrics alone");
+                    return response;
+                }
+                Line::Nothing => return response,
+            }
         }
         info!(
             delivery = answered.delivery.map(tracing::field::display),

@@ -19,6 +19,17 @@ pub enum StartError {
     /// Where GitHub's deliveries come from is not known, and a hook takes them from there alone.
     #[error(transparent)]
     Ranges(#[from] RangesError),
+    /// More connections are asked for than there are files for.
+    #[error(
+        "`connections = {asked}` in [limits] is too many: this process may have {files} files open, of which the store, git and runs need a quarter; say at most {}, or let it have more (`LimitNOFILE=` of systemd, `ulimit -n`)",
+        files / 4 * 3
+    )]
+    TooManyConnections {
+        /// What the configuration says.
+        asked: usize,
+        /// The soft limit.
+        files: usize,
+    },
     /// The admin token is not where the configuration says.
     #[error("there is no admin token")]
     Token(#[from] Missing),

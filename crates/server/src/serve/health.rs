@@ -1,7 +1,7 @@
 //! `/healthz` and `/readyz`.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -10,6 +10,7 @@ use axum::{Json, Router};
 use http::StatusCode;
 use serde::Serialize;
 use swifthook_runner::Handle;
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::broker::Broker;
@@ -18,13 +19,18 @@ use crate::api::Backend;
 
 /// What has to be well for the server to be.
 #[derive(Clone)]
-pub(super) struct Health {
-    pub(super) store: Arc<dyn Backend>,
-    /// `None` where there is none to be at work.
-    pub(super) runner: Option<Handle>,
-    /// `None` where pushes are stored at once.
-    pub(super) broker: Option<Broker>,
+pub(super) struct Health(Arc<Parts>);
+
+struct Parts {
+    store: Arc<dyn Backend>,
+    runner: Option<Handle>,
+    broker: Option<Broker>,
+    /// What was found last, so that asking often does not cost the store as often.
+    last: Mutex<Option<(Instant, Found)>>,
 }
+
+/// Why a part is not well, by its name.
+type Found = [(&'static str, Option<String>); 3];
 
 #[derive(Serialize)]
 struct Report {
@@ -36,6 +42,11 @@ struct Report {
 }
 
 impl Health {
+    /// Asks these: there is no `runner` where none is to be at work, and no `broker` where pushes are stored at once.
+    pub(super) fn new(store: Arc<dyn Backend>, runner: Option<Handle>, broker: Option<Broker>) -> Self {
+        Self(Arc::new(Parts { store, runner, broker, last: Mutex::default() }))
+    }
+
     /// For everybody: names of what fails, and no causes.
     pub(super) fn public(self) -> Router {
         Router::new()
@@ -51,15 +62,7 @@ impl Health {
     }
 
     async fn report(self, with_reasons: bool) -> Response {
-        let store = match timeout(PATIENCE, self.store.deliveries(None, 1)).await {
-            Ok(Ok(_)) => None,
-            Ok(Err(error)) => Some(with_causes(&error)),
-            Err(_) => Some("the store does not answer in time".to_owned()),
-        };
-        let is_idle = self.runner.is_some_and(|runner| !runner.status().is_running);
-        let runner = is_idle.then(|| "no runner is at work".to_owned());
-        let broker = self.broker.and_then(|broker| broker.trouble());
-        let parts = [("store", store), ("runner", runner), ("broker", broker)];
+        let parts = self.0.found().await;
         let failing: Vec<_> = parts.iter().filter(|(_, why)| why.is_some()).map(|(name, _)| *name).collect();
         let causes =
             if with_reasons { parts.into_iter().filter_map(|(_, why)| why).collect() } else { Vec::new() };
@@ -72,8 +75,36 @@ impl Health {
     }
 }
 
+impl Parts {
+    async fn found(&self) -> Found {
+        let mut last = self.last.lock().await;
+        if let Some((at, found)) = &*last
+            && at.elapsed() < FRESH
+        {
+            return found.clone();
+        }
+        let found = self.find().await;
+        *last = Some((Instant::now(), found.clone()));
+        found
+    }
+
+    async fn find(&self) -> Found {
+        let store = match timeout(PATIENCE, self.store.deliveries(None, 1)).await {
+            Ok(Ok(_)) => None,
+            Ok(Err(error)) => Some(with_causes(&error)),
+            Err(_) => Some("the store does not answer in time".to_owned()),
+        };
+        let is_idle = self.runner.as_ref().is_some_and(|runner| !runner.status().is_running);
+        let runner = is_idle.then(|| "no runner is at work".to_owned());
+        let broker = self.broker.as_ref().and_then(Broker::trouble);
+        [("store", store), ("runner", runner), ("broker", broker)]
+    }
+}
+
 async fn alive() -> Json<Report> {
     Json(Report { status: "ok", failing: Vec::new(), causes: Vec::new() })
 }
 
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long what was found is told again.
+const FRESH: Duration = Duration::from_millis(500);

@@ -3,13 +3,19 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::{Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use swifthook_core::{Answered, Stage};
 
+use super::connections::Counts;
+use super::occasionally::{Line, LineBudget};
+
 /// What a server has counted since its start.
-#[derive(Debug, Default)]
-pub struct Metrics(Mutex<Counted>);
+#[derive(Debug)]
+pub struct Metrics {
+    counted: Mutex<Counted>,
+    refusal_lines: Mutex<LineBudget>,
+}
 
 #[derive(Debug, Default)]
 struct Counted {
@@ -28,6 +34,12 @@ struct Histogram {
     total: u64,
 }
 
+impl Default for Metrics {
+    fn default() -> Self {
+        Self { counted: Mutex::default(), refusal_lines: Mutex::new(LineBudget::new(REFUSAL_LINES)) }
+    }
+}
+
 impl Metrics {
     pub(super) fn answered(&self, answered: &Answered, status: u16) {
         let reason = answered.reason.as_deref().unwrap_or_default().to_owned();
@@ -37,6 +49,11 @@ impl Metrics {
             decision => counted.deliveries.entry((decision, reason)).or_default(),
         };
         *count += 1;
+    }
+
+    /// Whether a refusal gets a line in the log.
+    pub(super) fn refusal_line(&self, now: Instant) -> Line {
+        self.refusal_lines.lock().expect("nothing panics under this lock").take(now)
     }
 
     pub(super) fn accepted(&self, took: Duration, is_stored: bool) {
@@ -99,7 +116,7 @@ impl Metrics {
     }
 
     fn counted(&self) -> MutexGuard<'_, Counted> {
-        self.0.lock().expect("nothing panics under this lock")
+        self.counted.lock().expect("nothing panics under this lock")
     }
 }
 
@@ -109,6 +126,30 @@ pub(super) fn messages(counts: [(&'static str, u64); 4]) -> String {
     text.family("swifthook_broker_messages_total", "counter", "Messages by what became of them here.");
     for (what, count) in counts {
         text.line("swifthook_broker_messages_total", &[("what", what)], count);
+    }
+    text.0
+}
+
+/// The connections of each port, and the bytes of bodies in memory, in the same format.
+pub(super) fn ports(counts: &[(&'static str, Counts)], body_bytes: Option<usize>) -> String {
+    let mut text = Text::default();
+    text.family("swifthook_connections", "gauge", "Connections that are open, by port.");
+    for (port, counts) in counts {
+        text.line("swifthook_connections", &[("port", port)], counts.open);
+    }
+    let help = "Connections that made room for others, by port.";
+    text.family("swifthook_connections_evicted_total", "counter", help);
+    for (port, counts) in counts {
+        text.line("swifthook_connections_evicted_total", &[("port", port)], counts.evicted);
+    }
+    let help = "Connections, and requests by way of proxies, for which none could make room, by port.";
+    text.family("swifthook_connections_refused_total", "counter", help);
+    for (port, counts) in counts {
+        text.line("swifthook_connections_refused_total", &[("port", port)], counts.refused);
+    }
+    if let Some(bytes) = body_bytes {
+        text.family("swifthook_body_bytes", "gauge", "Bytes of bodies that are being received.");
+        text.line("swifthook_body_bytes", &[], bytes);
     }
     text.0
 }
@@ -164,12 +205,29 @@ impl Text {
     }
 }
 
+/// Lines of refusals in the log, a minute, of all clients together.
+const REFUSAL_LINES: u32 = 600;
 /// Seconds. GitHub gives up after ten.
 const BOUNDS: [f64; 11] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 5.0, 8.0];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_happened_at_the_ports_is_told() {
+        let hooks = Counts { open: 512, evicted: 30, refused: 2 };
+        let text = ports(&[("hooks", hooks), ("admin", Counts::default())], Some(1_000));
+        for line in [
+            "swifthook_connections{port=\"hooks\"} 512",
+            "swifthook_connections_evicted_total{port=\"hooks\"} 30",
+            "swifthook_connections_refused_total{port=\"hooks\"} 2",
+            "swifthook_connections_evicted_total{port=\"admin\"} 0",
+            "swifthook_body_bytes 1000",
+        ] {
+            assert!(text.lines().any(|told| told == line), "{line} in {text}");
+        }
+    }
 
     #[test]
     fn what_was_counted_is_written_as_prometheus_reads_it() {

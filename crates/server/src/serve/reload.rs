@@ -75,6 +75,7 @@ fn needs_restart(old: &Config, new: &Config) -> bool {
                 (config.worker.slots, config.worker.labels.clone(), config.worker.listen),
                 (config.worker.gpus.clone(), config.worker.machine.clone(), config.worker.cgroup.clone()),
             ),
+            config.limits.connections,
         )
     };
     of(old) != of(new)
@@ -124,7 +125,8 @@ impl Handle {
 
     /// Reads the configuration again, secrets too. Requests under way keep the old one to their end.
     ///
-    /// Of `[server]`, `[store]`, `[intake]` and `[worker]`, changes take effect at the next start only.
+    /// Of `[server]`, `[store]`, `[intake]`, `[worker]` and `connections` in `[limits]`, changes take effect at the next
+    /// start only.
     ///
     /// # Errors
     ///
@@ -177,7 +179,9 @@ impl Handle {
             None => (None, snapshot::recipes(&config)?),
         };
         if needs_restart(&self.config(), &config) {
-            warn!("changes of [server], [store], [intake] and [worker] take effect at the next start");
+            warn!(
+                "changes of [server], [store], [intake], [worker] and of `connections` in [limits] take effect at the next start"
+            );
         }
         if remotes(&self.config()) != remotes(&config) {
             self.0.trees.replace(&config)?;

@@ -1,17 +1,19 @@
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::{Router, middleware};
 use swifthook_core::{Current, Gpus, Intake};
 use swifthook_runner::Drain;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::backends::Backends;
 use super::broker::Broker;
 use super::catalog::ServerCatalog;
+use super::connections::{Clients, Connections};
 use super::door::{Door, observe};
 use super::error::StartError;
 use super::health::Health;
@@ -19,9 +21,10 @@ use super::listener::{self, Bounds};
 use super::metrics::Metrics;
 use super::ranges::Ranges;
 use super::reload::Handle;
+use super::slots::Plan;
 use super::store::Store;
 use super::throttle::{Throttle, throttle};
-use super::works::{self, Works};
+use super::works::{self, Ports, Works};
 use super::{old_runs, snapshot, tidy, token};
 use crate::api::Api;
 use crate::config::Config;
@@ -30,8 +33,8 @@ use crate::config::Config;
 ///
 /// It handles no signals and sets up no logging: whoever runs it does.
 pub struct Server {
-    hooks: (TcpListener, Router),
-    admin: (TcpListener, Router),
+    hooks: Port,
+    admin: Port,
     works: Option<Works>,
     store: Arc<dyn Store>,
     broker: Option<Broker>,
@@ -39,6 +42,9 @@ pub struct Server {
     handle: Handle,
     addresses: Addresses,
 }
+
+/// What listens, what it answers with, and who may connect.
+type Port = (TcpListener, Router, Connections);
 
 /// Where a server listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +62,7 @@ impl Server {
     ///
     /// When the store is another process's, a port is taken, or something cannot be read or made.
     pub async fn open(config: Config) -> Result<Self, StartError> {
+        let bounds = public_bounds(&config)?;
         let backends = Backends::open(&config).await?;
         let ranges = Ranges::new(&config);
         let (asked, of) = (ranges.clone(), config.clone());
@@ -63,11 +70,14 @@ impl Server {
         let known = known.expect("asking for addresses does not panic")?;
         let (receiver, recipes) = snapshot::of(&config, &known)?;
         let token = token::of(&config)?;
-        let hooks = bind(config.server.listen).await?;
-        let admin = bind(config.server.admin_listen).await?;
+        let hooks = bind(config.server.listen)?;
+        let admin = bind(config.server.admin_listen)?;
         let addresses = Addresses { hooks: hooks.1, admin: admin.1 };
 
         let receiver = Arc::new(Current::new(receiver));
+        let plan = Plan::public(bounds.connections);
+        let connections = Connections::new("hooks", plan, Clients::Receiver(receiver.clone()));
+        let admin_connections = listener::private_connections("admin");
         let catalog = Arc::new(ServerCatalog::new(
             recipes,
             backends.launchers.clone(),
@@ -83,7 +93,7 @@ impl Server {
             .then(|| Works::new(&config, &backends, catalog.clone(), metrics.clone(), changes.clone()));
         let runs = works.as_ref().map(Works::handle);
         let broker = config.intake.as_ref().map(Broker::connect);
-        let health = Health { store: backends.store.clone(), runner: runs, broker: broker.clone() };
+        let health = Health::new(backends.store.clone(), runs, broker.clone());
         let intake =
             broker.as_ref().map_or_else(|| -> Arc<dyn Intake> { backends.store.clone() }, Broker::intake);
         let door = Door { intake, metrics: metrics.clone(), changes: changes.clone() };
@@ -109,6 +119,10 @@ impl Server {
         let deciding = receiver.clone();
         api.replay = Some(Arc::new(move |delivery, now| deciding.load().replay(delivery, now)));
         let counting = Arc::new(Throttle::new(receiver.clone()));
+        let ports = Ports {
+            connections: vec![connections.clone(), admin_connections.clone()],
+            receiver: Some(receiver.clone()),
+        };
         let hook_routes = swifthook_axum::routes("/{*path}", receiver, Arc::new(door))
             .layer(middleware::from_fn_with_state(counting, throttle))
             .layer(middleware::from_fn_with_state(metrics.clone(), observe))
@@ -118,10 +132,11 @@ impl Server {
             backends.store.clone(),
             broker.clone(),
             backends.gpus.clone(),
+            ports,
         )));
         Ok(Self {
-            hooks: (hooks.0, hook_routes),
-            admin: (admin.0, admin_routes),
+            hooks: (hooks.0, hook_routes, connections),
+            admin: (admin.0, admin_routes, admin_connections),
             store: backends.store,
             broker,
             works,
@@ -147,9 +162,8 @@ impl Server {
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let stop = self.shutdown;
         let stopped = || stop.clone().cancelled_owned();
-        let bounds = Bounds::default();
-        let hooks = listener::serve(self.hooks.0, self.hooks.1, bounds, stopped());
-        let admin = listener::serve(self.admin.0, self.admin.1, bounds, stopped());
+        let hooks = listener::serve(self.hooks, Bounds::default(), stopped());
+        let admin = listener::serve(self.admin, Bounds::private(), stopped());
         let runner = async {
             if let Some(works) = self.works {
                 works.run(self.handle.hidden(), stopped()).await;
@@ -174,6 +188,17 @@ impl Server {
     }
 }
 
+/// The bounds of the hooks, with as many connections as the configuration says.
+fn public_bounds(config: &Config) -> Result<Bounds, StartError> {
+    let bounds = Bounds::default();
+    let Some(asked) = config.limits.connections else { return Ok(bounds) };
+    let files = listener::open_files();
+    if asked > files / 4 * 3 {
+        return Err(StartError::TooManyConnections { asked, files });
+    }
+    Ok(Bounds { connections: asked, ..bounds })
+}
+
 /// What becomes of runs, for people.
 pub(super) fn after(drain: Drain) -> &'static str {
     match drain {
@@ -182,9 +207,20 @@ pub(super) fn after(drain: Drain) -> &'static str {
     }
 }
 
-pub(super) async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+pub(super) fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
     let failed = |source| StartError::Listen { address, source };
-    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let listener = listen(address).map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
 }
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Those that came and are not accepted yet: when there are more the kernel forgets some, who try again after a second.
+/// It may allow fewer (`net.core.somaxconn`).
+const BACKLOG: u32 = 16_384;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use swifthook_core::{Receiver, Recipe};
+use swifthook_core::{Limits, Receiver, Recipe};
 
 use super::catalog::Recipes;
 use super::recipes::recipe;
@@ -12,8 +12,10 @@ use crate::config::Config;
 /// The receiver and the recipes of a configuration; `github` are the addresses of GitHub's hooks.
 pub(super) fn of(config: &Config, github: &[IpNet]) -> Result<(Receiver, Recipes), Error> {
     let recipes = recipes(config)?;
-    let mut receiver =
-        Receiver::builder().config(config.digest).trusted_proxies(config.server.trusted_proxies.clone());
+    let mut receiver = Receiver::builder()
+        .config(config.digest)
+        .limits(Limits { in_flight: config.limits.body_memory, ..Limits::default() })
+        .trusted_proxies(config.server.trusted_proxies.clone());
     for hook in &config.hooks {
         let mut with_github = hook.hook.clone();
         if hook.from_github {

@@ -4,7 +4,6 @@
 //! was refused anyway is counted, and answered 429 instead. What that saves is the log, and the connection.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,7 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::header::{CONNECTION, HeaderValue};
-use swifthook_core::{Answered, Current, PeerAddr, Refusal, reply};
+use swifthook_core::{Answered, ClientAddr, Current, PeerAddr, Refusal, reply};
 
 /// Counts what was not signed, by address.
 pub(super) struct Throttle {
@@ -22,7 +21,11 @@ pub(super) struct Throttle {
 }
 
 #[derive(Default)]
-struct Counts(HashMap<IpAddr, Window>);
+struct Counts {
+    windows: HashMap<ClientAddr, Window>,
+    /// When they were too many and those that are over were looked for.
+    swept: Option<Instant>,
+}
 
 struct Window {
     ends: Instant,
@@ -42,7 +45,7 @@ pub(super) async fn throttle(
     next: Next,
 ) -> Response {
     let peer = request.extensions().get::<PeerAddr>().map(|peer| peer.0);
-    let client = peer.and_then(|peer| throttle.receiver.load().client(request.headers(), peer));
+    let client = peer.and_then(|peer| throttle.receiver.load().client_addr(request.headers(), peer));
     let response = next.run(request).await;
     let is_unsigned = response.extensions().get::<Answered>().is_some_and(|answered| answered.is_unsigned);
     let Some(client) = client.filter(|_| is_unsigned) else { return response };
@@ -55,16 +58,15 @@ pub(super) async fn throttle(
 
 impl Counts {
     /// Counts one more of `client`; how long it is to wait, if that was one too many.
-    fn count(&mut self, client: IpAddr, now: Instant) -> Option<Duration> {
-        let source = source(client);
-        if self.0.len() >= MOST_SOURCES && !self.0.contains_key(&source) {
-            self.0.retain(|_, window| window.ends > now);
-            if self.0.len() >= MOST_SOURCES {
+    fn count(&mut self, client: ClientAddr, now: Instant) -> Option<Duration> {
+        if self.windows.len() >= MOST_CLIENTS && !self.windows.contains_key(&client) {
+            self.sweep(now);
+            if self.windows.len() >= MOST_CLIENTS {
                 // It is refused in any case.
                 return None;
             }
         }
-        let window = self.0.entry(source).or_insert(Window { ends: now + WINDOW, count: 0 });
+        let window = self.windows.entry(client).or_insert(Window { ends: now + WINDOW, count: 0 });
         if window.ends <= now {
             *window = Window { ends: now + WINDOW, count: 0 };
         }
@@ -73,26 +75,31 @@ impl Counts {
     }
 }
 
-/// Whoever has one IPv6 address has the 2^64 of its network.
-fn source(client: IpAddr) -> IpAddr {
-    match client.to_canonical() {
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
-        v4 @ IpAddr::V4(_) => v4,
+impl Counts {
+    /// Forgets those that are over, not at each of many requests.
+    fn sweep(&mut self, now: Instant) {
+        if self.swept.is_none_or(|swept| now.duration_since(swept) >= SWEEP) {
+            self.swept = Some(now);
+            self.windows.retain(|_, window| window.ends > now);
+        }
     }
 }
 
 /// Refusals of one address within a window. A person who sets up a hook makes a dozen.
 const MOST: u32 = 60;
 const WINDOW: Duration = Duration::from_secs(60);
+const SWEEP: Duration = Duration::from_secs(1);
 /// Some 64 bytes each.
-const MOST_SOURCES: usize = 16_384;
+const MOST_CLIENTS: usize = 16_384;
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     fn count(counts: &mut Counts, client: &str, now: Instant) -> Option<Duration> {
-        counts.count(client.parse().unwrap(), now)
+        counts.count(ClientAddr::of(client.parse().unwrap()), now)
     }
 
     #[test]
@@ -120,10 +127,10 @@ mod tests {
     fn many_addresses_do_not_fill_the_memory() {
         let (mut counts, now) = (Counts::default(), Instant::now());
         for i in 0..50_000_u32 {
-            counts.count(IpAddr::from(i.to_be_bytes()), now);
+            counts.count(ClientAddr::of(IpAddr::from(i.to_be_bytes())), now);
         }
-        assert!(counts.0.len() <= MOST_SOURCES);
-        counts.count(IpAddr::from(60_000_u32.to_be_bytes()), now + WINDOW);
-        assert_eq!(counts.0.len(), 1, "those whose time is over made room");
+        assert!(counts.windows.len() <= MOST_CLIENTS);
+        counts.count(ClientAddr::of(IpAddr::from(60_000_u32.to_be_bytes())), now + WINDOW);
+        assert_eq!(counts.windows.len(), 1, "those whose time is over made room");
     }
 }

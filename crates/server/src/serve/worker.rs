@@ -9,6 +9,7 @@ use tracing::info;
 
 use super::backends::Backends;
 use super::catalog::ServerCatalog;
+use super::connections::Connections;
 use super::error::StartError;
 use super::health::Health;
 use super::listener::{self, Bounds};
@@ -16,7 +17,7 @@ use super::metrics::Metrics;
 use super::reload::Handle;
 use super::server::{after, bind};
 use super::store::Store;
-use super::works::{self, Works};
+use super::works::{self, Ports, Works};
 use super::{old_runs, snapshot, tidy, token};
 use crate::api::Api;
 use crate::config::Config;
@@ -26,7 +27,7 @@ use crate::config::Config;
 ///
 /// It handles no signals and sets up no logging: whoever runs it does.
 pub struct Worker {
-    listens: Option<(TcpListener, Router)>,
+    listens: Option<(TcpListener, Router, Connections)>,
     address: Option<SocketAddr>,
     works: Works,
     store: Arc<dyn Store>,
@@ -61,16 +62,18 @@ impl Worker {
         let (listens, address) = match config.worker.listen {
             None => (None, None),
             Some(address) => {
-                let (listener, bound) = bind(address).await?;
-                let health =
-                    Health { store: backends.store.clone(), runner: Some(works.handle()), broker: None };
+                let (listener, bound) = bind(address)?;
+                let health = Health::new(backends.store.clone(), Some(works.handle()), None);
+                let connections = listener::private_connections("worker");
+                let ports = Ports { connections: vec![connections.clone()], receiver: None };
                 let numbers = api.guard(works::exposition(
                     metrics,
                     backends.store.clone(),
                     None,
                     backends.gpus.clone(),
+                    ports,
                 ));
-                (Some((listener, health.public().merge(numbers))), Some(bound))
+                (Some((listener, health.public().merge(numbers), connections)), Some(bound))
             }
         };
         let handle = Handle::new(config, None, catalog, backends.workspace, changes, backends.store.clone());
@@ -95,8 +98,8 @@ impl Worker {
         let stop = self.shutdown;
         let stopped = || stop.clone().cancelled_owned();
         let listening = async {
-            if let Some((listener, router)) = self.listens {
-                listener::serve(listener, router, Bounds::default(), stopped()).await;
+            if let Some(port) = self.listens {
+                listener::serve(port, Bounds::private(), stopped()).await;
             }
         };
         let working = self.works.run(self.handle.hidden(), stopped());

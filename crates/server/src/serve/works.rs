@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use http::header;
-use swifthook_core::{Gpu, Gpus, Job, NoGpus, Standing};
+use swifthook_core::{Current, Gpu, Gpus, Job, NoGpus, Standing};
 use swifthook_launch::{GpuProbe, Looks};
 use swifthook_runner::{Handle, Moment, Options, Runner};
 use tokio::sync::watch;
@@ -19,6 +19,7 @@ use tracing::debug;
 use super::backends::Backends;
 use super::broker::Broker;
 use super::catalog::ServerCatalog;
+use super::connections::Connections;
 use super::logs::{self, Arrivals, LogKeeper, Notes};
 use super::metrics::{self, Metrics};
 use super::points;
@@ -129,24 +130,42 @@ fn observer(metrics: Arc<Metrics>, changes: Changes, notes: Notes) -> impl Fn(&J
     }
 }
 
+/// The ports of a process, for their numbers.
+#[derive(Clone)]
+pub(super) struct Ports {
+    pub(super) connections: Vec<Connections>,
+    /// What takes deliveries; `None` where none are taken.
+    pub(super) receiver: Option<Arc<Current>>,
+}
+
+impl Ports {
+    fn numbers(&self) -> String {
+        let of = |connections: &Connections| (connections.port(), connections.counts());
+        let counts: Vec<_> = self.connections.iter().map(of).collect();
+        metrics::ports(&counts, self.receiver.as_ref().map(|receiver| receiver.load().in_flight()))
+    }
+}
+
 /// `/metrics`.
 pub(super) fn exposition(
     metrics: Arc<Metrics>,
     store: Arc<dyn Store>,
     broker: Option<Broker>,
     gpus: Option<Arc<GpuProbe>>,
+    ports: Ports,
 ) -> Router {
-    type Shared = (Arc<Metrics>, Arc<dyn Store>, Option<Broker>, Option<Arc<GpuProbe>>);
-    let show = get(async |State((metrics, store, broker, gpus)): State<Shared>| {
+    type Shared = (Arc<Metrics>, Arc<dyn Store>, Option<Broker>, Option<Arc<GpuProbe>>, Ports);
+    let show = get(async |State((metrics, store, broker, gpus, ports)): State<Shared>| {
         let jobs = store.open_jobs().await.unwrap_or_default();
         let mut text = metrics.text(&jobs, store.unrecorded());
+        text.push_str(&ports.numbers());
         text.push_str(&broker.map(|broker| metrics::messages(broker.counts())).unwrap_or_default());
         if let Some(gpus) = gpus.filter(|gpus| gpus.are_there()) {
             text.push_str(&gpu_numbers(&gpus, &*store).await);
         }
         ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
     });
-    Router::new().route("/metrics", show).with_state((metrics, store, broker, gpus))
+    Router::new().route("/metrics", show).with_state((metrics, store, broker, gpus, ports))
 }
 
 /// The GPUs of this machine, by what they do. Where the driver or the store does not answer there is no number.

@@ -109,9 +109,23 @@ impl World {
     }
 
     pub(crate) fn serve_with(&self, arguments: &[&str]) -> Running {
-        let log = fs::File::options().create(true).append(true).open(self.path("server.log")).unwrap();
         let mut command = self.program(&["serve"]);
-        let mut child = command.args(arguments).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        command.args(arguments);
+        self.started(command)
+    }
+
+    /// Serves under another program, which `by` gives.
+    pub(crate) fn serve_by(&self, by: impl FnOnce(&Command) -> Command) -> Running {
+        let program = self.program(&["serve"]);
+        let mut command = by(&program);
+        command.current_dir(self.folder.path()).env_clear();
+        command.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        self.started(command)
+    }
+
+    fn started(&self, mut command: Command) -> Running {
+        let log = fs::File::options().create(true).append(true).open(self.path("server.log")).unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut url = || {
             let line = lines.next().unwrap_or_else(|| panic!("it ended: {}", self.server_log())).unwrap();

@@ -1,0 +1,460 @@
+//! The places that a listener has for connections, and who gives way when all are taken.
+//!
+//! Nobody waits: a connection that comes takes the place of another that is worth less, or is closed. Worth less are
+//! those whose client is less known; among equals those of whoever has most, network first and then address, idle ones
+//! before others, and the oldest first. So many connections of one address cost that address's own, and a quarter of the
+//! places is for those that have proven a signature, whoever else comes. A request of theirs is never cut.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+
+use swifthook_core::{ClientAddr, ClientNetwork, Reputation};
+
+/// Who has a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Owner {
+    /// A trusted proxy, between the requests of its clients. All of them are one, and no share binds it.
+    Proxy,
+    /// A client; behind a proxy only while a request of its own is under way.
+    Client(ClientAddr),
+}
+
+/// One place, as long as it is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct SlotId(u64);
+
+/// How many places there are, and for whom.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan {
+    /// All of them; at least one.
+    pub(super) slots: usize,
+    /// Those among them that only proven clients get.
+    pub(super) kept: usize,
+    /// Whether requests under way are cut, of clients that have proven nothing.
+    pub(super) cuts_requests: bool,
+}
+
+/// There is no place, and none that this owner may take from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Full;
+
+/// Who sits where.
+pub(super) struct Slots {
+    plan: Plan,
+    next: u64,
+    owners: HashMap<SlotId, Owner>,
+    held: HashMap<Owner, Held>,
+    networks: HashMap<ClientNetwork, usize>,
+    by_reputation: [usize; 3],
+}
+
+struct Held {
+    reputation: Reputation,
+    slots: BTreeMap<SlotId, State>,
+}
+
+#[derive(Clone, Copy)]
+struct State {
+    is_busy: bool,
+    /// Since when it is so, as a number that only grows.
+    since: u64,
+}
+
+impl Plan {
+    /// For a port that everybody reaches.
+    pub(super) fn public(slots: usize) -> Self {
+        Self { slots, kept: slots / 4, cuts_requests: true }
+    }
+
+    /// For a port whose requests are short, but for those that showed a token: they stay.
+    pub(super) fn private(slots: usize) -> Self {
+        Self { slots, kept: 0, cuts_requests: false }
+    }
+}
+
+impl Slots {
+    pub(super) fn new(plan: Plan) -> Self {
+        Self {
+            plan,
+            next: 0,
+            owners: HashMap::new(),
+            held: HashMap::new(),
+            networks: HashMap::new(),
+            by_reputation: [0; 3],
+        }
+    }
+
+    /// Gives a place to one that comes, idle at first.
+    pub(super) fn acquire(&mut self, owner: Owner, reputation: Reputation) -> SlotId {
+        let slot = SlotId(self.tick());
+        self.put(slot, owner, reputation, false);
+        slot
+    }
+
+    /// Gives a slot, that nobody has, to this owner, with a request under way or without.
+    pub(super) fn put(&mut self, slot: SlotId, owner: Owner, reputation: Reputation, is_busy: bool) {
+        self.know(owner, reputation);
+        let since = self.tick();
+        self.owners.insert(slot, owner);
+        let held = self.held.entry(owner).or_insert_with(|| Held { reputation, slots: BTreeMap::new() });
+        held.slots.insert(slot, State { is_busy, since });
+        self.by_reputation[reputation as usize] += 1;
+        if let Owner::Client(client) = owner {
+            *self.networks.entry(client.network()).or_default() += 1;
+        }
+    }
+
+    /// Notes that a request is under way, or no longer. `false` if the place was taken away.
+    pub(super) fn set_busy(&mut self, slot: SlotId, is_busy: bool) -> bool {
+        let since = self.tick();
+        let Some(owner) = self.owners.get(&slot) else { return false };
+        let state = self.held.get_mut(owner).and_then(|held| held.slots.get_mut(&slot));
+        state.map(|state| *state = State { is_busy, since }).is_some()
+    }
+
+    /// Gives a place back. `false` if it was taken away before.
+    pub(super) fn release(&mut self, slot: SlotId) -> bool {
+        let Some(owner) = self.owners.remove(&slot) else { return false };
+        let Some(held) = self.held.get_mut(&owner) else { return false };
+        held.slots.remove(&slot);
+        self.by_reputation[held.reputation as usize] -= 1;
+        if held.slots.is_empty() {
+            self.held.remove(&owner);
+        }
+        if let Owner::Client(client) = owner
+            && let Some(count) = self.networks.get_mut(&client.network())
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.networks.remove(&client.network());
+            }
+        }
+        true
+    }
+
+    /// Notes that an owner is known this well, if that is better than before.
+    pub(super) fn improve(&mut self, owner: Owner, reputation: Reputation) -> bool {
+        let is_better = self.held.get(&owner).is_some_and(|held| reputation > held.reputation);
+        if is_better {
+            self.know(owner, reputation);
+        }
+        is_better
+    }
+
+    fn know(&mut self, owner: Owner, reputation: Reputation) {
+        if let Some(held) = self.held.get_mut(&owner) {
+            self.by_reputation[held.reputation as usize] -= held.slots.len();
+            self.by_reputation[reputation as usize] += held.slots.len();
+            held.reputation = reputation;
+        }
+    }
+
+    /// Who has this place.
+    pub(super) fn owner(&self, slot: SlotId) -> Option<Owner> {
+        self.owners.get(&slot).copied()
+    }
+
+    /// How many places are taken.
+    pub(super) fn taken(&self) -> usize {
+        self.owners.len()
+    }
+
+    /// Where one more of `owner` would sit: `None` where a place is free, else the one that has to give way.
+    pub(super) fn victim_for(&self, owner: Owner, reputation: Reputation) -> Result<Option<SlotId>, Full> {
+        let rank = self.rank(reputation, 1);
+        let [unknown, expected, _] = self.by_reputation;
+        let is_full = self.taken() >= self.plan.slots
+            || rank < Reputation::Proven && unknown + expected >= self.plan.slots - self.plan.kept;
+        if is_full { self.victim(owner, rank).map(Some).ok_or(Full) } else { Ok(None) }
+    }
+
+    /// The place that is worth least, and less than one more of `owner`.
+    pub(super) fn victim(&self, owner: Owner, rank: Reputation) -> Option<SlotId> {
+        let lower = [Reputation::Unknown, Reputation::Expected].into_iter().filter(|lower| *lower < rank);
+        let among = |of: Reputation, newcomer| self.largest(of, newcomer);
+        lower.into_iter().find_map(|lower| among(lower, None)).or_else(|| among(rank, Some(owner)))
+    }
+
+    /// The place to give up among those of one rank: of the largest network's largest owner, with the newcomer as if it
+    /// had one already.
+    fn largest(&self, rank: Reputation, newcomer: Option<Owner>) -> Option<SlotId> {
+        let network = |owner: Owner| match owner {
+            Owner::Client(client) => Some(client.network()),
+            Owner::Proxy => None,
+        };
+        let joins = newcomer.and_then(network);
+        // One that has half of them takes none from others.
+        let has_enough = newcomer
+            .filter(|owner| matches!(owner, Owner::Client(_)))
+            .and_then(|owner| self.held.get(&owner))
+            .is_some_and(|held| held.slots.len() >= self.plan.slots / 2 && rank == Reputation::Proven);
+        let of_rank = self.held.iter().filter(|(owner, held)| {
+            self.rank(held.reputation, 0) == rank && (!has_enough || newcomer == Some(**owner))
+        });
+        let candidates = of_rank.filter_map(|(owner, held)| {
+            let (slot, state) = self.worst(held, rank)?;
+            let of_network = match network(*owner) {
+                Some(network) => self.networks.get(&network).copied(),
+                None => Some(held.slots.len()),
+            };
+            let with = |is_so: bool| usize::from(is_so);
+            let around =
+                of_network.unwrap_or_default() + with(newcomer.is_some() && network(*owner) == joins);
+            let own = held.slots.len() + with(newcomer == Some(*owner));
+            Some(((around, own, Reverse(state.since)), slot))
+        });
+        candidates.max_by_key(|(key, _)| *key).map(|(_, slot)| slot)
+    }
+
+    /// The place that an owner itself would miss least; none where it may keep all.
+    fn worst(&self, held: &Held, rank: Reputation) -> Option<(SlotId, State)> {
+        let keeps_requests =
+            rank == Reputation::Proven || held.reputation == Reputation::Proven || !self.plan.cuts_requests;
+        let slots = held.slots.iter().filter(|(_, state)| !(state.is_busy && keeps_requests));
+        slots.min_by_key(|(_, state)| (state.is_busy, state.since)).map(|(slot, state)| (*slot, *state))
+    }
+
+    /// How much a place is worth. Neighbours of those that have proven a signature have half of what is kept: a stranger
+    /// beside them must not keep out all other strangers.
+    fn rank(&self, reputation: Reputation, more: usize) -> Reputation {
+        let expected = self.by_reputation[Reputation::Expected as usize] + more;
+        match reputation {
+            Reputation::Expected if expected > self.plan.kept / 2 => Reputation::Unknown,
+            _ => reputation,
+        }
+    }
+
+    fn tick(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use Reputation::{Expected, Proven, Unknown};
+
+    const PLAN: Plan = Plan { slots: 32, kept: 8, cuts_requests: true };
+
+    fn client(address: impl Into<IpAddr>) -> Owner {
+        Owner::Client(ClientAddr::of(address.into()))
+    }
+
+    /// One that comes: the slot that it gets, and whose it was before.
+    fn come(
+        slots: &mut Slots,
+        owner: Owner,
+        reputation: Reputation,
+    ) -> Result<(SlotId, Option<Owner>), Full> {
+        let victim = slots.victim_for(owner, reputation)?;
+        let before = victim.and_then(|victim| slots.owner(victim));
+        victim.map(|victim| slots.release(victim));
+        Ok((slots.acquire(owner, reputation), before))
+    }
+
+    /// Slots that strangers of these addresses fill, each with as many connections.
+    fn filled(addresses: impl IntoIterator<Item = [u8; 4]>, each: usize) -> Slots {
+        let mut slots = Slots::new(PLAN);
+        for address in addresses {
+            for _ in 0..each {
+                let _: Result<_, Full> = come(&mut slots, client(address), Unknown);
+            }
+        }
+        slots
+    }
+
+    #[test]
+    fn one_address_takes_from_itself_alone() {
+        let mut slots = filled([[192, 0, 2, 1]], 1_000);
+        assert_eq!(slots.taken(), 24, "a quarter is kept");
+        let (_, before) = come(&mut slots, client([198, 51, 100, 1]), Unknown).unwrap();
+        assert_eq!(before, Some(client([192, 0, 2, 1])));
+        for _ in 0..100 {
+            let (_, before) = come(&mut slots, client([192, 0, 2, 1]), Unknown).unwrap();
+            assert_eq!(before, Some(client([192, 0, 2, 1])));
+        }
+    }
+
+    #[test]
+    fn a_network_of_addresses_takes_from_itself_alone() {
+        let prefix = 0x2001_0db8_0001_0000_0000_0000_0000_0001_u128;
+        let of = |number: u128| client(std::net::Ipv6Addr::from_bits(prefix + (number << 64)));
+        let mut slots = Slots::new(PLAN);
+        come(&mut slots, client([198, 51, 100, 1]), Unknown).unwrap();
+        for number in 0..1_000 {
+            let (_, before) = come(&mut slots, of(number), Unknown).unwrap();
+            assert_ne!(before, Some(client([198, 51, 100, 1])));
+        }
+    }
+
+    #[test]
+    fn the_oldest_idle_one_goes_first_and_then_the_oldest() {
+        let mut slots = Slots::new(Plan { slots: 3, kept: 0, cuts_requests: true });
+        let address = client([192, 0, 2, 1]);
+        let [first, second, third] = [0; 3].map(|_| slots.acquire(address, Unknown));
+        slots.set_busy(first, true);
+        assert_eq!(slots.victim_for(address, Unknown), Ok(Some(second)));
+        slots.set_busy(second, true);
+        slots.set_busy(second, false);
+        assert_eq!(slots.victim_for(address, Unknown), Ok(Some(third)));
+        slots.set_busy(second, true);
+        slots.set_busy(third, true);
+        assert_eq!(slots.victim_for(address, Unknown), Ok(Some(first)));
+    }
+
+    #[test]
+    fn administrators_keep_what_is_under_way() {
+        let mut slots = Slots::new(Plan::private(2));
+        let address = client([127, 0, 0, 1]);
+        let [stream, idle] = [0; 2].map(|_| slots.acquire(address, Unknown));
+        slots.set_busy(stream, true);
+        assert_eq!(slots.victim_for(address, Unknown), Ok(Some(idle)));
+        slots.set_busy(idle, true);
+        assert_eq!(slots.victim_for(address, Unknown), Err(Full));
+    }
+
+    #[test]
+    fn a_proxy_has_no_share_and_its_clients_have_one_each() {
+        let mut slots = Slots::new(PLAN);
+        let proxied: Vec<_> = (0..32).map(|_| come(&mut slots, Owner::Proxy, Proven).unwrap().0).collect();
+        assert_eq!(slots.taken(), 32);
+        assert_eq!(slots.victim_for(client([192, 0, 2, 1]), Unknown), Err(Full));
+        for slot in &proxied[..24] {
+            slots.release(*slot);
+            assert_eq!(slots.victim_for(client([192, 0, 2, 1]), Unknown), Ok(None));
+            slots.put(*slot, client([192, 0, 2, 1]), Unknown, true);
+        }
+        slots.release(proxied[24]);
+        assert_eq!(slots.victim_for(client([198, 51, 100, 1]), Unknown), Ok(Some(proxied[0])));
+        slots.put(proxied[24], Owner::Proxy, Proven, false);
+        let direct = (0..24).map(|_| come(&mut slots, client([140, 82, 112, 1]), Proven).unwrap().0).last();
+        let (_, before) = come(&mut slots, Owner::Proxy, Proven).unwrap();
+        assert_eq!(before, Some(client([140, 82, 112, 1])), "who has most gives way");
+        assert!(direct.is_some());
+    }
+
+    #[test]
+    fn neighbours_of_the_proven_keep_no_stranger_out() {
+        let mut slots = filled((0..250).map(|last| [192, 0, last, 1]), 1);
+        let (github, beside) = (client([140, 82, 112, 1]), client([140, 82, 112, 2]));
+        let (_, before) = come(&mut slots, beside, Expected).unwrap();
+        assert!(before.is_some_and(|before| before != beside));
+        for _ in 0..100 {
+            let _: Result<_, Full> = come(&mut slots, beside, Expected);
+        }
+        let (_, before) = come(&mut slots, client([198, 51, 100, 1]), Unknown).unwrap();
+        assert_eq!(before, Some(beside), "it has the most by now");
+        let (_, before) = come(&mut slots, github, Proven).unwrap();
+        assert_eq!(before, None, "what is kept is kept for it");
+    }
+
+    #[test]
+    fn one_proven_client_leaves_half_to_the_others() {
+        let mut slots = Slots::new(PLAN);
+        let (hoarder, other) = (client([192, 0, 2, 1]), client([198, 51, 100, 1]));
+        let busy = |slots: &mut Slots, owner| {
+            let (slot, before) = come(slots, owner, Proven)?;
+            slots.set_busy(slot, true);
+            Ok::<_, Full>(before)
+        };
+        let strangers = (0..16).map(|last| slots.acquire(client([203, 0, last, 1]), Unknown)).count();
+        for _ in 0..strangers {
+            busy(&mut slots, hoarder).unwrap();
+        }
+        assert!(busy(&mut slots, other).unwrap().is_some(), "a stranger makes room");
+        for _ in 0..15 {
+            busy(&mut slots, other).unwrap();
+        }
+        assert_eq!(busy(&mut slots, hoarder), Err(Full), "no request of a proven client is cut");
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Come { owner: u8, reputation: usize },
+        Leave { at: usize },
+        Busy { at: usize, is_busy: bool },
+        Improve { owner: u8 },
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step = prop_oneof![
+            6 => (any::<u8>(), 0..2_usize).prop_map(|(owner, reputation)| Step::Come { owner, reputation }),
+            1 => any::<usize>().prop_map(|at| Step::Leave { at }),
+            3 => (any::<usize>(), any::<bool>()).prop_map(|(at, is_busy)| Step::Busy { at, is_busy }),
+            1 => any::<u8>().prop_map(|owner| Step::Improve { owner }),
+        ];
+        prop::collection::vec(step, 0..150)
+    }
+
+    fn address(owner: u8) -> Owner {
+        client([198, 51 + owner / 64, owner % 8, owner])
+    }
+
+    /// The slots after these steps, with those that somebody believes to have.
+    fn live(steps: &[Step], improves: bool) -> (Slots, Vec<SlotId>) {
+        let (mut slots, mut known) = (Slots::new(PLAN), Vec::new());
+        for step in steps {
+            match *step {
+                Step::Come { owner, reputation } => {
+                    let came = come(&mut slots, address(owner), [Unknown, Expected][reputation]);
+                    known.extend(came.map(|(slot, _)| slot));
+                }
+                Step::Leave { at } if !known.is_empty() => {
+                    let slot = known.swap_remove(at % known.len());
+                    slots.release(slot);
+                }
+                Step::Busy { at, is_busy } if !known.is_empty() => {
+                    slots.set_busy(known[at % known.len()], is_busy);
+                }
+                Step::Improve { owner } if improves => {
+                    slots.improve(address(owner), Proven);
+                }
+                _ => {}
+            }
+            assert!(slots.taken() <= PLAN.slots);
+            assert_eq!(slots.by_reputation.iter().sum::<usize>(), slots.taken());
+        }
+        (slots, known)
+    }
+
+    proptest! {
+        #[test]
+        fn no_slot_is_ever_leaked(steps in steps()) {
+            let (mut slots, known) = live(&steps, true);
+            known.into_iter().for_each(|slot| {
+                slots.release(slot);
+            });
+            prop_assert_eq!((slots.taken(), slots.by_reputation), (0, [0; 3]));
+            prop_assert!(slots.held.is_empty() && slots.networks.is_empty() && slots.owners.is_empty());
+        }
+
+        #[test]
+        fn a_proven_client_gets_in_whatever_strangers_do(steps in steps(), others in 0..16_usize) {
+            let (mut slots, _) = live(&steps, false);
+            for number in 0..=others {
+                let github = client([140, 82, 112, u8::try_from(number).unwrap()]);
+                let (slot, before) = come(&mut slots, github, Proven).expect("there is a slot");
+                slots.set_busy(slot, true);
+                prop_assert!(before.is_none_or(|before| !matches!(before, Owner::Client(client)
+                    if client.network() == ClientAddr::of([140, 82, 112, 0].into()).network())));
+            }
+        }
+
+        #[test]
+        fn a_stranger_with_one_connection_goes_only_when_all_have_one(steps in steps()) {
+            let (mut slots, _) = live(&steps, false);
+            let lonely = client([203, 0, 113, 1]);
+            let Ok((slot, _)) = come(&mut slots, lonely, Unknown) else { return Ok(()) };
+            // Few addresses, each with as many connections as it likes.
+            for owner in (0..8_u8).cycle().take(200) {
+                let _: Result<_, Full> = come(&mut slots, client([192, 0, owner, 1]), Unknown);
+            }
+            prop_assert!(slots.owner(slot).is_some());
+        }
+    }
+}
