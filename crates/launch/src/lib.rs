@@ -36,6 +36,7 @@ mod gpu;
 mod kubernetes;
 mod local;
 mod process;
+mod sandbox;
 #[cfg(feature = "slurm")]
 mod slurm;
 mod supervisor;
@@ -51,7 +52,8 @@ pub use kubernetes::{
     KnownRun, KubernetesLauncher, KubernetesSettings, PodCheckout, PodToleration, PodVolume, Tools,
     VolumeSource,
 };
-pub use local::{LocalLauncher, leave_a_way};
+pub use local::{LocalLauncher, give, leave_a_way, share};
+pub use sandbox::{can_sandbox, within};
 #[cfg(feature = "slurm")]
 pub use slurm::{SlurmLauncher, SlurmOptions};
 pub use supervisor::{confined, supervise_if_asked};

@@ -19,6 +19,7 @@ mod install;
 #[cfg(feature = "kubernetes")]
 mod keep;
 mod run;
+mod sandboxed;
 mod watch;
 
 pub use asked::supervise_if_asked;
