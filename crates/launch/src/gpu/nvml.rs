@@ -40,7 +40,8 @@ impl Source for Library {
     }
 
     fn minors(&mut self) -> HashMap<Arc<str>, u32> {
-        let devices = (0..self.0.device_count().unwrap_or(0)).filter_map(|index| self.0.device_by_index(index).ok());
+        let devices =
+            (0..self.0.device_count().unwrap_or(0)).filter_map(|index| self.0.device_by_index(index).ok());
         devices.filter_map(|device| Some((device.uuid().ok()?.into(), device.minor_number().ok()?))).collect()
     }
 

@@ -2,9 +2,13 @@
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, lchown};
 use std::path::Path;
 
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, chownat, fstat, openat};
+use rustix::path::Arg;
+use rustix::process::{Gid, Uid};
 use swifthook_core::RunSpec;
 
 use super::run_dir::RunDir;
@@ -29,24 +33,39 @@ pub(crate) fn prepare(dir: &RunDir, run: &RunSpec) -> io::Result<()> {
     }
 }
 
-/// Gives a file, or a folder with all that is in it, to a user. Links are not followed, and a file that has another name
-/// elsewhere stays whose it is.
+/// Gives a file, or a folder with all that is in it, to a user. Links are not followed, though somebody puts them there
+/// meanwhile, and a file that has another name elsewhere stays whose it is.
 ///
 /// # Errors
 ///
 /// When the machine does not let us.
 pub fn give(path: &Path, user: u32, group: u32) -> io::Result<()> {
-    let metadata = path.symlink_metadata()?;
-    if metadata.is_dir() {
-        for entry in fs::read_dir(path)? {
-            give(&entry?.path(), user, group)?;
+    give_in(CWD, path, &Recipient { user: Uid::from_raw(user), group: Gid::from_raw(group) })
+}
+
+struct Recipient {
+    user: Uid,
+    group: Gid,
+}
+
+fn give_in(folder: BorrowedFd<'_>, name: impl Arg, to: &Recipient) -> io::Result<()> {
+    let one = openat(folder, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    let stat = fstat(&one)?;
+    let is_folder = FileType::from_raw_mode(stat.st_mode).is_dir();
+    if is_folder {
+        let listed = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = openat(&one, c".", listed, Mode::empty())?;
+        for entry in Dir::read_from(&opened)? {
+            let entry = entry?;
+            if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+                give_in(opened.as_fd(), entry.file_name(), to)?;
+            }
         }
     }
-    let is_elsewhere = !metadata.is_dir() && metadata.nlink() > 1;
-    if is_elsewhere || (metadata.uid(), metadata.gid()) == (user, group) {
-        return Ok(());
+    if is_folder || stat.st_nlink == 1 {
+        chownat(&one, c"", Some(to.user), Some(to.group), AtFlags::EMPTY_PATH)?;
     }
-    lchown(path, Some(user), Some(group))
+    Ok(())
 }
 
 /// Lets a group read what is in a folder, also what is put there later.
@@ -154,7 +173,10 @@ mod tests {
         }
         give(folder.path(), 65_534, 65_534).unwrap();
         let owner = |path: &Path| path.symlink_metadata().unwrap().uid();
-        assert_eq!((owner(&folder.path().join("inner/x")), owner(&folder.path().join("link"))), (65_534, 65_534));
+        assert_eq!(
+            (owner(&folder.path().join("inner/x")), owner(&folder.path().join("link"))),
+            (65_534, 65_534)
+        );
         assert_eq!((owner(outside.path()), owner(&outside.path().join("x"))), (0, 0));
     }
 }

@@ -10,8 +10,8 @@ mod mounts;
 mod probe;
 mod words;
 
-pub use enter::within;
-pub(crate) use enter::{SANDBOX, enter};
 #[cfg(feature = "slurm")]
 pub(crate) use enter::told;
+pub use enter::within;
+pub(crate) use enter::{SANDBOX, enter};
 pub use probe::can_sandbox;

@@ -81,7 +81,8 @@ impl Mounts {
         let told = |error| io::Error::other(format!("`{}` cannot be written to: {error}", from.display()));
         let real = from.canonicalize().map_err(told)?;
         access(&real, Access::WRITE_OK).map_err(|error| told(error.into()))?;
-        let target = if from == at { real.clone() } else { at.canonicalize().unwrap_or_else(|_| at.to_owned()) };
+        let target =
+            if from == at { real.clone() } else { at.canonicalize().unwrap_or_else(|_| at.to_owned()) };
         for place in self.places(&target, at) {
             self.bind("--bind", &real, place);
         }
@@ -186,7 +187,9 @@ fn cache(mount: &Mount) -> Option<&Path> {
 
 /// Whether something that is in `folder` is written there by the run, or is not seen at all.
 fn is_written_or_empty(mount: &Mount, folder: &Path) -> bool {
-    let (Mount::Empty(path) | Mount::Cache(path) | Mount::Writable { at: path, .. }) = mount else { return false };
+    let (Mount::Empty(path) | Mount::Cache(path) | Mount::Writable { at: path, .. }) = mount else {
+        return false;
+    };
     Path::new(path).canonicalize().is_ok_and(|path| folder.starts_with(path))
 }
 
@@ -196,15 +199,16 @@ fn others(folder: &Path, hidden: &[OsString]) -> Option<Vec<PathBuf>> {
     if entries.len() > MOST_ENTRIES {
         return None;
     }
-    let is_shown = |kind: fs::FileType| kind.is_dir() || kind.is_file() || kind.is_symlink() || kind.is_socket();
+    let is_shown =
+        |kind: fs::FileType| kind.is_dir() || kind.is_file() || kind.is_symlink() || kind.is_socket();
     let others = entries.into_iter().filter(|entry| !hidden.contains(&entry.file_name()));
     Some(others.filter(|entry| entry.file_type().is_ok_and(is_shown)).map(|entry| entry.path()).collect())
 }
 
 const NAMES: [&str; 3] = ["/etc/resolv.conf", "/etc/hosts", "/etc/localtime"];
 const OF_THE_SYSTEM: [&str; 16] = [
-    "/", "/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/opt", "/proc", "/run", "/sbin", "/srv", "/sys", "/tmp",
-    "/usr", "/var",
+    "/", "/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/opt", "/proc", "/run", "/sbin", "/srv", "/sys",
+    "/tmp", "/usr", "/var",
 ];
 const MOST_ENTRIES: usize = 64;
 
@@ -301,16 +305,23 @@ mod tests {
         let real = elsewhere.path().join("tree");
         let hidden_home = words(&[Mount::Empty(text(world.path())), write.clone()]);
         assert_eq!(on(&hidden_home, &tree).len(), 1, "{hidden_home:?}");
-        assert!(hidden_home.join(" ").contains(&format!("--bind {0} {0}", real.display())), "{hidden_home:?}");
+        assert!(
+            hidden_home.join(" ").contains(&format!("--bind {0} {0}", real.display())),
+            "{hidden_home:?}"
+        );
         assert_eq!(on(&words(&[write]), &tree).len(), 0, "the link is seen");
     }
 
     #[test]
     fn what_the_run_needs_has_to_be_there_and_the_rest_need_not() {
         let absent = "/var/tmp/no-such-folder".to_owned();
-        let others = [Mount::Empty(absent.clone()), Mount::ReadOnly(absent.clone()), Mount::Hidden(absent.clone())];
+        let others =
+            [Mount::Empty(absent.clone()), Mount::ReadOnly(absent.clone()), Mount::Hidden(absent.clone())];
         assert_eq!(words(&others), Vec::<String>::new());
-        assert_eq!(words(&[Mount::Empty("/".to_owned()), Mount::Empty("/usr".to_owned())]), Vec::<String>::new());
+        assert_eq!(
+            words(&[Mount::Empty("/".to_owned()), Mount::Empty("/usr".to_owned())]),
+            Vec::<String>::new()
+        );
         let error = Mounts::of(&[Mount::Writable { from: absent.clone(), at: absent }]).err().unwrap();
         assert!(error.to_string().starts_with("`/var/tmp/no-such-folder` cannot be written to"), "{error}");
     }

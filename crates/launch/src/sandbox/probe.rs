@@ -15,7 +15,10 @@ use super::words::namespaces;
 pub fn can_sandbox(program: &Path, user: Option<(u32, u32)>, network: bool) -> Result<(), String> {
     let mut command = Command::new(program);
     command.args(namespaces(&Sandbox { network, ..Sandbox::default() }));
-    command.args(["--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--"]).arg(program).arg("--version");
+    command
+        .args(["--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--"])
+        .arg(program)
+        .arg("--version");
     if let Some((user, group)) = user {
         // With no other groups: https://doc.rust-lang.org/std/os/unix/process/trait.CommandExt.html#tymethod.uid
         command.uid(user).gid(group);

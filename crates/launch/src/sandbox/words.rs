@@ -73,7 +73,18 @@ const ALONE: [&str; 9] = [
     "ALL",
 ];
 const MACHINE: [&str; 13] = [
-    "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--tmpfs", "/dev/shm", "--tmpfs",
+    "--ro-bind",
+    "/",
+    "/",
+    "--proc",
+    "/proc",
+    "--dev",
+    "/dev",
+    "--perms",
+    "1777",
+    "--tmpfs",
+    "/dev/shm",
+    "--tmpfs",
     "/run",
 ];
 /// What all of them need: <https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/latest/cdi-support.html>.

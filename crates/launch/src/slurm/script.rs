@@ -102,7 +102,8 @@ pub(super) fn command(key: &RunKey, run: &RunSpec) -> Result<String, Unsayable> 
     let _ = writeln!(text_of, "command -v \"$1\" >/dev/null || {{ : >{missing}; exit 127; }}");
     let mut exec = "exec \"$@\"".to_owned();
     if run.enclosure.sandbox.is_some() {
-        let sandbox = quote(text(&run.run_dir.join(SANDBOX))?).ok_or_else(|| zero_byte("the run directory"))?;
+        let sandbox =
+            quote(text(&run.run_dir.join(SANDBOX))?).ok_or_else(|| zero_byte("the run directory"))?;
         let _ = write!(exec, " {SANDBOX_FD}<{sandbox}");
         if !is_alone {
             // Slurm tells every process of the step, and this one would take the others along.

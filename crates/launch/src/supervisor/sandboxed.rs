@@ -42,10 +42,8 @@ impl Sandboxed {
         }
         let everybody = Process::all_alive().unwrap_or_default();
         let group = everybody.iter().find(|one| one.parent == self.main).map(|first| first.pid);
-        let members: Vec<_> = everybody
-            .iter()
-            .filter(|one| Some(one.group) == group && Some(one.pid) != group)
-            .collect();
+        let members: Vec<_> =
+            everybody.iter().filter(|one| Some(one.group) == group && Some(one.pid) != group).collect();
         match (self.state, members.is_empty()) {
             (State::Asking, false) => {
                 self.signal_main(Signal::STOP);

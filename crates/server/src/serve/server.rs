@@ -68,12 +68,7 @@ impl Server {
         let addresses = Addresses { hooks: hooks.1, admin: admin.1 };
 
         let receiver = Arc::new(Current::new(receiver));
-        let catalog = Arc::new(ServerCatalog::new(
-            recipes,
-            backends.launchers.clone(),
-            &config.store.state_dir,
-            backends.workspace.clone(),
-        ));
+        let catalog = Arc::new(ServerCatalog::new(recipes, &config.store.state_dir, &backends));
         let metrics = Arc::new(Metrics::default());
         let state_dir = config.store.state_dir.clone();
         let mut api = Api::new(backends.store.clone(), token, state_dir);

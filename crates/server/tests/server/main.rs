@@ -7,6 +7,7 @@ mod command_line;
 mod going;
 mod gpus;
 mod many;
+mod sandbox;
 mod serve;
 mod service_manager;
 mod store;
