@@ -82,7 +82,8 @@ fn cannot(program: &Path, network: bool) -> Option<Wrong> {
     let why = can_sandbox(program, is_root.then_some((NOBODY_ELSE, NOBODY_ELSE)), network).err()?;
     Some(Wrong::new(format!("this machine gives no sandbox: {why}")).instead(
         "user namespaces have to be allowed (`user.max_user_namespaces`, `kernel.apparmor_restrict_unprivileged_userns`), \
-         and in a container or a unit of systemd nothing may cover a part of `/proc`",
+         and nothing may cover a part of `/proc`, as containers do, and units of systemd with `ProtectKernelTunables`, \
+         `ProtectKernelLogs` or `ProtectHostname`",
     ))
 }
 

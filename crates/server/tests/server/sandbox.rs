@@ -225,32 +225,159 @@ fn a_run_without_a_network_has_none() {
 }
 
 #[test]
-#[ignore = "needs bubblewrap, and root"]
-fn a_run_sees_the_devices_of_its_gpus_and_no_others() {
-    let nodes = [231, 232].map(|minor| format!("/dev/nvidia{minor}"));
-    let remove = || nodes.iter().for_each(|node| drop(fs::remove_file(node)));
-    remove();
-    for node in &nodes {
-        let made = Command::new("mknod").args(["-m", "666", node, "c", "1", "3"]).status().unwrap();
-        assert!(made.success());
+#[ignore = "needs bubblewrap"]
+fn a_sandbox_that_fails_just_then_fails_the_run_and_is_no_weaker_one() {
+    let hostile = Hostile::new(By::all()[0], "", "");
+    let (stand_in, broken) = (hostile.at("bin/bwrap"), hostile.at("broken"));
+    fs::create_dir(hostile.at("bin")).unwrap();
+    let found = Command::new("sh").args(["-c", "command -v bwrap"]).output().unwrap();
+    let real = String::from_utf8(found.stdout).unwrap();
+    let script = format!(
+        "#!/bin/sh\n[ ! -e '{}' ] || {{ echo 'bwrap: no namespaces today' >&2; exit 1; }}\nexec {} \"$@\"\n",
+        broken.display(),
+        real.trim()
+    );
+    fs::write(&stand_in, script).unwrap();
+    fs::set_permissions(&stand_in, fs::Permissions::from_mode(0o755)).unwrap();
+    let server = hostile.world.serve();
+    fs::write(&broken, "").unwrap();
+    let id = job_of(&server.deliver(&hostile.world.push(&hostile.commit, &hostile.commit, &["hostile.sh"])));
+    let job = server.wait_for(&id, &["failed", "succeeded", "held"]);
+    let told = "this machine gives no sandbox: bwrap: no namespaces today";
+    assert_eq!((&job["state"], &job["detail"]), (&json!("failed"), &json!(told)), "{job:#}");
+    assert!(!hostile.at(&format!("swifthook-state/runs/{id}-1/log")).exists(), "nothing was started");
+    let checked = hostile.world.program(&["check"]).output().unwrap();
+    let said = String::from_utf8(checked.stderr).unwrap();
+    assert!(
+        checked.status.code() == Some(2) && said.contains(told) && said.contains("user namespaces"),
+        "{said}"
+    );
+}
+
+#[test]
+#[ignore = "needs bubblewrap"]
+fn an_environment_of_uv_is_not_made_without_a_network() {
+    let world = World::new(
+        "run = { command = [\"true\"] }\nenvironment = { uv = \"uv.lock\" }\n\
+         isolation = { bubblewrap = true, network = false }",
+    );
+    let checked = world.program(&["check"]).output().unwrap();
+    let said = String::from_utf8(checked.stderr).unwrap();
+    assert!(said.contains("without a network uv makes no environment"), "{said}");
+}
+
+/// What root alone can try.
+mod as_root {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    #[test]
+    #[ignore = "needs bubblewrap, and root"]
+    fn recipes_that_share_a_user_are_told_of_each_other() {
+        let recipe = |name: &str, isolation: &str| {
+            format!(
+                "[[recipe]]\nname = \"{name}\"\nrepository = \"acme/models\"\nbranches = [\"{name}\"]\n\
+                 trust = \"code\"\nrun = {{ command = [\"true\"] }}\nisolation = {{ {isolation} }}\n"
+            )
+        };
+        let world = World::new(&format!(
+            "run = {{ command = [\"true\"] }}\nisolation = {{ user = \"nobody\" }}\n{}{}",
+            recipe("dpo", "user = \"nobody\""),
+            recipe("kto", "bubblewrap = true")
+        ));
+        let checked = world.program(&["check"]).output().unwrap();
+        let told = String::from_utf8(checked.stdout).unwrap();
+        for other in ["dpo", "sft"] {
+            let warning = format!(
+                "warning: `nobody` is also the user of `{other}`: their runs read each other's environment and \
+                 write to each other's output"
+            );
+            assert!(told.contains(&warning), "{told}");
+        }
+        assert_eq!(told.matches("warning").count(), 2, "{told}");
     }
-    for by in By::all() {
-        let hostile =
-            Hostile::new(by, "", "gpus = { count = 1, indices = [1] }\n[worker]\ngpus = { settle = \"1s\" }");
-        fs::create_dir(hostile.at("bin")).unwrap();
-        fs::write(hostile.at("bin/libnvidia-ml.so.1"), "none").unwrap();
-        let rows = "0, GPU-9c73, NVIDIA H200, 143771, 0, 143156, 0, Disabled\n1, GPU-c92e, NVIDIA H200, 143771, 0, 143156, 0, Disabled\n";
-        let all = "GPU UUID : GPU-9c73\nMinor Number : 231\nGPU UUID : GPU-c92e\nMinor Number : 232\n";
-        let script =
-            format!("#!/bin/sh\ncase \"$*\" in *query-gpu*) printf '{rows}';; -q) printf '{all}';; esac\n");
-        fs::write(hostile.at("bin/nvidia-smi"), script).unwrap();
-        fs::set_permissions(hostile.at("bin/nvidia-smi"), fs::Permissions::from_mode(0o755)).unwrap();
+
+    #[test]
+    #[ignore = "needs bubblewrap, and root"]
+    fn a_run_of_a_named_user_is_in_the_sandbox_too() {
+        let hostile = Hostile::new(By::Root, ", user = \"nobody\"", "");
         let server = hostile.world.serve();
         let (id, run) = hostile.run(&server);
         hostile.cancel(&server, &id);
         let log = hostile.told(&run);
-        assert_without_a_hole(&log);
-        assert!(log.contains("\ndevices nvidia232 \n"), "{log}");
+        assert!(!log.contains("HOLE") && log.contains("end of the search"), "{log}");
+        assert_eq!(run.join("output/result").metadata().unwrap().uid(), 65_534);
     }
-    remove();
+
+    #[test]
+    #[ignore = "needs bubblewrap, and root"]
+    fn what_a_run_of_root_has_saved_is_gone_on_from_by_another_user() {
+        let world = World::new("");
+        let recipe = |isolation: &str| {
+            format!(
+                "run = {{ command = [\"sh\", \"-c\", '''{SAVES}'''] }}\n{isolation}\n[worker]\ndrain = \"yield\""
+            )
+        };
+        fs::set_permissions(world.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+        world.configure(&recipe(""));
+        let server = world.serve();
+        let commit = world.commit("x", "x");
+        let id = job_of(&server.deliver(&world.push(&commit, &commit, &["x"])));
+        assert!(appears(&world.path(&format!("swifthook-state/runs/{id}-1/output/up"))));
+        server.signal("TERM");
+        server.ended();
+        world.configure(&recipe("isolation = { bubblewrap = true }"));
+        let server = world.serve();
+        let job = server.wait_for(&id, &["succeeded", "failed", "held"]);
+        let run = world.path(&format!("swifthook-state/runs/{id}-2"));
+        let log = fs::read_to_string(run.join("log")).unwrap_or_default();
+        assert_eq!(job["state"], "succeeded", "{job:#}\n{log}\n{}", world.server_log());
+        assert_eq!(log, "weights\n");
+        assert!(run.join("output").metadata().unwrap().uid() >= 0x7000_0000);
+    }
+
+    /// A run that saves for its owner alone, and one that goes on from there.
+    const SAVES: &str = r#"
+        if [ -n "${SWIFTHOOK_RESUME_FROM:-}" ]; then exec cat "$SWIFTHOOK_RESUME_FROM/weights"; fi
+        umask 077; mkdir "$SWIFTHOOK_OUTPUT_DIR/checkpoint-1"
+        echo weights >"$SWIFTHOOK_OUTPUT_DIR/checkpoint-1/weights"
+        echo '{"step": 1, "checkpoint": "checkpoint-1"}' >>"$SWIFTHOOK_PROGRESS"
+        trap 'exit 0' TERM
+        touch "$SWIFTHOOK_OUTPUT_DIR/up"; while :; do sleep 0.05; done"#;
+
+    #[test]
+    #[ignore = "needs bubblewrap, and root"]
+    fn a_run_sees_the_devices_of_its_gpus_and_no_others() {
+        let nodes = [231, 232].map(|minor| format!("/dev/nvidia{minor}"));
+        let remove = || nodes.iter().for_each(|node| drop(fs::remove_file(node)));
+        remove();
+        for node in &nodes {
+            let made = Command::new("mknod").args(["-m", "666", node, "c", "1", "3"]).status().unwrap();
+            assert!(made.success());
+        }
+        for by in By::all() {
+            let hostile = Hostile::new(
+                by,
+                "",
+                "gpus = { count = 1, indices = [1] }\n[worker]\ngpus = { settle = \"1s\" }",
+            );
+            fs::create_dir(hostile.at("bin")).unwrap();
+            fs::write(hostile.at("bin/libnvidia-ml.so.1"), "none").unwrap();
+            let rows = "0, GPU-9c73, NVIDIA H200, 143771, 0, 143156, 0, Disabled\n1, GPU-c92e, NVIDIA H200, 143771, 0, 143156, 0, Disabled\n";
+            let all = "GPU UUID : GPU-9c73\nMinor Number : 231\nGPU UUID : GPU-c92e\nMinor Number : 232\n";
+            let script = format!(
+                "#!/bin/sh\ncase \"$*\" in *query-gpu*) printf '{rows}';; -q) printf '{all}';; esac\n"
+            );
+            fs::write(hostile.at("bin/nvidia-smi"), script).unwrap();
+            fs::set_permissions(hostile.at("bin/nvidia-smi"), fs::Permissions::from_mode(0o755)).unwrap();
+            let server = hostile.world.serve();
+            let (id, run) = hostile.run(&server);
+            hostile.cancel(&server, &id);
+            let log = hostile.told(&run);
+            assert_without_a_hole(&log);
+            assert!(log.contains("\ndevices nvidia232 \n"), "{log}");
+        }
+        remove();
+    }
 }
