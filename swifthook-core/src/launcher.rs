@@ -368,6 +368,6 @@ where
 mod bounds;
 mod callback;
 mod shape;
-pub use bounds::{Enclosure, RunLimits};
+pub use bounds::{Account, Enclosure, Mount, RunLimits, Sandbox};
 pub use callback::LaunchFn;
 pub use shape::RunShape;

@@ -45,6 +45,7 @@ mod kubernetes;
 mod local;
 mod log;
 mod process;
+mod sandbox;
 #[cfg(feature = "slurm")]
 mod slurm;
 mod supervisor;
@@ -61,8 +62,9 @@ pub use kubernetes::{
     KnownRun, KubernetesLauncher, KubernetesSettings, PodCheckout, PodToleration, PodVolume, Tools,
     VolumeSource,
 };
-pub use local::{Held, LocalLauncher, hold_run, known_runs, leave_a_way, remove_run};
+pub use local::{Held, LocalLauncher, give, hold_run, known_runs, leave_a_way, remove_run, share};
 pub use log::{LogCap, LogReader, Uncut};
+pub use sandbox::{can_sandbox, within};
 #[cfg(feature = "slurm")]
 pub use slurm::{SlurmLauncher, SlurmOptions};
 pub use supervisor::{confined, supervise_if_asked};

@@ -290,7 +290,7 @@ async fn what_a_run_is_started_within_gets_its_mark_and_its_group() {
 fn between(outlives_command: bool) -> Enclosure {
     let text =
         "\"$@\" & child=$!; trap 'kill -9 $child; trap - TERM; kill -TERM $$' TERM; wait $child; exit $?";
-    Enclosure { prefix: words(&["sh", "-c", text, "between"]), outlives_command, owner: None }
+    Enclosure { prefix: words(&["sh", "-c", text, "between"]), outlives_command, ..Enclosure::default() }
 }
 
 #[tokio::test]

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -56,4 +57,72 @@ pub struct Enclosure {
     /// The user and group whom the directories belong to that the run writes into.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<(u32, u32)>,
+    /// The sandbox that bubblewrap keeps the command in. There is no prefix then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<Sandbox>,
+}
+
+impl Enclosure {
+    /// Whether the command is started as it stands.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.prefix.is_empty() && self.sandbox.is_none()
+    }
+}
+
+/// What [bubblewrap](https://github.com/containers/bubblewrap) makes of the machine for a run: namespaces of its own for
+/// users, processes, IPC, host name, mounts and control groups, no capabilities, a session of its own, and all files to read,
+/// except as it is listed here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sandbox {
+    /// The absolute path of bubblewrap: a `PATH` may lead into what a repository has chosen.
+    pub program: String,
+    /// Whom the process becomes first, which root has to; `None` for whoever starts it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<Account>,
+    /// Whether the network is that of the machine; else there is none.
+    pub network: bool,
+    /// Files and folders that are not as on the machine, in this order: the later cover the earlier.
+    pub mounts: Vec<Mount>,
+    /// The folder that the command begins in.
+    pub working_dir: String,
+    /// The device nodes of each GPU, by its name in `CUDA_VISIBLE_DEVICES`: those are shown that the variable names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub gpus: BTreeMap<String, Vec<String>>,
+}
+
+/// A user of a run, who need not be one of the machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// Its number; never 0.
+    pub user: u32,
+    /// The number of its group.
+    pub group: u32,
+    /// Further groups.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<u32>,
+    /// The name that programs find in `/etc/passwd`, for one whom the machine does not know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// How something is shown at an absolute path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mount {
+    /// An empty folder in memory, where there is a folder.
+    Empty(String),
+    /// The one of the machine, to read; nothing where it cannot be reached.
+    ReadOnly(String),
+    /// A folder that is made where it is missing: to write to, else to read, else nothing.
+    Cache(String),
+    /// Something of the machine to write to, at another path. It has to be there.
+    Writable {
+        /// The path on the machine.
+        from: String,
+        /// The path that the run sees.
+        at: String,
+    },
+    /// Nothing to be read: an empty file or folder in the place of what is there, also of what a link leads to.
+    Hidden(String),
 }

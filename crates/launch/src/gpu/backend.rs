@@ -1,3 +1,4 @@
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -43,6 +44,8 @@ struct Asked {
 struct Look {
     at: Instant,
     answer: Result<Arc<[Gpu]>, Arc<str>>,
+    /// The minor numbers of those that tell them.
+    minors: Arc<HashMap<Arc<str>, u32>>,
     /// Whether there was anybody to ask.
     has_source: bool,
 }
@@ -61,7 +64,14 @@ impl GpuProbe {
     fn with(machine: &str, rules: GpuRules, open: Open) -> Self {
         let (told, looks) = watch::channel(None);
         let shared = Arc::new(Shared { asked: Mutex::default(), news: Condvar::new() });
-        let watcher = Watcher { shared: shared.clone(), told, history: History::new(rules), open };
+        let watcher = Watcher {
+            shared: shared.clone(),
+            told,
+            history: History::new(rules),
+            minors: Arc::default(),
+            asked_for_minors: None,
+            open,
+        };
         let thread = thread::Builder::new().name("swifthook-gpus".into()).spawn(move || watcher.work());
         if let Err(error) = thread {
             tracing::error!(%error, "no thread to look at GPUs: jobs that ask for some wait");
@@ -78,7 +88,26 @@ impl GpuProbe {
         self.look(Duration::ZERO).await
     }
 
+    /// The device nodes of the GPUs, by their names in `CUDA_VISIBLE_DEVICES`. Slices are not among them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gpus::all`].
+    pub async fn nodes(&self) -> Result<BTreeMap<String, Vec<String>>, Untold> {
+        let look = self.fresh(Duration::ZERO).await?;
+        look.answer.map_err(|why| Untold::passing(&*why))?;
+        let node = |(uuid, minor): (&Arc<str>, &u32)| (uuid.to_string(), vec![format!("/dev/nvidia{minor}")]);
+        Ok(look.minors.iter().map(node).collect())
+    }
+
     async fn look(&self, and_after_that: Duration) -> Result<Vec<Gpu>, Untold> {
+        match self.fresh(and_after_that).await?.answer {
+            Ok(gpus) => Ok(gpus.to_vec()),
+            Err(why) => Err(Untold::passing(&*why)),
+        }
+    }
+
+    async fn fresh(&self, and_after_that: Duration) -> Result<Look, Untold> {
         let asked_at = Instant::now();
         let mut looks = self.looks.clone();
         let is_fresh = |look: &Option<Look>| look.as_ref().is_some_and(|look| look.at + FRESH >= asked_at);
@@ -86,10 +115,7 @@ impl GpuProbe {
             self.ask(asked_at + and_after_that);
         }
         match tokio::time::timeout(PATIENCE, looks.wait_for(is_fresh)).await {
-            Ok(Ok(look)) => match &look.as_ref().expect("it was waited for").answer {
-                Ok(gpus) => Ok(gpus.to_vec()),
-                Err(why) => Err(Untold::passing(&**why)),
-            },
+            Ok(Ok(look)) => Ok(look.clone().expect("it was waited for")),
             Ok(Err(_)) => Err(Untold::passing("nobody looks at the GPUs")),
             Err(_) => Err(Untold::passing("the driver of the GPUs does not answer")),
         }
@@ -158,6 +184,10 @@ struct Watcher {
     shared: Arc<Shared>,
     told: watch::Sender<Option<Look>>,
     history: History,
+    /// Those that were told so far; they stay as long as the machine does not start anew.
+    minors: Arc<HashMap<Arc<str>, u32>>,
+    /// When somebody was last asked for them: not all tell them.
+    asked_for_minors: Option<Instant>,
     open: Open,
 }
 
@@ -172,6 +202,13 @@ impl Watcher {
                 Ok(found) => found.look(),
                 Err(why) => Err(why.clone()),
             };
+            if let (Ok(found), Ok(readings)) = (&mut source, &seen)
+                && readings.iter().any(|one| !one.is_slice && !self.minors.contains_key(&one.uuid))
+                && self.asked_for_minors.is_none_or(|at| at.elapsed() > OLD)
+            {
+                self.minors = Arc::new(found.minors());
+                self.asked_for_minors = Some(Instant::now());
+            }
             let (has_source, has_failed) = (source.is_ok(), seen.is_err());
             self.tell(seen, has_source);
             if has_failed {
@@ -201,7 +238,8 @@ impl Watcher {
             Ok(readings) => Ok(self.history.judge(readings, at).into()),
             Err(why) => Err(why.into()),
         };
-        self.told.send_replace(Some(Look { at, answer, has_source }));
+        let minors = self.minors.clone();
+        self.told.send_replace(Some(Look { at, answer, minors, has_source }));
     }
 }
 
@@ -246,6 +284,10 @@ mod tests {
             self.0.recv().unwrap_or_else(|_| Err("the script is over".into()))
         }
 
+        fn minors(&mut self) -> HashMap<Arc<str>, u32> {
+            [("GPU-1".into(), 3)].into()
+        }
+
         fn name(&self) -> &'static str {
             "a script"
         }
@@ -288,6 +330,14 @@ mod tests {
         assert_eq!((probe.are_there(), &*probe.machine()), (true, "box"));
         // The same look serves whoever asks just after it.
         assert_eq!(probe.all().await.unwrap(), gpus);
+    }
+
+    #[tokio::test]
+    async fn the_device_nodes_are_told_by_the_names_of_the_gpus() {
+        let (say, probe) = scripted();
+        say.send(Ok(vec![reading()])).unwrap();
+        let nodes = probe.nodes().await.unwrap();
+        assert_eq!(nodes, [("GPU-1".to_owned(), vec!["/dev/nvidia3".to_owned()])].into());
     }
 
     #[tokio::test]

@@ -54,6 +54,10 @@ impl Source for Program {
         Ok(listed.into_iter().flat_map(|row| row.readings(&processes, &slices)).collect())
     }
 
+    fn minors(&mut self) -> HashMap<Arc<str>, u32> {
+        self.ask(&["-q"]).map(|text| minors(&text)).unwrap_or_default()
+    }
+
     fn name(&self) -> &'static str {
         "nvidia-smi"
     }
@@ -168,6 +172,25 @@ fn slices(text: &str) -> HashMap<Arc<str>, Vec<(Arc<str>, String)>> {
             }
             (Some(_), None) => {}
             (None, _) => gpu = Some(uuid),
+        }
+    }
+    all
+}
+
+/// `GPU UUID : GPU-…` and, some lines below, `Minor Number : 0`, as `nvidia-smi -q` has them for each GPU.
+fn minors(text: &str) -> HashMap<Arc<str>, u32> {
+    let mut all = HashMap::new();
+    let mut gpu = None;
+    for line in text.lines() {
+        let Some((name, value)) = line.split_once(':') else { continue };
+        match (name.trim(), value.trim()) {
+            ("GPU UUID", uuid) => gpu = uuid.starts_with("GPU-").then(|| Arc::from(uuid)),
+            ("Minor Number", number) => {
+                if let (Some(gpu), Ok(number)) = (gpu.take(), number.parse()) {
+                    all.insert(gpu, number);
+                }
+            }
+            _ => {}
         }
     }
     all
@@ -319,6 +342,37 @@ mod tests {
             assert!(why.starts_with("nvidia-smi says what is not understood"), "{why}");
         }
         assert!(rows("\n").unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_nodes_of_gpus_are_told_by_their_minor_numbers_which_are_not_those_of_their_order() {
+        let text = "\
+==============NVSMI LOG==============
+
+Driver Version                            : 550.120
+Attached GPUs                             : 3
+GPU 00000000:07:00.0
+    Product Name                          : NVIDIA A100-SXM4-80GB
+    MIG Mode
+        Current                           : Disabled
+    Serial Number                         : 1563221013452
+    GPU UUID                              : GPU-9c73eb7b-8d6d-6c0e-dc13-97873e2ede40
+    Minor Number                          : 2
+    VBIOS Version                         : 92.00.45.00.03
+
+GPU 00000000:0B:00.0
+    GPU UUID                              : GPU-c92e2d5d-4a69-f1cd-4df0-305f8606705a
+    Minor Number                          : 0
+
+GPU 00000000:48:00.0
+    GPU UUID                              : GPU-1b724e78-eef5-4163-d43c-e4da15d41176
+    Minor Number                          : N/A
+";
+        let all = minors(text);
+        assert_eq!(all.len(), 2, "{all:?}");
+        assert_eq!(all["GPU-9c73eb7b-8d6d-6c0e-dc13-97873e2ede40"], 2);
+        assert_eq!(all["GPU-c92e2d5d-4a69-f1cd-4df0-305f8606705a"], 0);
+        assert!(minors("").is_empty());
     }
 
     #[test]

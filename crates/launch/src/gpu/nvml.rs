@@ -2,6 +2,7 @@
 //!
 //! What it answers: <https://docs.nvidia.com/deploy/nvml-api/>.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use nvml_wrapper::enums::device::UsedGpuMemory;
@@ -36,6 +37,12 @@ impl Source for Library {
     fn look(&mut self) -> Result<Vec<Reading>, String> {
         let count = self.0.device_count().map_err(|error| error.to_string())?;
         Ok((0..count).flat_map(|index| at(&self.0, index)).collect())
+    }
+
+    fn minors(&mut self) -> HashMap<Arc<str>, u32> {
+        let devices =
+            (0..self.0.device_count().unwrap_or(0)).filter_map(|index| self.0.device_by_index(index).ok());
+        devices.filter_map(|device| Some((device.uuid().ok()?.into(), device.minor_number().ok()?))).collect()
     }
 
     fn name(&self) -> &'static str {

@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -39,6 +40,9 @@ pub(super) trait Source: Send {
     ///
     /// Why nobody can tell.
     fn look(&mut self) -> Result<Vec<Reading>, String>;
+
+    /// The minor numbers of the device nodes of GPUs, by UUID: `/dev/nvidia3` has 3. Not of slices, which have others.
+    fn minors(&mut self) -> HashMap<Arc<str>, u32>;
 
     /// Its name, for people.
     fn name(&self) -> &'static str;

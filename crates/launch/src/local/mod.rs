@@ -18,7 +18,9 @@ mod tail;
 #[cfg(any(feature = "kubernetes", feature = "slurm"))]
 pub(crate) use checkpoints::still_there;
 pub use config::LocalLauncher;
-pub use enclose::leave_a_way;
+#[cfg(feature = "slurm")]
+pub(crate) use enclose::prepare;
+pub use enclose::{give, leave_a_way, share};
 #[cfg(any(feature = "kubernetes", feature = "slurm"))]
 pub(crate) use follow::Follows;
 #[cfg(any(feature = "kubernetes", feature = "slurm"))]

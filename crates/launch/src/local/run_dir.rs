@@ -254,10 +254,10 @@ impl RunDir {
         self.write_then(name, &serde_json::to_vec(value)?, |_| Ok(()))
     }
 
-    /// Writes a text that is there whole or not at all, for our user alone.
+    /// Writes what is there whole or not at all, for our user alone.
     #[cfg(feature = "slurm")]
-    pub(crate) fn write_text(&self, name: &str, text: &str) -> io::Result<()> {
-        self.write_then(name, text.as_bytes(), |_| Ok(()))
+    pub(crate) fn write_bytes(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        self.write_then(name, bytes, |_| Ok(()))
     }
 
     fn write_synced(&self, name: &str, value: &impl Serialize) -> io::Result<()> {

@@ -14,8 +14,9 @@ use super::config::SlurmLauncher;
 use super::end::{in_dir, unreachable};
 use super::files::{COMMAND, ENVIRONMENT, GRACE, SlurmFiles, note};
 use super::refusal::refused;
-use super::script::{self, BEFORE_THE_LIMIT, Unsayable, job_name};
-use crate::local::{Lock, Order, RunDir, StopRequest, VERSION, still_there};
+use super::script::{self, BEFORE_THE_LIMIT, SANDBOX, Unsayable, job_name};
+use crate::local::{Lock, Order, RunDir, StopRequest, VERSION, prepare, still_there};
+use crate::sandbox::told;
 
 #[async_trait]
 impl TrainingLauncher for SlurmLauncher {
@@ -225,6 +226,10 @@ impl SlurmLauncher {
         std::fs::create_dir_all(&run.working_dir)?;
         std::fs::create_dir_all(&run.output_dir)?;
         dir.write_order(&Order::of(key, run))?;
+        if let Some(sandbox) = &run.enclosure.sandbox {
+            prepare(dir, run)?;
+            dir.write_private(SANDBOX, &told(sandbox)?)?;
+        }
         dir.write_private(COMMAND, &parts.command)?;
         dir.write_private(ENVIRONMENT, &parts.environment)?;
         dir.log()?;

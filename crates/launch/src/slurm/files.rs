@@ -5,6 +5,7 @@
 //! | file | written by | says |
 //! | --- | --- | --- |
 //! | `command`, `environment` | launcher, under the lock | what becomes the training, and what it is given |
+//! | `sandbox` | launcher, under the lock | what bubblewrap is told, where the run is in a sandbox |
 //! | `submitting.json` | launcher, under the lock | `sbatch` was called, or will be: whether Slurm has a job only Slurm knows |
 //! | `submitted.json` | launcher, under the lock | the number of the Slurm job |
 //! | `start/` | the batch script, or who forbids | the key is spent: whoever makes it has the run |
@@ -44,7 +45,7 @@ pub(super) trait SlurmFiles {
     /// Waits for the lock while somebody is just submitting the run.
     fn lock_patiently(&self) -> io::Result<Lock>;
     /// Writes a file that only we may read.
-    fn write_private(&self, name: &str, text: &str) -> io::Result<()>;
+    fn write_private(&self, name: &str, text: impl AsRef<[u8]>) -> io::Result<()>;
     fn submitted(&self) -> io::Result<Option<Submitted>>;
     fn write_submitted(&self, slurm_job: u64) -> io::Result<()>;
     /// Whether `sbatch` may have been called.
@@ -80,8 +81,8 @@ impl SlurmFiles for RunDir {
         }
     }
 
-    fn write_private(&self, name: &str, text: &str) -> io::Result<()> {
-        self.write_text(name, text)
+    fn write_private(&self, name: &str, text: impl AsRef<[u8]>) -> io::Result<()> {
+        self.write_bytes(name, text.as_ref())
     }
 
     fn submitted(&self) -> io::Result<Option<Submitted>> {

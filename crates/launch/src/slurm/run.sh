@@ -31,10 +31,20 @@ if [ -n "$restarted" ]; then
     exit 0
 fi
 
+# Within a sandbox the command is in the session of bubblewrap's child, which itself hears nothing but a kill.
+tell_session() {
+    inner=$session
+    if [ -e sandbox ] && [ "$1" != KILL ]; then
+        inner=$(cat "/proc/$session/task/$session/children" 2>/dev/null)
+        inner=${inner%% *}
+    fi
+    [ -n "$inner" ] && kill -s "$1" -- "-$inner" 2>/dev/null
+}
+
 # To all of its session. On several nodes Slurm tells its step; what srun itself hears ends the step at once.
 tell() {
     if [ "$nodes" = 1 ]; then
-        session=$(cat session 2>/dev/null) && kill -s "$1" -- "-$session" 2>/dev/null
+        session=$(cat session 2>/dev/null) && tell_session "$1"
     else
         scancel --signal="$1" "$SLURM_JOB_ID.0" 2>/dev/null
     fi || again=yes

@@ -86,7 +86,7 @@ pub(super) fn script(
 /// The file `command`: what becomes the training on each node.
 pub(super) fn command(control: &Path, key: &RunKey, run: &RunSpec) -> Result<String, Unsayable> {
     let is_alone = run.shape.nodes.get() == 1;
-    let argv: Vec<_> = run.enclosure.prefix.iter().chain(&run.argv).cloned().collect();
+    let argv: Vec<_> = started_by(run, is_alone).into_iter().chain(run.argv.iter().cloned()).collect();
     let argv = quote_all(&argv).ok_or_else(|| zero_byte("an argument"))?;
     let mut text_of =
         String::from("# What becomes the training. Its environment is what stands in `environment`.\n");
@@ -106,8 +106,28 @@ pub(super) fn command(control: &Path, key: &RunKey, run: &RunSpec) -> Result<Str
     let missing = quote(text(&control.join(MISSING))?).ok_or_else(|| zero_byte("the folder of control"))?;
     let _ = writeln!(text_of, "cd {working_dir} || exit 126\nunset OLDPWD\nset -- {argv}");
     let _ = writeln!(text_of, "command -v \"$1\" >/dev/null || {{ : >{missing}; exit 127; }}");
-    text_of.push_str(if is_alone { "exec \"$@\" 2>&3 3>&-\n" } else { "exec \"$@\"\n" });
+    let mut exec = "exec \"$@\"".to_owned();
+    if run.enclosure.sandbox.is_some() {
+        let sandbox =
+            quote(text(&control.join(SANDBOX))?).ok_or_else(|| zero_byte("the folder of control"))?;
+        let _ = write!(exec, " {SANDBOX_FD}<{sandbox}");
+        if !is_alone {
+            // Slurm tells every process of the step, and this one would take the others along.
+            text_of.push_str("trap '' TERM\n");
+        }
+    }
+    let _ = writeln!(text_of, "{exec}{}", if is_alone { " 2>&3 3>&-" } else { "" });
     Ok(text_of)
+}
+
+/// What executes the command.
+fn started_by(run: &RunSpec, is_alone: bool) -> Vec<String> {
+    let Some(sandbox) = &run.enclosure.sandbox else { return run.enclosure.prefix.clone() };
+    let mut words = vec![sandbox.program.clone(), "--args".into(), SANDBOX_FD.to_string(), "--".into()];
+    if !is_alone {
+        words.extend(["env", "--default-signal=TERM"].map(str::to_owned));
+    }
+    words
 }
 
 /// The file `environment`.
@@ -154,6 +174,9 @@ pub(super) fn seconds(time: Duration) -> String {
 
 /// The file that says that the program of a run is not there.
 pub(super) const MISSING: &str = "missing";
+/// The file with what bubblewrap is told, and the descriptor at which it finds it.
+pub(super) const SANDBOX: &str = "sandbox";
+const SANDBOX_FD: u8 = 9;
 /// How long before the limit a run is asked to end, beside its grace: to write down how it ended, and since Slurm looks
 /// now and then only.
 pub(super) const BEFORE_THE_LIMIT: Duration = Duration::from_secs(30);

@@ -12,6 +12,7 @@ use super::run::Run;
 use super::tasks::leave_some_to_others;
 use crate::local::{Begun, Ended, Order, RunDir, VERSION};
 use crate::process::{Process, boot_id, pid_namespace};
+use crate::sandbox::{SANDBOX, enter};
 
 /// Becomes the supervisor of a run if this process was started as one, and then does not return: the first thing in
 /// `main`, before threads, logging and whatever reads the arguments.
@@ -21,6 +22,7 @@ pub fn supervise_if_asked() {
     let mut arguments = std::env::args_os().skip(1);
     match arguments.next() {
         Some(first) if first == OsStr::new(CONFINE) => confine(arguments),
+        Some(first) if first == OsStr::new(SANDBOX) => enter(arguments),
         #[cfg(feature = "kubernetes")]
         Some(first) if first == OsStr::new(super::keep::KEEP) => super::keep::keep(arguments),
         #[cfg(feature = "kubernetes")]

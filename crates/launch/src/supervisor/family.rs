@@ -13,10 +13,12 @@ use rustix::process::{
 use swifthook_core::Enclosure;
 
 use super::confine::{self, Bounds, Started};
+use super::sandboxed::Sandboxed;
 use super::tasks;
 use crate::cgroup::Group;
 use crate::local::Order;
 use crate::process::{Process, Usage, with_descendants};
+use crate::sandbox::within;
 
 /// The training, and everything under it.
 pub(super) struct Family {
@@ -25,6 +27,8 @@ pub(super) struct Family {
     has_children: bool,
     /// Whether the main process is only what the training is started within, and ends with it.
     spares_main: bool,
+    /// What holds of a training in a sandbox of bubblewrap, which takes everybody along when its command ends.
+    sandbox: Option<Sandboxed>,
     group: Option<Group>,
 }
 
@@ -34,8 +38,7 @@ impl Family {
     pub(super) fn start(order: &Order) -> io::Result<Self> {
         let log = output()?;
         let errors = log.try_clone()?;
-        let Enclosure { prefix, outlives_command, .. } = &order.enclosure;
-        let argv = [&prefix[..], &order.argv].concat();
+        let argv = [within(&order.enclosure), order.argv.clone()].concat();
         let group = make_group(order);
         let bounds = Bounds { files: order.limits.files, group: group.as_ref() };
         let started = confine::start(&argv, bounds, |command| {
@@ -50,7 +53,9 @@ impl Family {
             })
         });
         let main = Pid::from_raw(child.id().cast_signed()).expect("a child has a pid");
-        Ok(Self { main, end: None, has_children: true, spares_main: *outlives_command, group })
+        let Enclosure { outlives_command, sandbox, .. } = &order.enclosure;
+        let sandbox = sandbox.as_ref().map(|_| Sandboxed::of(main));
+        Ok(Self { main, end: None, has_children: true, spares_main: *outlives_command, sandbox, group })
     }
 
     /// Takes note of whoever has ended. Descendants whose parents are gone are our children, so whoever of the
@@ -91,19 +96,28 @@ impl Family {
 
     /// Whether anybody is left who was told to end together with the main process.
     pub(super) fn is_group_left(&self) -> bool {
-        self.has_children && test_kill_process_group(self.main) != Err(Errno::SRCH)
+        // Where there is a sandbox its end was waited for.
+        self.sandbox.is_none() && self.has_children && test_kill_process_group(self.main) != Err(Errno::SRCH)
     }
 
     /// Asks the training's group to end, while the main process is there: after that the group may be somebody
     /// else's.
-    pub(super) fn terminate(&self) {
+    pub(super) fn terminate(&mut self) {
         if self.end.is_some() {
             return;
+        }
+        if let Some(sandbox) = &mut self.sandbox {
+            return sandbox.terminate();
         }
         if self.spares_main {
             return self.terminate_below();
         }
         let _ = kill_process_group(self.main, Signal::TERM);
+    }
+
+    /// Goes on with what takes time after that; answers whether there is more to come.
+    pub(super) fn settle(&mut self) -> bool {
+        self.end.is_none() && self.sandbox.as_mut().is_some_and(Sandboxed::settle)
     }
 
     /// The same for everybody but the main process, which would take its children with it.

@@ -21,6 +21,7 @@ mod install;
 mod keep;
 mod log_cap;
 mod run;
+mod sandboxed;
 mod tasks;
 mod watch;
 

@@ -54,6 +54,7 @@ impl<'a> Run<'a> {
             let limit = self.next(&family).map(|at| at.saturating_duration_since(Instant::now()));
             // Who of the group is nobody's child here ends without a signal to us.
             let limit = if family.end().is_some() { Some(PAUSE.min(limit.unwrap_or(PAUSE))) } else { limit };
+            let limit = if family.settle() { Some(AGAIN.min(limit.unwrap_or(AGAIN))) } else { limit };
             self.events.wait(limit);
         }
         while !family.is_gone() {
@@ -183,3 +184,5 @@ fn now() -> Timestamp {
 }
 
 const PAUSE: Duration = Duration::from_millis(10);
+/// How long to wait before all processes are looked through again.
+const AGAIN: Duration = Duration::from_millis(50);

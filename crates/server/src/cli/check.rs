@@ -11,7 +11,7 @@ use swifthook_msswift::{Allowed, Permissions, Trust, Version};
 
 use super::environment::variable;
 use super::failure::mistaken;
-use super::{CommonArguments, check_configs, makes_way};
+use super::{CommonArguments, check_configs, makes_way, shared_user};
 use crate::config::{Config, Refs, Swift};
 
 /// What to check.
@@ -100,6 +100,9 @@ fn summary(config: &Config) -> String {
                 let _ = writeln!(text, "    on {gpus}, to itself");
             }
             if let Some(warning) = makes_way::warning(recipe) {
+                let _ = writeln!(text, "    warning: {warning}");
+            }
+            if let Some(warning) = shared_user::warning(recipe, &config.recipes) {
                 let _ = writeln!(text, "    warning: {warning}");
             }
             if let (Some(file), Some(swift)) = (&recipe.run.file, &recipe.run.swift) {

@@ -113,7 +113,7 @@ fn table(recipe: &SwiftRecipe, verb: Verb, arguments: &CheckArguments) -> Result
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
-    match runtime.block_on(Versions::default().installed(verb.program(), Some(&path))) {
+    match runtime.block_on(Versions::default().installed(verb.program(), Some(&path), &[])) {
         Ok(installed) => table_of(&installed),
         Err(Uncomposed::Unfit(why)) => {
             let newest = &Table::all()[0];

@@ -20,6 +20,7 @@ mod reach;
 mod screen;
 mod send;
 mod serve;
+mod shared_user;
 mod store;
 mod store_text;
 mod toy_trainer;

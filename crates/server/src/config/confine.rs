@@ -1,9 +1,11 @@
 //! `limits` and `isolation` of a recipe.
 
-use swifthook_core::{RunLimits, Template};
-use swifthook_launch::LogCap;
+use std::path::{Path, PathBuf};
 
-use super::model::Isolation;
+use swifthook_core::{RunLimits, Template};
+use swifthook_launch::{LogCap, can_sandbox};
+
+use super::model::{Bubblewrap, Isolation};
 use super::queueing::check_each;
 use super::reader::{Fields, Node, Wrong};
 use super::units;
@@ -72,18 +74,77 @@ fn log_size(text: &str) -> Result<Option<u64>, Wrong> {
 
 pub(super) fn isolation(node: &Node<'_>, has_each: bool) -> Option<Isolation> {
     let fields = node.fields("`isolation`")?;
-    let user = fields.get("user").and_then(|node| node.read(user)).map(Isolation::User);
-    let bubblewrap = fields.get("bubblewrap").and_then(|node| bubblewrap(&node));
+    let user = fields.get("user").and_then(|node| node.read(user));
+    let program = fields.get("bubblewrap").and_then(|node| bubblewrap(&node));
     let prefix = fields.get("prefix").and_then(|node| prefix(&node, has_each));
-    let count = ["user", "bubblewrap", "prefix"].iter().filter(|key| fields.has(key)).count();
-    if count != 1 {
+    let is_sandbox = fields.has("bubblewrap");
+    let sandbox = sandbox(&fields, is_sandbox);
+    let is_either =
+        if is_sandbox { !fields.has("prefix") } else { fields.has("prefix") != fields.has("user") };
+    if !is_either {
         node.wrong(
-            Wrong::new("`isolation` has one of `user`, `bubblewrap` and `prefix`")
-                .instead("for example `{ bubblewrap = true }`; a prefix may begin with `bwrap` too"),
+            Wrong::new("`isolation` has one of `user`, `bubblewrap` and `prefix`, or the first two")
+                .instead("for example `{ bubblewrap = true }`"),
         );
     }
     fields.finish();
-    user.or(bubblewrap).or(prefix)
+    match program {
+        Some(program) if is_either => {
+            cannot(&program, sandbox.network).into_iter().for_each(|wrong| node.wrong(wrong));
+            Some(Isolation::Bubblewrap(Bubblewrap { program, user, ..sandbox }))
+        }
+        _ => user.map(Isolation::User).or(prefix),
+    }
+}
+
+/// What a sandbox alone has.
+fn sandbox(fields: &Fields<'_>, is_sandbox: bool) -> Bubblewrap {
+    for key in ["network", "caches", "home"] {
+        if let Some(node) = fields.get(key).filter(|_| !is_sandbox) {
+            node.wrong(
+                Wrong::new(format!("only a sandbox has `{key}`")).instead("`bubblewrap = true` beside it"),
+            );
+        }
+    }
+    Bubblewrap {
+        program: PathBuf::new(),
+        user: None,
+        network: fields.or("network", true, |node| node.flag()),
+        caches: fields.get("caches").map(|node| node.read_items(cache)).unwrap_or_default(),
+        home: fields.get("home").map(|node| node.read_items(of_home)),
+    }
+}
+
+/// Why this machine cannot give the sandbox: a weaker one is none.
+fn cannot(program: &Path, network: bool) -> Option<Wrong> {
+    let is_root = rustix::process::geteuid().is_root();
+    let why = can_sandbox(program, is_root.then_some((NOBODY_ELSE, NOBODY_ELSE)), network).err()?;
+    Some(Wrong::new(format!("this machine gives no sandbox: {why}")).instead(
+        "user namespaces have to be allowed (`user.max_user_namespaces`, `kernel.apparmor_restrict_unprivileged_userns`), \
+         and nothing may cover a part of `/proc`, as containers do, and units of systemd with `ProtectKernelTunables`, \
+         `ProtectKernelLogs` or `ProtectHostname`",
+    ))
+}
+
+fn cache(text: &str) -> Result<PathBuf, Wrong> {
+    let is_deep = text.trim_matches('/').contains('/');
+    if !text.starts_with('/') || !is_deep || !is_plain(text) {
+        return Err(Wrong::new(format!("no folder for a cache: `{text}`"))
+            .instead("an absolute path with two parts or more and without `..`, as `/data/hf-cache`"));
+    }
+    Ok(text.into())
+}
+
+fn of_home(text: &str) -> Result<PathBuf, Wrong> {
+    if text.starts_with('/') || text.starts_with('~') || !is_plain(text) || matches!(text, "" | ".") {
+        return Err(Wrong::new(format!("not a part of a home directory: `{text}`"))
+            .instead("a path that is relative to it and without `..`, as `miniconda3` or `data/sft`"));
+    }
+    Ok(text.into())
+}
+
+fn is_plain(path: &str) -> bool {
+    !path.contains('\0') && !path.split('/').any(|part| part == "..")
 }
 
 fn user(text: &str) -> Result<String, Wrong> {
@@ -91,7 +152,7 @@ fn user(text: &str) -> Result<String, Wrong> {
     if text.is_empty() || text.starts_with('-') || !text.bytes().all(is_plain) {
         return Err(Wrong::new(format!("not the name of a user: `{text}`")));
     }
-    if text == "root" || text == "0" {
+    if text == "root" || text.bytes().all(|byte| byte == b'0') {
         return Err(Wrong::new("a run of `root` is not isolated from anything"));
     }
     if !rustix::process::geteuid().is_root() {
@@ -101,19 +162,27 @@ fn user(text: &str) -> Result<String, Wrong> {
     Ok(text.to_owned())
 }
 
-fn bubblewrap(node: &Node<'_>) -> Option<Isolation> {
+fn bubblewrap(node: &Node<'_>) -> Option<PathBuf> {
     if !node.flag()? {
         node.wrong(Wrong::new("`bubblewrap` is true or is left out"));
         return None;
     }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    if !std::env::split_paths(&path).any(|folder| folder.join("bwrap").is_file()) {
+    let program = program("bwrap");
+    if program.is_none() {
         node.wrong(
             Wrong::new("no program `bwrap` on this server's PATH")
                 .instead("install the package `bubblewrap`"),
         );
     }
-    Some(Isolation::Bubblewrap)
+    program
+}
+
+/// A program on the server's own `PATH`, by its absolute path: that of a run may lead into what a repository has chosen.
+#[must_use]
+pub fn program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut files = std::env::split_paths(&path).map(|folder| folder.join(name));
+    files.find(|file| file.is_absolute() && file.is_file())
 }
 
 fn prefix(node: &Node<'_>, has_each: bool) -> Option<Isolation> {
@@ -135,3 +204,5 @@ const FEWEST_FILES: u64 = 64;
 const FEWEST_PROCESSES: u64 = 64;
 /// Logs of trainings have some megabytes.
 const MAX_LOG: u64 = 256 << 20;
+/// The first of the users that nobody gives away: <https://systemd.io/UIDS-GIDS/>.
+pub const NOBODY_ELSE: u32 = 0x7000_0000;

@@ -200,7 +200,7 @@ fn whole(
         ),
     };
     let recipes = recipes(fields.tables("recipe"), &known);
-    let private = private(&file, &store, known.own_secrets, &recipes);
+    let private = private(&file, &store, known.own_secrets, &repositories, &recipes);
     for (key, example) in REQUIRED {
         let is_needed = purpose == Purpose::Serve || key != "hook";
         if is_needed && !fields.has(key) {
@@ -231,7 +231,13 @@ fn whole(
 }
 
 /// Files that no isolated run is to see.
-fn private(file: &Path, store: &Store, secrets: &[Outside], recipes: &[Recipe]) -> Vec<PathBuf> {
+fn private(
+    file: &Path,
+    store: &Store,
+    secrets: &[Outside],
+    repositories: &[Repository],
+    recipes: &[Recipe],
+) -> Vec<PathBuf> {
     let values = recipes.iter().flat_map(|recipe| recipe.run.env.values());
     let of_recipes = values.filter_map(|value| match value {
         Value::Outside(place) => Some(place),
@@ -244,7 +250,8 @@ fn private(file: &Path, store: &Store, secrets: &[Outside], recipes: &[Recipe]) 
     let of_store = store.url.file().into_iter().flat_map(|file| {
         ["", "-wal", "-shm", ".reserve"].map(|ending| PathBuf::from(format!("{}{ending}", file.display())))
     });
-    files.chain(of_store).chain(std::path::absolute(file)).collect()
+    let keys = repositories.iter().filter_map(|repository| repository.key.clone());
+    files.chain(of_store).chain(keys).chain(std::path::absolute(file)).collect()
 }
 
 /// Where secrets stand that no run may see.

@@ -31,14 +31,15 @@ mod trigger;
 mod units;
 mod watchdog;
 
+pub use confine::{NOBODY_ELSE, program};
 pub use intake::Intake;
 pub use launcher::{Launcher, LauncherKind};
 pub use limits::Limits;
 pub use load::Contact;
 pub use mistake::{Mistake, Mistakes, Place};
 pub use model::{
-    Cgroup, Config, Hook, Isolation, Purpose, Queueing, Recipe, Refs, Repository, Run, Server, Store, Swift,
-    Trigger, Value, Worker,
+    Bubblewrap, Cgroup, Config, Hook, Isolation, Purpose, Queueing, Recipe, Refs, Repository, Run, Server,
+    Store, Swift, Trigger, Value, Worker,
 };
 pub use only::SwiftRecipe;
 pub use retention::SHORTEST_RETENTION;

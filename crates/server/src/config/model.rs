@@ -150,6 +150,8 @@ pub struct Repository {
     pub clone_url: String,
     /// Where the token stands that is shown there.
     pub token: Option<Outside>,
+    /// The private SSH key that is shown there.
+    pub key: Option<PathBuf>,
     /// The same for git, with credentials.
     pub remote: Remote,
 }
@@ -239,9 +241,36 @@ pub enum Isolation {
     /// It runs as this user.
     User(String),
     /// It sees the machine as bubblewrap shows it: nothing of the server's, and most of it only to read.
-    Bubblewrap,
+    Bubblewrap(Bubblewrap),
     /// It is started by this program.
     Prefix(Vec<Template>),
+}
+
+impl Isolation {
+    /// The user of the machine that a run becomes, where one is named.
+    #[must_use]
+    pub fn user(&self) -> Option<&str> {
+        match self {
+            Self::User(user) => Some(user),
+            Self::Bubblewrap(of) => of.user.as_deref(),
+            Self::Prefix(_) => None,
+        }
+    }
+}
+
+/// The sandbox of a recipe.
+#[derive(Clone, Debug)]
+pub struct Bubblewrap {
+    /// The program, by an absolute path.
+    pub program: PathBuf,
+    /// The user of the machine that a run becomes; `None` for the server's own, and where that is root for one of its own.
+    pub user: Option<String>,
+    /// Whether runs have the network of the machine.
+    pub network: bool,
+    /// Folders that runs write to beside their own, and share.
+    pub caches: Vec<PathBuf>,
+    /// What is seen of the home directory, relative to it; `None` for what programs usually are in.
+    pub home: Option<Vec<PathBuf>>,
 }
 
 /// What a pushed config of ms-swift may say.

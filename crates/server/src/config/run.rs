@@ -10,7 +10,7 @@ use swifthook_core::{Checkout, RunLimits, Template};
 use swifthook_launch::check_host;
 use swifthook_msswift::Trust;
 
-use super::model::{Run, Swift, Value};
+use super::model::{Bubblewrap, Isolation, Run, Swift, Value};
 use super::queueing::{check_each, choice};
 use super::reader::{Fields, Node, Wrong};
 use super::recipe::Known;
@@ -22,6 +22,7 @@ pub(super) fn run(fields: &Fields<'_>, known: &Known<'_>) -> Run {
     let may_run_code = told.swift.as_ref().is_none_or(|swift| swift.trust == Trust::Code);
     let environment = fields.get("environment").and_then(|node| environment(&node, known, may_run_code));
     let environment = environment.unwrap_or_default();
+    let isolation = fields.get("isolation").and_then(|node| isolation(&node, fields, &environment));
     Run {
         checkout: checkout(fields, told.swift.as_ref()),
         command: told.command,
@@ -35,7 +36,7 @@ pub(super) fn run(fields: &Fields<'_>, known: &Known<'_>) -> Run {
             log: confine::max_log(fields),
             ..fields.get("limits").and_then(|node| confine::limits(&node)).unwrap_or_default()
         },
-        isolation: fields.get("isolation").and_then(|node| confine::isolation(&node, fields.has("each"))),
+        isolation,
         image: environment.image,
         nodes: fields.or("nodes", NonZeroU32::MIN, |node| count(&node, "nodes", MOST_NODES)),
         nproc: nproc(fields),
@@ -43,6 +44,19 @@ pub(super) fn run(fields: &Fields<'_>, known: &Known<'_>) -> Run {
         timeout: fields.get("timeout").and_then(|node| node.read(units::duration)),
         grace: fields.or("grace", GRACE, |node| node.read(units::duration)),
     }
+}
+
+fn isolation(node: &Node<'_>, fields: &Fields<'_>, environment: &Environment) -> Option<Isolation> {
+    let isolation = confine::isolation(node, fields.has("each"));
+    if let Some(Isolation::Bubblewrap(Bubblewrap { network: false, .. })) = &isolation
+        && environment.uv.is_some()
+    {
+        node.wrong(
+            Wrong::new("without a network uv makes no environment: `network = false` holds for it too")
+                .instead("`environment = { venv = \"…\" }` of this machine"),
+        );
+    }
+    isolation
 }
 
 /// What runs.

@@ -143,6 +143,10 @@ pub(super) fn repositories(
         let clone_url = fields.need("clone_url", "`clone_url = \"https://github.com/acme/models.git\"`");
         let credentials = fields.get("credentials").map(|node| credentials(&node, folder, variable));
         let token = credentials.as_ref().and_then(|given| given.as_ref()?.1.clone());
+        let key = match credentials.as_ref().and_then(Option::as_ref) {
+            Some((Credentials::Key(key), _)) => Some(key.clone()),
+            _ => None,
+        };
         let history = fields.or("history", History::default(), |node| node.read(history));
         fields.finish();
         let name = name?;
@@ -152,7 +156,7 @@ pub(super) fn repositories(
             Some(credentials) => remote.with(credentials?.0),
             None => remote,
         };
-        Some(Repository { token, name, clone_url: clone_url?.text()?.to_owned(), remote })
+        Some(Repository { token, key, name, clone_url: clone_url?.text()?.to_owned(), remote })
     };
     let all = tables.into_iter().filter_map(&mut one).collect();
     (all, names)

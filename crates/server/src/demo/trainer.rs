@@ -35,7 +35,7 @@ impl Trainer {
             return Ok(Self::Toy { instead_of: None });
         }
         let runtime = Runtime::new().map_err(|error| DemoError::folder(Path::new("/"), error))?;
-        let installed = runtime.block_on(Versions::default().installed("swift", Some(&path)));
+        let installed = runtime.block_on(Versions::default().installed("swift", Some(&path), &[]));
         let known = installed.map_err(told).and_then(|installed| {
             table_of(&installed)?;
             Ok(MsSwift { version: installed.version.to_string(), program: installed.program })

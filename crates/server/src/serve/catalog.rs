@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use swifthook_core::{
     Admission, Admit, Always, Fleet, Hook, Job, Recipe, RunShape, Source, Timestamp, TrainingLauncher, Wait,
-    Workspace,
 };
-use swifthook_launch::Looks;
+use swifthook_launch::{GpuProbe, Looks};
 use swifthook_runner::{Catalog, Compose, Terms};
 
+use super::backends::Backends;
 use super::enclose::Enclosing;
 use super::environment;
+use super::host;
 use super::launchers::Launchers;
 use super::prepare::Preparing;
 use super::swift::{MOST_LOOKS, PATIENCE, SwiftComposer, Versions};
@@ -49,20 +50,22 @@ pub(super) struct ServerCatalog {
     versions: Arc<Versions>,
     looks: Looks,
     state_dir: PathBuf,
+    /// What tells it from others.
+    mark: Arc<str>,
+    gpus: Option<Arc<GpuProbe>>,
     uv: Arc<Uv>,
 }
 
 impl ServerCatalog {
-    pub(super) fn new(
-        recipes: Recipes,
-        launchers: Arc<Launchers>,
-        state_dir: &Path,
-        workspace: Arc<dyn Workspace>,
-    ) -> Self {
-        let (recipes, state_dir) = (RwLock::new(Arc::new(recipes)), state_dir.to_owned());
-        let uv = Arc::new(Uv::new(&state_dir, workspace));
+    pub(super) fn new(recipes: Recipes, state_dir: &Path, backends: &Backends) -> Self {
+        let recipes = RwLock::new(Arc::new(recipes));
+        let state_dir = std::path::absolute(state_dir).unwrap_or_else(|_| state_dir.to_owned());
+        let uv = Arc::new(Uv::new(&state_dir, backends.workspace.clone()));
+        // Of a directory that was just made it was just read.
+        let mark = host::mark(&state_dir).unwrap_or_default().into();
+        let (launchers, gpus) = (backends.launchers.clone(), backends.gpus.clone());
         let looks = Looks::new(MOST_LOOKS, PATIENCE);
-        Self { recipes, launchers, versions: Arc::default(), looks, state_dir, uv }
+        Self { recipes, launchers, versions: Arc::default(), looks, state_dir, mark, gpus, uv }
     }
 
     fn compose(&self, run: &config::Run, recipes: &Recipes) -> Arc<dyn Compose> {
@@ -78,8 +81,11 @@ impl ServerCatalog {
             isolation,
             has_home: run.env.contains_key("HOME"),
             state_dir: self.state_dir.clone(),
+            mark: self.mark.clone(),
             private: recipes.private.clone(),
+            named: run.swift.as_ref().map(named).unwrap_or_default(),
             has_tree: run.has_tree(),
+            gpus: self.gpus.clone(),
         });
         // What a run may write has to be there when it begins.
         let free_disk = recipes.free_disk.saturating_add(run.limits.disk.unwrap_or_default());
@@ -131,6 +137,17 @@ impl Catalog for ServerCatalog {
     fn launcher(&self, name: &str) -> Option<Arc<dyn TrainingLauncher>> {
         self.launchers.get(name)
     }
+}
+
+/// The folders of this machine in which models and data are that a config may name: what stands before the first wild part.
+fn named(swift: &config::Swift) -> Arc<[PathBuf]> {
+    let patterns = swift.permissions.models.patterns().chain(swift.permissions.data.patterns());
+    let patterns = patterns.filter(|pattern| pattern.starts_with('/'));
+    let folder = |pattern: &str| match pattern.find(['*', '?', '[', '{']) {
+        Some(wild) => PathBuf::from(pattern[..wild].rsplit_once('/').map_or("", |(folder, _)| folder)),
+        None => PathBuf::from(pattern),
+    };
+    patterns.map(folder).collect()
 }
 
 /// What a run of a recipe is to have of a cluster.

@@ -18,7 +18,8 @@ pub(super) fn machine() -> io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/hostname")?.trim().to_owned())
 }
 
-fn mark(state_dir: &Path) -> io::Result<String> {
+/// What tells a state directory from others: eight hexadecimal digits.
+pub(super) fn mark(state_dir: &Path) -> io::Result<String> {
     let file = state_dir.join("host");
     // A server starts on a disk that is full, too: what runs ends then, and has to be recorded.
     if !file.try_exists()? {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use swifthook_core::{Job, RunLimits, Wait};
+use swifthook_launch::within;
 use swifthook_runner::{Compose, Composed, Draft, Uncomposed};
 
 use super::enclose::{Enclosing, Places};
@@ -34,11 +35,16 @@ impl Compose for Preparing {
     }
 
     async fn compose(&self, job: &Job, mut draft: Draft) -> Result<Composed, Uncomposed> {
-        let places = Places::of_a_run(&draft.run_dir, &draft.output_dir, draft.resume.as_deref());
+        let has_gpus = draft.gpus > 0 || draft.env.get(VISIBLE).is_some_and(|gpus| !gpus.is_empty());
+        let (run_dir, output_dir) = (&draft.run_dir, &draft.output_dir);
+        let places = Places::of_a_run(run_dir, output_dir, draft.resume.as_deref(), has_gpus);
         let environment = self.environment(job, &mut draft.env).await?;
         // First what is wrong for good: it is wrong whether there is room or not.
         let mut composed = match &self.swift {
-            Some(swift) => swift.compose(job, draft, environment.as_deref()).await?,
+            Some(swift) => {
+                let within = self.asking(job, &draft).await?;
+                swift.compose(job, draft, environment.as_deref(), &within).await?
+            }
             None => {
                 let workload = workload::of_command(job, draft.gpus);
                 Composed { argv: draft.argv, env: draft.env, workload, ..Composed::default() }
@@ -54,6 +60,15 @@ impl Compose for Preparing {
 }
 
 impl Preparing {
+    /// What programs of the environment are asked within: one that uv made is what the repository has chosen.
+    async fn asking(&self, job: &Job, draft: &Draft) -> Result<Vec<String>, Uncomposed> {
+        let Some(enclosing) = self.enclosing.as_ref().filter(|_| self.uv.is_some()) else {
+            return Ok(Vec::new());
+        };
+        let places = Places::of_a_question(&draft.run_dir, &draft.output_dir);
+        Ok(within(&enclosing.enclosure(job, &places, &mut draft.env.clone()).await?))
+    }
+
     /// Has the environment made that the commit asks for, and puts it into that of the run.
     async fn environment(
         &self,
@@ -84,6 +99,9 @@ impl Preparing {
         Err(Uncomposed::Waits(Wait::Disk, why))
     }
 }
+
+/// See the NVIDIA CUDA programming guide.
+const VISIBLE: &str = "CUDA_VISIBLE_DEVICES";
 
 #[cfg(test)]
 mod tests {

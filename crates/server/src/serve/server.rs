@@ -78,12 +78,7 @@ impl Server {
         let plan = Plan::public(bounds.connections);
         let connections = Connections::new("hooks", plan, Clients::Receiver(receiver.clone()));
         let admin_connections = listener::private_connections("admin");
-        let catalog = Arc::new(ServerCatalog::new(
-            recipes,
-            backends.launchers.clone(),
-            &config.store.state_dir,
-            backends.workspace.clone(),
-        ));
+        let catalog = Arc::new(ServerCatalog::new(recipes, &config.store.state_dir, &backends));
         let metrics = Arc::new(Metrics::default());
         let state_dir = config.store.state_dir.clone();
         let mut api = Api::new(backends.store.clone(), token, state_dir);

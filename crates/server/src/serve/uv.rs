@@ -16,7 +16,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 use swifthook_core::{Fingerprint, Job, Problem, Reason, RunLimits, Workspace};
-use swifthook_launch::{Beneath, LogCap, confined, leave_a_way, remove_tree};
+use swifthook_launch::{Beneath, LogCap, confined, give, leave_a_way, remove_tree, within};
 use swifthook_runner::Uncomposed;
 use tokio::process::{Child, Command};
 
@@ -217,16 +217,17 @@ impl Uv {
                 run_dir: folder.clone(),
                 output_dir: folder.clone(),
                 working_dir: folder.clone(),
-                tmp: format!("{folder}/tmp"),
+                tmp: Some(format!("{folder}/tmp")),
                 writes: vec![folder.clone(), text(cache)?],
                 reads: None,
+                has_gpus: false,
             };
             let enclosure = enclosing.enclosure(job, &places, &mut env).await?;
             if let Some((user, group)) = enclosure.owner {
                 own(&project.folder, cache, user, group)
                     .map_err(|error| Uncomposed::NotNow(format!("{folder}: {error}")))?;
             }
-            argv.extend(enclosure.prefix);
+            argv.extend(within(&enclosure));
         }
         argv.push(text(&project.uv)?);
         // The project itself is in the working tree of each run, and so no part of what they share.
@@ -342,11 +343,12 @@ pub(super) fn remove(folder: &Path) -> io::Result<()> {
 
 /// Gives a folder to the user of the build, and leaves a way to it.
 fn own(folder: &Path, cache: &Path, user: u32, group: u32) -> io::Result<()> {
-    use std::os::unix::fs::chown;
+    use std::os::unix::fs::MetadataExt;
 
-    for path in [folder, cache, &folder.join("tmp"), &folder.join("uv.lock"), &folder.join("pyproject.toml")]
-    {
-        chown(path, Some(user), Some(group))?;
+    give(folder, user, group)?;
+    // Not again what is theirs: it may be large.
+    if cache.metadata()?.uid() != user {
+        give(cache, user, group)?;
     }
     match (folder.parent(), folder.parent().and_then(Path::parent)) {
         (Some(root), Some(state_dir)) => leave_a_way(state_dir, &[root]),

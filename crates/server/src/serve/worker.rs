@@ -48,12 +48,7 @@ impl Worker {
         }
         let recipes = snapshot::recipes(&config)?;
         let backends = Backends::open(&config).await?;
-        let catalog = Arc::new(ServerCatalog::new(
-            recipes,
-            backends.launchers.clone(),
-            &config.store.state_dir,
-            backends.workspace.clone(),
-        ));
+        let catalog = Arc::new(ServerCatalog::new(recipes, &config.store.state_dir, &backends));
         let metrics = Arc::new(Metrics::default());
         let api = Api::new(backends.store.clone(), token::of(&config)?, config.store.state_dir.clone());
         let changes = api.changes.clone();

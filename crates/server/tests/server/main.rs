@@ -11,6 +11,7 @@ mod gpus;
 mod hostile_text;
 mod limits;
 mod many;
+mod sandbox;
 mod serve;
 mod service_manager;
 mod store;

@@ -14,12 +14,14 @@ pub(crate) const SECRET: &str = "correct horse battery staple 2026";
 /// A folder with a repository and a configuration.
 pub(crate) struct World {
     folder: tempfile::TempDir,
+    /// As whom the program runs, if not as us.
+    user: Option<u32>,
 }
 
 impl World {
     /// With a recipe that says these lines.
     pub(crate) fn new(recipe: &str) -> Self {
-        let world = Self { folder: tempfile::tempdir().unwrap() };
+        let world = Self { folder: tempfile::tempdir().unwrap(), user: None };
         fs::create_dir(world.path("repository")).unwrap();
         world.git(&["init", "--quiet", "--initial-branch=main"]);
         world.commit("README.md", "models\n");
@@ -27,6 +29,14 @@ impl World {
         world.pace(0);
         world.configure(recipe);
         world
+    }
+
+    /// Gives all of it to a user, as whom the program runs from now on.
+    pub(crate) fn give_to(&mut self, user: u32) {
+        let owner = format!("{user}:{user}");
+        let given = Command::new("chown").args(["-R", &owner]).arg(self.folder.path()).status().unwrap();
+        assert!(given.success());
+        self.user = Some(user);
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -62,7 +72,16 @@ impl World {
 
     pub(crate) fn git(&self, arguments: &[&str]) -> String {
         let output = Command::new("git")
-            .args(["-c", "user.name=dev", "-c", "user.email=dev@example.org", "-c", "commit.gpgsign=false"])
+            .args([
+                "-c",
+                "safe.directory=*",
+                "-c",
+                "user.name=dev",
+                "-c",
+                "user.email=dev@example.org",
+                "-c",
+                "commit.gpgsign=false",
+            ])
             .args(arguments)
             .current_dir(self.path("repository"))
             .output()
@@ -87,7 +106,16 @@ impl World {
 
     /// The program, in this world and with nothing of the environment around.
     pub(crate) fn program(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(assert_cmd::cargo::cargo_bin!("swifthook"));
+        let program = assert_cmd::cargo::cargo_bin!("swifthook");
+        let mut command = match self.user {
+            Some(user) => {
+                let mut command = Command::new("setpriv");
+                let (uid, gid) = (format!("--reuid={user}"), format!("--regid={user}"));
+                command.args([&uid, &gid, "--clear-groups"]).arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
         command
             .args(arguments)
             .current_dir(self.folder.path())
@@ -194,8 +222,12 @@ impl Running {
             .unwrap_or_else(|| panic!("not {states:?}: {:#}", self.job(id)))
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
     pub(crate) fn signal(&self, name: &str) {
-        let pid = self.child.as_ref().unwrap().id().to_string();
+        let pid = self.pid().to_string();
         assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
     }
 

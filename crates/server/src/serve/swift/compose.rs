@@ -32,12 +32,13 @@ impl SwiftComposer {
     /// The largest config that is read, in bytes.
     pub(in crate::serve) const MOST_BYTES: usize = Config::MOST_BYTES;
 
-    /// The command of a run, or everything that is wrong with its config.
+    /// The command of a run, or everything that is wrong with its config. What is asked of its environment is asked `within`.
     pub(in crate::serve) async fn compose(
         &self,
         job: &Job,
         draft: Draft,
         environment: Option<&str>,
+        within: &[String],
     ) -> Result<Composed, Uncomposed> {
         let Draft { file, argv, env, output_dir, resume, gpus, gpu_kinds, .. } = draft;
         let count = gpus;
@@ -46,7 +47,7 @@ impl SwiftComposer {
         let verb =
             verb_of(&argv).ok_or_else(|| refusal("the job's command is none of ms-swift".to_owned()))?;
         let path = env.get("PATH").map(String::as_str);
-        let installed = self.versions.installed(verb.program(), path).await?;
+        let installed = self.versions.installed(verb.program(), path, within).await?;
         let table = table_of(&installed).map_err(refusal)?;
         let name = job.spec.file.as_deref().unwrap_or_default();
         let asked = Asked { run: RunKey { job: job.id, attempt: job.state.attempt }, table, verb };

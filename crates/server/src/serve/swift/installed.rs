@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -26,8 +27,14 @@ pub(crate) struct Installed {
 }
 
 impl Versions {
-    /// The ms-swift that a run with this `PATH` finds, or why there is none.
-    pub(crate) async fn installed(&self, program: &str, path: Option<&str>) -> Result<Installed, Uncomposed> {
+    /// The ms-swift that a run with this `PATH` finds, or why there is none. Its Python is asked by the command line
+    /// `within`, since an environment that a repository has chosen runs its code as soon as Python starts.
+    pub(crate) async fn installed(
+        &self,
+        program: &str,
+        path: Option<&str>,
+        within: &[String],
+    ) -> Result<Installed, Uncomposed> {
         let path = path.unwrap_or_default();
         let program = std::env::split_paths(path)
             .map(|folder| folder.join(program))
@@ -44,7 +51,7 @@ impl Versions {
         let version = match known {
             Some(version) => version,
             None => {
-                let version = ask(&program).await?;
+                let version = ask(&program, within).await?;
                 self.known.lock().expect("nothing panics under this lock").insert(key, version);
                 version
             }
@@ -59,10 +66,12 @@ fn is_executable(file: &Path) -> bool {
 
 /// Asks the package's metadata, by the interpreter beside the program: that imports nothing of ms-swift, which takes a
 /// minute and has no `--version`.
-async fn ask(program: &Path) -> Result<Version, Uncomposed> {
+async fn ask(program: &Path, within: &[String]) -> Result<Version, Uncomposed> {
     let python = program.with_file_name("python");
     let failed = |why: String| format!("`{}` does not tell the version of ms-swift: {why}", python.display());
-    let asked = Command::new(&python)
+    let argv: Vec<&OsStr> = within.iter().map(OsStr::new).chain([python.as_os_str()]).collect();
+    let asked = Command::new(argv[0])
+        .args(&argv[1..])
         .args(["-I", "-c", "import importlib.metadata as m; print(m.version('ms-swift'))"])
         .current_dir("/")
         .env_clear()
@@ -129,7 +138,7 @@ mod tests {
         install(folder.path(), &tells("4.6.0"), begin);
         for _ in 0..3 {
             let found =
-                versions.installed("swift", Some(&path)).await.unwrap_or_else(|why| panic!("{why:?}"));
+                versions.installed("swift", Some(&path), &[]).await.unwrap_or_else(|why| panic!("{why:?}"));
             assert_eq!(
                 (found.version.to_string().as_str(), found.program),
                 ("4.6.0", folder.path().join("swift"))
@@ -137,7 +146,8 @@ mod tests {
         }
         assert_eq!(fs::read_to_string(&asked).unwrap(), "x\n");
         install(folder.path(), &tells("3.12.6"), begin + Duration::from_secs(1));
-        let found = versions.installed("swift", Some(&path)).await.unwrap_or_else(|why| panic!("{why:?}"));
+        let found =
+            versions.installed("swift", Some(&path), &[]).await.unwrap_or_else(|why| panic!("{why:?}"));
         assert_eq!(found.version.to_string(), "3.12.6");
     }
 
@@ -145,7 +155,7 @@ mod tests {
     async fn what_is_not_there_or_tells_nothing_says_so() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().to_str().unwrap().to_owned();
-        let told = async |path: Option<&str>| match Versions::default().installed("swift", path).await {
+        let told = async |path: Option<&str>| match Versions::default().installed("swift", path, &[]).await {
             Err(Uncomposed::Unfit(why)) => why.to_string(),
             Err(Uncomposed::NotNow(why) | Uncomposed::Waits(_, why)) => panic!("{why}"),
             Ok(found) => panic!("{}", found.version),

@@ -1,0 +1,97 @@
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+use swifthook_core::{Enclosure, Sandbox};
+
+use super::account::{become_user_of, in_memory, shown, with_name};
+use super::words::{devices, namespaces, words};
+
+/// The command line that executes what follows it within `enclosure`, as a child of this process: what is in a sandbox
+/// ends with it, however it ends. The binary that is running now calls [`supervise_if_asked`](crate::supervise_if_asked)
+/// first in its `main`, or this starts it anew.
+#[must_use]
+pub fn within(enclosure: &Enclosure) -> Vec<String> {
+    let Some(sandbox) = &enclosure.sandbox else { return enclosure.prefix.clone() };
+    let told = serde_json::to_string(sandbox).expect("texts and numbers are always JSON");
+    vec!["/proc/self/exe".to_owned(), SANDBOX.to_owned(), std::process::id().to_string(), told]
+}
+
+/// Becomes a command within a sandbox if this process was started for it, and then does not return.
+pub(crate) fn enter(mut arguments: impl Iterator<Item = OsString>) -> ! {
+    let (parent, told) = (arguments.next(), arguments.next());
+    let error = match prepare(parent.as_deref(), told.as_deref()) {
+        Ok(Prepared { program, told, _users }) => Command::new(program)
+            .arg0("bwrap")
+            .args(["--args", &told.as_raw_fd().to_string(), "--"])
+            .args(arguments)
+            .exec(),
+        Err(error) => error,
+    };
+    let _ = writeln!(io::stderr(), "swifthook: cannot make the sandbox of the run: {error}");
+    std::process::exit(NO_SANDBOX)
+}
+
+/// A program, and the files that it is to find open.
+struct Prepared {
+    program: String,
+    told: File,
+    _users: Option<File>,
+}
+
+fn prepare(parent: Option<&OsStr>, told: Option<&OsStr>) -> io::Result<Prepared> {
+    let told = told.and_then(OsStr::to_str).ok_or(io::ErrorKind::InvalidInput)?;
+    let sandbox: Sandbox = serde_json::from_str(told)?;
+    become_user_of(sandbox.account.as_ref())?;
+    end_with(parent)?;
+    let mut all = namespaces(&sandbox);
+    all.extend(words(&sandbox)?);
+    all.extend(devices(&sandbox, env::var("CUDA_VISIBLE_DEVICES").ok().as_deref())?);
+    let named = sandbox.account.as_ref().and_then(|account| Some((account, account.name.as_deref()?)));
+    let users = named.map(|(account, name)| {
+        in_memory("users", &with_name(name, account, &env::var("HOME").unwrap_or_default()))
+    });
+    let users = users.transpose()?;
+    all.extend(users.as_ref().and_then(shown).into_iter().flatten());
+    let told = in_memory("sandbox", &joined(&all))?;
+    Ok(Prepared { program: sandbox.program, told, _users: users })
+}
+
+/// From here on, since to become another user undoes it. bubblewrap asks for the same later, when its parent may be gone.
+fn end_with(parent: Option<&OsStr>) -> io::Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    let parent: Option<i32> = parent.and_then(OsStr::to_str).and_then(|pid| pid.parse().ok());
+    match getppid().map(|pid| pid.as_raw_pid()) == parent {
+        true => Ok(()),
+        false => Err(io::Error::other("whoever started it is gone")),
+    }
+}
+
+/// What bubblewrap is told to start a command on a machine that has the same files and chooses the devices itself.
+///
+/// # Errors
+///
+/// When something is not there that the run needs.
+#[cfg(feature = "slurm")]
+pub(crate) fn told(sandbox: &Sandbox) -> io::Result<Vec<u8>> {
+    let mut all = namespaces(sandbox);
+    all.extend(words(sandbox)?);
+    all.extend(super::words::all_devices());
+    Ok(joined(&all))
+}
+
+/// As `--args` has it.
+fn joined(words: &[OsString]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.as_bytes().iter().copied().chain([0])).collect()
+}
+
+/// The hidden first argument.
+pub(crate) const SANDBOX: &str = "__swifthook_sandbox";
+/// The exit code of a sandbox that there is not.
+const NO_SANDBOX: i32 = 126;

@@ -1,0 +1,17 @@
+//! Runs within [bubblewrap](https://github.com/containers/bubblewrap).
+//!
+//! This program is executed once more, becomes the user of the run where root asks for that, looks at the machine as that
+//! user, and then becomes bubblewrap. The pid stays. bubblewrap is told what to do in a file that it closes, since the run
+//! sees its command line.
+
+mod account;
+mod enter;
+mod mounts;
+mod probe;
+mod words;
+
+#[cfg(feature = "slurm")]
+pub(crate) use enter::told;
+pub use enter::within;
+pub(crate) use enter::{SANDBOX, enter};
+pub use probe::can_sandbox;

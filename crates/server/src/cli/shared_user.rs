@@ -1,0 +1,26 @@
+//! What `swifthook check` says of recipes whose runs are one user's.
+
+use crate::config::{Isolation, Recipe};
+
+/// What the recipes that have the user of this one share with it; `None` where it has its user to itself.
+pub(super) fn warning(recipe: &Recipe, all: &[Recipe]) -> Option<String> {
+    let isolation = recipe.run.isolation.as_ref()?;
+    let user = isolation.user()?;
+    let user_of = |other: &Recipe| other.run.isolation.as_ref().and_then(Isolation::user).map(str::to_owned);
+    let others: Vec<_> = all
+        .iter()
+        .filter(|other| other.name != recipe.name && user_of(other).as_deref() == Some(user))
+        .map(|other| format!("`{}`", other.name))
+        .collect();
+    if others.is_empty() {
+        return None;
+    }
+    let what = match isolation {
+        Isolation::Bubblewrap(_) => "their runs read and write each other's caches",
+        _ => "their runs read each other's environment and write to each other's output",
+    };
+    Some(format!(
+        "`{user}` is also the user of {}: {what}; a user for each recipe keeps them apart",
+        others.join(", ")
+    ))
+}

@@ -1,0 +1,259 @@
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::process::geteuid;
+use swifthook_core::{Account, Enclosure, Job, Sandbox, Template};
+use swifthook_launch::{GpuProbe, can_sandbox};
+use swifthook_runner::Uncomposed;
+
+use super::account::{User, of_recipe, of_repository, unfit};
+use super::places::Places;
+use super::ready::Ready;
+use super::sandbox::Shown;
+use crate::config::{Bubblewrap, Isolation, program};
+
+/// The isolation of a recipe, and what of the server a run must not see.
+#[derive(Clone)]
+pub(in crate::serve) struct Enclosing {
+    pub(in crate::serve) isolation: Isolation,
+    /// Whether the recipe itself says what `HOME` is.
+    pub(in crate::serve) has_home: bool,
+    pub(in crate::serve) state_dir: PathBuf,
+    /// What tells this state directory from others.
+    pub(in crate::serve) mark: Arc<str>,
+    /// Files of the server: its configuration, its secrets, its store.
+    pub(in crate::serve) private: Arc<[PathBuf]>,
+    /// Folders of models and data that a config may name.
+    pub(in crate::serve) named: Arc<[PathBuf]>,
+    /// Whether runs have working trees, whose git borrows objects of the server.
+    pub(in crate::serve) has_tree: bool,
+    /// The GPUs of this machine.
+    pub(in crate::serve) gpus: Option<Arc<GpuProbe>>,
+}
+
+impl Enclosing {
+    /// What something of `job` is started within; its environment may be changed for that.
+    pub(in crate::serve) async fn enclosure(
+        &self,
+        job: &Job,
+        places: &Places,
+        env: &mut BTreeMap<String, String>,
+    ) -> Result<Enclosure, Uncomposed> {
+        match &self.isolation {
+            Isolation::User(name) => {
+                let User { account, home } = User::named(name).await?;
+                self.use_home(home, env);
+                as_user(&account)
+            }
+            Isolation::Bubblewrap(of) => self.sandbox(of, job, places, env).await,
+            Isolation::Prefix(prefix) => {
+                let (push, path) = (job.push(), job.spec.config.as_deref());
+                let fill = |item: &Template| {
+                    let item = item.fill(&job.change.recipe, &push, path);
+                    item.finish(job.id, &places.run_dir, &places.output_dir)
+                };
+                let mut prefix: Vec<String> = prefix.iter().map(fill).collect();
+                // The `PATH` of the run may lead into what a repository has chosen.
+                if let Some(first) = prefix.first_mut().filter(|first| !first.contains('/'))
+                    && let Some(found) = program(first).and_then(|file| file.to_str().map(str::to_owned))
+                {
+                    *first = found;
+                }
+                Ok(Enclosure { prefix, ..Enclosure::default() })
+            }
+        }
+    }
+
+    fn use_home(&self, home: Option<String>, env: &mut BTreeMap<String, String>) {
+        if let Some(home) = home.filter(|_| !self.has_home) {
+            env.insert("HOME".to_owned(), home);
+        }
+    }
+
+    async fn sandbox(
+        &self,
+        of: &Bubblewrap,
+        job: &Job,
+        places: &Places,
+        env: &mut BTreeMap<String, String>,
+    ) -> Result<Enclosure, Uncomposed> {
+        let Some(state_dir) = self.state_dir.to_str() else {
+            return Err(unfit(format!("the path of `{}` is not UTF-8", self.state_dir.display())));
+        };
+        let checkpoint =
+            places.reads.as_deref().map(|path| checkpoint(path, Path::new(state_dir))).transpose()?;
+        let account = self.account(of, job, env).await?;
+        let is_own = account.as_ref().is_some_and(|account| account.name.is_some());
+        let own_cache = is_own.then(|| self.state_dir.join(CACHES).join(&*job.change.recipe));
+        if let Some(account) = &account {
+            self.make_ready(of, job, account, own_cache.clone(), checkpoint.clone()).await?;
+        }
+        let as_whom = account.as_ref().map(|account| (account.user, account.group));
+        try_it(of, as_whom).await?;
+        let gpus = match &self.gpus {
+            Some(gpus) if places.has_gpus => gpus.nodes().await.unwrap_or_default(),
+            _ => BTreeMap::new(),
+        };
+        let server_home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
+        let shown = Shown {
+            of,
+            places,
+            env,
+            state_dir: Path::new(state_dir),
+            server_home: server_home.as_deref(),
+            private: &self.private,
+            named: &self.named,
+            repository: self.has_tree.then_some(&job.change.repository),
+            own_cache: own_cache.as_deref(),
+            checkpoint: checkpoint.as_deref(),
+        };
+        let sandbox = Sandbox {
+            program: of.program.display().to_string(),
+            network: of.network,
+            mounts: shown.mounts(),
+            working_dir: places.working_dir.clone(),
+            gpus,
+            account,
+        };
+        Ok(Enclosure {
+            outlives_command: true,
+            owner: as_whom,
+            sandbox: Some(sandbox),
+            ..Enclosure::default()
+        })
+    }
+
+    /// Whom root makes of itself; nobody else can.
+    async fn account(
+        &self,
+        of: &Bubblewrap,
+        job: &Job,
+        env: &mut BTreeMap<String, String>,
+    ) -> Result<Option<Account>, Uncomposed> {
+        if !geteuid().is_root() {
+            return Ok(None);
+        }
+        let mut account = match &of.user {
+            Some(name) => {
+                let User { account, home } = User::named(name).await?;
+                self.use_home(home, env);
+                account
+            }
+            None => of_recipe(&self.mark, &job.change.recipe),
+        };
+        account.groups.extend(self.has_tree.then(|| self.readers(job)));
+        Ok(Some(account))
+    }
+
+    fn readers(&self, job: &Job) -> u32 {
+        of_repository(&self.mark, job.change.repository.as_str())
+    }
+
+    async fn make_ready(
+        &self,
+        of: &Bubblewrap,
+        job: &Job,
+        account: &Account,
+        cache: Option<PathBuf>,
+        checkpoint: Option<PathBuf>,
+    ) -> Result<(), Uncomposed> {
+        let ready = Ready {
+            state_dir: self.state_dir.clone(),
+            account: account.clone(),
+            objects: self.has_tree.then(|| (job.change.repository.clone(), self.readers(job))),
+            cache,
+            caches: of.caches.clone(),
+            checkpoint,
+        };
+        let made = tokio::task::spawn_blocking(move || ready.make()).await;
+        made.map_err(std::io::Error::other)
+            .flatten()
+            .map_err(|error| Uncomposed::NotNow(format!("the sandbox cannot be made ready: {error}")))
+    }
+}
+
+/// As another user of this machine, for good.
+fn as_user(account: &Account) -> Result<Enclosure, Uncomposed> {
+    let setpriv = program("setpriv").and_then(|file| file.to_str().map(str::to_owned));
+    let setpriv = setpriv.ok_or_else(|| {
+        Uncomposed::NotNow(
+            "no program `setpriv` on this server's PATH: install the package `util-linux`".to_owned(),
+        )
+    })?;
+    let Account { user, group, .. } = account;
+    let prefix = [
+        setpriv,
+        format!("--reuid={user}"),
+        format!("--regid={group}"),
+        "--init-groups".to_owned(),
+        "--no-new-privs".to_owned(),
+    ];
+    Ok(Enclosure { prefix: prefix.into(), owner: Some((*user, *group)), ..Enclosure::default() })
+}
+
+/// The machine may have changed since the configuration was read.
+async fn try_it(of: &Bubblewrap, as_whom: Option<(u32, u32)>) -> Result<(), Uncomposed> {
+    let (program, network) = (of.program.clone(), of.network);
+    let tried = tokio::task::spawn_blocking(move || can_sandbox(&program, as_whom, network)).await;
+    match tried {
+        Ok(tried) => tried.map_err(|why| unfit(format!("this machine gives no sandbox: {why}"))),
+        Err(error) => Err(Uncomposed::NotNow(format!("the sandbox could not be tried: {error}"))),
+    }
+}
+
+/// A checkpoint, which its run has named: one that leads elsewhere by a link would show what the next run must not see.
+fn checkpoint(path: &str, state_dir: &Path) -> Result<PathBuf, Uncomposed> {
+    let (path, runs) = (PathBuf::from(path), state_dir.join("runs"));
+    let Ok(inside) = path.strip_prefix(&runs) else {
+        return Err(unfit(format!(
+            "the checkpoint `{}` is in no run of this state directory",
+            path.display()
+        )));
+    };
+    let parts: Vec<_> = inside.components().collect();
+    let is_plain = parts.iter().all(|part| matches!(part, std::path::Component::Normal(_)));
+    let mut reached = runs.clone();
+    let is_linked = parts.iter().any(|part| {
+        reached.push(part);
+        reached.is_symlink()
+    });
+    match is_plain && !is_linked && parts.len() > 1 {
+        true => Ok(path),
+        false => Err(unfit(format!("the checkpoint `{}` is a link, which is not followed", path.display()))),
+    }
+}
+
+/// Where caches are of users who have no home.
+const CACHES: &str = "caches";
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_that_leads_out_of_its_run_is_refused() {
+        let state = tempfile::tempdir().unwrap();
+        let output = state.path().join("runs/1-0/output");
+        fs::create_dir_all(output.join("checkpoint-3")).unwrap();
+        symlink("/root", output.join("checkpoint-4")).unwrap();
+        symlink("../../2-0", output.join("other")).unwrap();
+        let refused = |path: &str| checkpoint(path, state.path()).is_err();
+        let at = |name: &str| output.join(name).display().to_string();
+        assert!(!refused(&at("checkpoint-3")));
+        for path in [&at("checkpoint-4"), &at("other/output/x"), &at("../../2-0"), "/root/.ssh"] {
+            assert!(refused(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn another_user_is_become_by_a_program_that_no_environment_chooses() {
+        let account = Account { user: 7, group: 8, groups: Vec::new(), name: None };
+        let enclosure = as_user(&account).unwrap_or_else(|why| panic!("{why:?}"));
+        assert!(enclosure.prefix[0].starts_with('/') && enclosure.prefix[0].ends_with("/setpriv"));
+        assert_eq!((&*enclosure.prefix[1], enclosure.owner), ("--reuid=7", Some((7, 8))));
+    }
+}

@@ -1,0 +1,10 @@
+//! What a run is started within, as its recipe says; and whatever else is started that a repository has chosen.
+
+mod account;
+mod enclosing;
+mod places;
+mod ready;
+mod sandbox;
+
+pub(super) use enclosing::Enclosing;
+pub(super) use places::Places;
