@@ -64,7 +64,9 @@ impl Mounts {
     /// Nothing that cannot be reached.
     fn show(&mut self, path: &Path, how: &str) {
         let Ok(real) = path.canonicalize() else { return };
-        if access(&real, Access::READ_OK).is_err() {
+        // A folder may let others through that may not list it.
+        let wanted = if real.is_dir() { Access::EXEC_OK } else { Access::READ_OK };
+        if access(&real, wanted).is_err() {
             return;
         }
         for place in self.places(&real, path) {
@@ -123,7 +125,7 @@ impl Mounts {
             }
         }
         for (folder, names) in folders {
-            let is_other = OF_THE_SYSTEM.iter().any(|of| folder == Path::new(of))
+            let is_other = OF_THE_SYSTEM.iter().chain(&FOR_ALL).any(|of| folder == Path::new(of))
                 || self.seen(&folder).is_none()
                 || mounts.iter().any(|mount| is_written_or_empty(mount, &folder));
             if !is_other && let Some(others) = others(&folder, &names) {
@@ -206,10 +208,11 @@ fn others(folder: &Path, hidden: &[OsString]) -> Option<Vec<PathBuf>> {
 }
 
 const NAMES: [&str; 3] = ["/etc/resolv.conf", "/etc/hosts", "/etc/localtime"];
-const OF_THE_SYSTEM: [&str; 16] = [
+const OF_THE_SYSTEM: [&str; 15] = [
     "/", "/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/opt", "/proc", "/run", "/sbin", "/srv", "/sys",
-    "/tmp", "/usr", "/var",
+    "/usr", "/var",
 ];
+const FOR_ALL: [&str; 2] = ["/tmp", "/var/tmp"];
 const MOST_ENTRIES: usize = 64;
 
 #[cfg(test)]
@@ -314,7 +317,7 @@ mod tests {
 
     #[test]
     fn what_the_run_needs_has_to_be_there_and_the_rest_need_not() {
-        let absent = "/var/tmp/no-such-folder".to_owned();
+        let absent = "/var/tmp/no-such-folder/x".to_owned();
         let others =
             [Mount::Empty(absent.clone()), Mount::ReadOnly(absent.clone()), Mount::Hidden(absent.clone())];
         assert_eq!(words(&others), Vec::<String>::new());
@@ -323,6 +326,6 @@ mod tests {
             Vec::<String>::new()
         );
         let error = Mounts::of(&[Mount::Writable { from: absent.clone(), at: absent }]).err().unwrap();
-        assert!(error.to_string().starts_with("`/var/tmp/no-such-folder` cannot be written to"), "{error}");
+        assert!(error.to_string().starts_with("`/var/tmp/no-such-folder/x` cannot be written to"), "{error}");
     }
 }

@@ -171,7 +171,7 @@ impl SlurmLauncher {
                 return Ok(false);
             }
             if let Stop::Grace(grace) = how {
-                dir.write_private(GRACE, &script::seconds(grace))?;
+                dir.write_private(GRACE, script::seconds(grace))?;
             }
             dir.write_stop(&StopRequest { version: VERSION, how })?;
             Ok(true)
@@ -207,6 +207,9 @@ impl SlurmLauncher {
                 "on Slurm a run is its submitter's: it cannot be another user's",
             ));
         }
+        if run.enclosure.sandbox.is_some() && rustix::process::geteuid().is_root() {
+            return Err(LaunchError::permanent("on Slurm a run is its submitter's, and root has no sandbox"));
+        }
         let least = run.grace + BEFORE_THE_LIMIT;
         if self.options.time.is_some_and(|time| time <= least) {
             let why = format!(
@@ -228,7 +231,7 @@ impl SlurmLauncher {
         dir.write_order(&Order::of(key, run))?;
         if let Some(sandbox) = &run.enclosure.sandbox {
             prepare(dir, run)?;
-            dir.write_private(SANDBOX, &told(sandbox)?)?;
+            dir.write_private(SANDBOX, told(sandbox)?)?;
         }
         dir.write_private(COMMAND, &parts.command)?;
         dir.write_private(ENVIRONMENT, &parts.environment)?;

@@ -191,13 +191,20 @@ export MASTER_PORT=\"$((20000 + SLURM_JOB_ID % 20000))\"
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::fs::{self, OpenOptions};
     use std::io::Read;
-    use std::os::unix::fs::MetadataExt;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
     use std::process::{Command, Stdio};
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use serde_json::json;
+    use swifthook_core::{Enclosure, JobId, Mount, RunLimits, RunShape, Sandbox, State};
 
     use super::*;
     use crate::log::LogReader;
+    use crate::sandbox::told;
 
     /// The end of a run as its node writes it down, with `max_log` bytes of a log, and `PATH` with `first` before it.
     fn ran(dir: &Path, command: &str, max_log: &str, first: &str) -> String {
@@ -257,4 +264,108 @@ mod tests {
         assert!(end.contains("\"code\":4"), "{end}");
         assert_eq!(fs::read(dir.path().join("log")).unwrap(), vec![b'x'; 3_000_000]);
     }
+
+    fn key() -> RunKey {
+        RunKey { job: JobId([1; 16]), attempt: 1 }
+    }
+
+    /// A run in a sandbox that shows its own directory.
+    fn run(state_dir: &Path, text: &str) -> RunSpec {
+        let job = json!({
+            "id": key().job, "before": null, "sender": null, "pushed_at": null, "source": "person",
+            "change": { "repository": "acme/models", "ref_name": { "branch": "main" }, "head": "a".repeat(40),
+                        "recipe": "sft", "config": "", "run": 0 },
+            "spec": { "recipe": "sft", "config": null, "group": "sft", "priority": 0, "launcher": "cluster",
+                      "labels": [], "command": [], "superseded": "keep", "debounce": null,
+                      "retry": swifthook_core::Retry::default() },
+            "state": State::queued(None, None), "created_at": 0, "rerun_of": null, "superseded_by": null,
+            "progress": null,
+        });
+        let run_dir = state_dir.join("runs").join(key().to_string());
+        let output = run_dir.join("output");
+        fs::create_dir_all(&output).unwrap();
+        let at = output.to_str().unwrap().to_owned();
+        let mounts =
+            vec![Mount::Empty(state_dir.to_str().unwrap().into()), Mount::Writable { from: at.clone(), at }];
+        let sandbox = Sandbox {
+            program: "/usr/bin/bwrap".into(),
+            network: true,
+            mounts,
+            working_dir: "/".into(),
+            ..Sandbox::default()
+        };
+        RunSpec {
+            job: Arc::new(serde_json::from_value(job).unwrap()),
+            argv: ["sh", "-c", text].map(str::to_owned).into(),
+            env: BTreeMap::from([("OUTPUT".to_owned(), output.to_str().unwrap().to_owned())]),
+            working_dir: "/".into(),
+            checkout: None,
+            output_dir: output,
+            run_dir,
+            timeout: None,
+            grace: Duration::from_secs(60),
+            limits: RunLimits::default(),
+            enclosure: Enclosure { sandbox: Some(sandbox), outlives_command: true, ..Enclosure::default() },
+            shape: RunShape::default(),
+        }
+    }
+
+    #[test]
+    fn a_run_in_a_sandbox_tells_bubblewrap_nothing_on_its_command_line() {
+        let state_dir = tempfile::tempdir().unwrap();
+        let mut run = run(state_dir.path(), "true");
+        let alone = command(CONTROL.as_ref(), &key(), &run).unwrap();
+        assert!(alone.contains("set -- '/usr/bin/bwrap' '--args' '9' '--' 'sh' '-c' 'true'\n"), "{alone}");
+        assert!(alone.contains("exec \"$@\" 9<'/state/control/sandbox' 2>&3 3>&-\n"), "{alone}");
+        run.shape.nodes = 2.try_into().unwrap();
+        let together = command(CONTROL.as_ref(), &key(), &run).unwrap();
+        assert!(together.contains("'--' 'env' '--default-signal=TERM' 'sh'"), "{together}");
+        assert!(together.contains("trap '' TERM\nexec"), "{together}");
+    }
+
+    /// The node is this machine, and Slurm the one who sends a signal to the batch script.
+    #[test]
+    #[ignore = "needs bubblewrap"]
+    fn a_run_in_a_sandbox_is_asked_to_end_and_has_its_grace() {
+        let state_dir = tempfile::tempdir_in("/var/tmp").unwrap();
+        let text = "trap 'echo saved >\"$OUTPUT/saved\"; exit 7' TERM; touch \"$OUTPUT/up\"; ls \"$OUTPUT/..\"; while :; do sleep 0.05; done";
+        let run = run(state_dir.path(), text);
+        let control = state_dir.path().join("control").join(key().to_string());
+        fs::create_dir_all(&control).unwrap();
+        let write = |name: &str, text: &[u8]| fs::write(control.join(name), text).unwrap();
+        write(SANDBOX, &told(run.enclosure.sandbox.as_ref().unwrap()).unwrap());
+        write("command", command(&control, &key(), &run).unwrap().as_bytes());
+        write("environment", environment(&run).unwrap().as_bytes());
+        write("batch", script(&SlurmOptions::default(), &control, &key(), &run).unwrap().as_bytes());
+        let mut batch = Command::new("sh");
+        if rustix::process::geteuid().is_root() {
+            fs::set_permissions(state_dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+            for folder in ["runs", "control"] {
+                crate::local::give(&state_dir.path().join(folder), 61_234, 61_234).unwrap();
+            }
+            batch = Command::new("setpriv");
+            batch.args(["--reuid=61234", "--regid=61234", "--clear-groups", "sh"]);
+        }
+        batch.arg(control.join("batch")).env("SLURM_JOB_ID", "7").stdin(Stdio::null());
+        batch.stdout(fs::File::create(run.run_dir.join("log")).unwrap()).stderr(Stdio::null());
+        let mut batch = batch.spawn().unwrap();
+        until(|| run.output_dir.join("up").exists());
+        write("stop.grace.json", b"{}");
+        assert!(Command::new("kill").arg(batch.id().to_string()).status().unwrap().success());
+        batch.wait().unwrap();
+        let end = fs::read_to_string(control.join("exit.json")).unwrap();
+        assert!(end.contains("\"code\":7") && end.contains("\"stopped\":\"cancel\""), "{end}");
+        assert_eq!(fs::read_to_string(run.output_dir.join("saved")).unwrap(), "saved\n");
+        assert_eq!(fs::read_to_string(run.run_dir.join("log")).unwrap(), "output\n", "it sees nothing else");
+    }
+
+    fn until(is_so: impl Fn() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !is_so() {
+            assert!(Instant::now() < deadline, "it is not so");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    const CONTROL: &str = "/state/control";
 }

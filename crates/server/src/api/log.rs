@@ -102,12 +102,7 @@ struct Most {
 }
 
 /// The last lines of a file, of those that have the word. Memory and time are bounded, however large the file is.
-fn tail(
-    file: File,
-    most: Most,
-    word: Option<&str>,
-    shown: impl Fn(String) -> String,
-) -> io::Result<String> {
+fn tail(file: File, most: Most, word: Option<&str>, shown: impl Fn(String) -> String) -> io::Result<String> {
     // Without a word to look for, only the end matters.
     let log = LogReader::last(file, if word.is_none() { most.bytes as u64 } else { MOST_SEARCHED })?;
     let mut reader = BufReader::new(log);
@@ -225,7 +220,9 @@ mod tests {
         assert!(all.starts_with("step 1\n") && all.ends_with("step 9\n") && all.len() < 10_000, "{all}");
         assert!(found.starts_with("[swifthook: 87960930") && found.lines().count() == 1, "{found}");
         assert_eq!(read(1, Some("step")), "step 9\n");
-        assert!(log_tail(File::open(&file).unwrap(), RunLog::MOST, &[]).unwrap().contains("bytes are cut out"));
+        assert!(
+            log_tail(File::open(&file).unwrap(), RunLog::MOST, &[]).unwrap().contains("bytes are cut out")
+        );
     }
 
     #[test]

@@ -266,6 +266,62 @@ fn an_environment_of_uv_is_not_made_without_a_network() {
     assert!(said.contains("without a network uv makes no environment"), "{said}");
 }
 
+/// A uv that looks where it is, and puts a `bwrap`, a `setpriv` and a Python that look too into the environment that it makes.
+const HOSTILE_UV: &str = r#"#!/bin/sh
+looks='echo "$0 as $(id -u) sees $(ls -d /proc/[0-9]* | wc -l) processes" >>"$0.told"; touch "$WORLD/touched" 2>/dev/null'
+mkdir -p "$UV_PROJECT_ENVIRONMENT/bin"; cd "$UV_PROJECT_ENVIRONMENT/bin" || exit 1
+for program in bwrap setpriv python swift; do
+    printf '#!/bin/sh\nWORLD=%s; %s\ncase $0 in *python) echo 4.6.0;; *) touch %s/ran-outside;; esac\n' "$WORLD" "$looks" "$WORLD" >"$program"
+    chmod +x "$program"
+done
+[ -e "$WORLD/secret" ] && echo "uv sees the secret"
+[ "$(ls -d /proc/[0-9]* | wc -l)" -lt 20 ] || echo "uv sees other processes"
+touch "$WORLD/uv-touched"; [ "$(id -u)" != 0 ] || echo "uv is root"
+[ -z "$(sh -c 'ls /run')" ] || [ ! -e /run/lock ] || echo "uv sees /run"
+exit "$(cat "$WORLD/lock-of-uv" 2>/dev/null || echo 0)"
+"#;
+
+#[test]
+#[ignore = "needs bubblewrap"]
+fn what_uv_has_made_of_a_commit_is_asked_and_run_in_the_sandbox_alone() {
+    for by in By::all() {
+        let mut world = World::new("");
+        fs::create_dir(world.path("bin")).unwrap();
+        fs::write(world.path("bin/uv"), HOSTILE_UV).unwrap();
+        fs::set_permissions(world.path("bin/uv"), fs::Permissions::from_mode(0o755)).unwrap();
+        world.configure(&format!(
+            "run = {{ swift = \"sft\", config = \"sft.yaml\" }}\nmodels = [\"Qwen/*\"]\nenvironment = {{ uv = \"uv.lock\" }}\n\
+             env = {{ PATH = \"{0}/bin:/usr/bin:/bin\", WORLD = \"{0}\" }}\nretry = {{ attempts = 1 }}\n\
+             isolation = {{ bubblewrap = true }}",
+            world.path("").display().to_string().trim_end_matches('/')
+        ));
+        world.commit("pyproject.toml", "[project]\nname = \"models\"\nversion = \"0\"\n");
+        world.commit("uv.lock", "version = 1\n");
+        let commit = world.commit("sft.yaml", "model: Qwen/Qwen3-8B\n");
+        fs::set_permissions(world.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+        if by == By::User && rustix::process::geteuid().is_root() {
+            world.give_to(USER);
+        }
+        let server = world.serve();
+        let id = job_of(&server.deliver(&world.push(&commit, &commit, &["sft.yaml"])));
+        let job = server.wait_for(&id, &["succeeded", "failed", "held", "quarantined"]);
+        let log =
+            fs::read_to_string(world.path(&format!("swifthook-state/runs/{id}-1/log"))).unwrap_or_default();
+        // The environment came about, was asked for its version, and its `swift` was what ran.
+        assert_eq!(job["state"], "succeeded", "{job:#}\n{log}\n{}", world.server_log());
+        for name in ["touched", "uv-touched", "ran-outside"] {
+            assert!(!world.path(name).exists(), "{name}: {}", world.server_log());
+        }
+        let environments = world.path("swifthook-state/environments");
+        let logs = fs::read_dir(environments).unwrap().flatten().map(|one| one.path());
+        let told: String = logs
+            .filter(|path| path.extension().is_some_and(|ending| ending == "log"))
+            .map(|path| fs::read_to_string(path).unwrap())
+            .collect();
+        assert!(!told.contains("uv "), "{told}");
+    }
+}
+
 /// What root alone can try.
 mod as_root {
     use std::os::unix::fs::MetadataExt;
@@ -308,6 +364,35 @@ mod as_root {
         let log = hostile.told(&run);
         assert!(!log.contains("HOLE") && log.contains("end of the search"), "{log}");
         assert_eq!(run.join("output/result").metadata().unwrap().uid(), 65_534);
+    }
+
+    #[test]
+    #[ignore = "needs bubblewrap, and root"]
+    fn a_secret_that_is_rotated_while_a_run_goes_on_stays_out_of_its_sight() {
+        let folder = tempfile::tempdir_in("/srv").unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::write(at("secret"), MARK).unwrap();
+        fs::write(at("data"), "plain\n").unwrap();
+        let mut world = World::new(&format!(
+            "run = {{ command = [\"sh\", \"-c\", '''touch $SWIFTHOOK_OUTPUT_DIR/up
+             until [ -e $SWIFTHOOK_OUTPUT_DIR/go ]; do sleep 0.05; done; ls {0}; cat {0}/*'''] }}\n\
+             env = {{ SECRET = \"file:{0}/secret\" }}\nisolation = {{ bubblewrap = true }}",
+            folder.path().display()
+        ));
+        let commit = world.commit("x", "x");
+        fs::set_permissions(world.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+        world.give_to(USER);
+        let server = world.serve();
+        let id = job_of(&server.deliver(&world.push(&commit, &commit, &["x"])));
+        let run = world.path(&format!("swifthook-state/runs/{id}-1"));
+        assert!(appears(&run.join("output/up")), "{:#}", server.job(&id));
+        fs::write(at("new"), format!("{MARK} anew")).unwrap();
+        fs::rename(at("new"), at("secret")).unwrap();
+        fs::write(run.join("output/go"), "").unwrap();
+        let job = server.wait_for(&id, &["succeeded", "failed"]);
+        assert_eq!(job["state"], "succeeded", "{job:#}");
+        assert_eq!(fs::read_to_string(run.join("log")).unwrap(), "data\nplain\n");
     }
 
     #[test]
