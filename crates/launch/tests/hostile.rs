@@ -67,11 +67,10 @@ struct Bystander(Child);
 
 impl Bystander {
     fn new() -> Self {
-        use std::os::unix::process::CommandExt;
         Self(
             Command::new("setsid")
                 .args(["sleep", "600"])
-                .process_group(0)
+                
                 .stdin(Stdio::null())
                 .spawn()
                 .unwrap(),
