@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its world has failed")]
 
+mod control;
 mod supervisor;
 mod support;
 
@@ -10,6 +11,7 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
+use control::control;
 use supervisor::launcher;
 use support::{end, ended, script, until};
 use swifthook_conformance::launcher::alive_with;
@@ -318,10 +320,9 @@ async fn what_is_left_within_something_is_found_when_the_supervisor_is_killed() 
     let launcher = launcher(runs.path());
     let handle = launcher.submit(&key(10), &run).await.unwrap();
     until("it is up", || run.run_dir.join("up").exists()).await;
-    let begun: serde_json::Value = serde_json::from_slice(
-        &fs::read(support::control(runs.path(), &key(10)).join("begun.json")).unwrap(),
-    )
-    .unwrap();
+    let begun: serde_json::Value =
+        serde_json::from_slice(&fs::read(control(runs.path(), &key(10)).join("begun.json")).unwrap())
+            .unwrap();
     let killed = std::process::Command::new("kill").args(["-9", &begun["supervisor"].to_string()]).status();
     assert!(killed.unwrap().success());
     assert_eq!(end(&launcher, &handle).await, RunStatus::Vanished);

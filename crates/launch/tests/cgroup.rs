@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its world has failed")]
 
+mod control;
 mod supervisor;
 mod support;
 
@@ -11,6 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use control::control;
 use rustix::fs::{XattrFlags, removexattr, setxattr};
 use supervisor::launcher;
 use support::{end, ended, script, until};
@@ -95,8 +97,7 @@ async fn who_left_the_family_is_found_when_the_supervisor_was_killed() {
     let handle = launcher.submit(&key, &spec).await.unwrap();
     until("it has fled", || spec.run_dir.join("pid").exists()).await;
     let begun: serde_json::Value =
-        serde_json::from_slice(&fs::read(support::control(runs.path(), &key).join("begun.json")).unwrap())
-            .unwrap();
+        serde_json::from_slice(&fs::read(control(runs.path(), &key).join("begun.json")).unwrap()).unwrap();
     let killed = std::process::Command::new("kill").args(["-9", &begun["supervisor"].to_string()]).status();
     assert!(killed.unwrap().success());
     assert_eq!(end(&launcher, &handle).await, RunStatus::Vanished);

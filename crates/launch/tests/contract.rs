@@ -2,10 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its world has failed")]
 
+mod control;
 mod supervisor;
 #[expect(dead_code, reason = "other tests need the rest of it")]
 mod support;
 
+use control::control;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -54,7 +56,7 @@ impl Ground for Local {
         let lines = fs::read_to_string(self.dir.path().join("begun")).unwrap_or_default();
         let count = lines.lines().filter(|line| **line == key.to_string()).count();
         // One that is stopped while it starts may not have come to its first line.
-        let has_begun = support::control(&self.runs(), key).join("begun.json").exists();
+        let has_begun = control(&self.runs(), key).join("begun.json").exists();
         count.max(usize::from(has_begun))
     }
 

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its world has failed")]
 
+mod control;
 mod lines;
 mod supervisor;
 mod support;
@@ -13,9 +14,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use control::control;
 use rustix::fs::{CWD, FlockOperation, Mode, flock, mkfifoat};
 use serde_json::{Value, json};
-use support::{control, end, ended, script, until};
+use support::{end, ended, script, until};
 use swifthook_conformance::launcher::alive_with;
 use swifthook_core::{
     Checkpoint, JobId, Problem, Reason, RunHandle, RunKey, RunStatus, Stop, StopKind, TrainingLauncher,
@@ -67,15 +69,7 @@ struct Bystander(Child);
 
 impl Bystander {
     fn new() -> Self {
-        use std::os::unix::process::CommandExt;
-        Self(
-            Command::new("setsid")
-                .args(["sleep", "600"])
-                .process_group(0)
-                .stdin(Stdio::null())
-                .spawn()
-                .unwrap(),
-        )
+        Self(Command::new("setsid").args(["sleep", "600"]).stdin(Stdio::null()).spawn().unwrap())
     }
 
     fn is_alive(&mut self) -> bool {

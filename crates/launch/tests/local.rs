@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its world has failed")]
 
+mod control;
 mod lines;
 mod supervisor;
 mod support;
@@ -10,8 +11,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use control::control;
 use supervisor::launcher;
-use support::{control, end, ended, script};
+use support::{end, ended, script};
 use swifthook_conformance::launcher::alive_with;
 use swifthook_core::{JobId, Problem, RunHandle, RunKey, RunStatus, Stop, StopKind, TrainingLauncher};
 

@@ -195,7 +195,7 @@ mod tests {
         fs::create_dir_all(run.join("a/b/c")).unwrap();
         fs::write(run.join("a/b/c/file"), "x").unwrap();
         for closed in ["a/b/c", "a/b", "a"] {
-            fs::set_permissions(run.join(closed), fs::Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(run.join(closed), fs::Permissions::from_mode(0o000)).unwrap();
         }
         remove_tree(&run).unwrap();
         assert!(!run.exists());

@@ -285,6 +285,10 @@ fn stop_now(dir: &RunDir, how: Stop) -> Result<(), LaunchError> {
         if dir.ended()?.is_some() || dir.has_vanished()? {
             return Ok(());
         }
+        // One that is only about to begin hears it then.
+        if dir.path.try_exists()? {
+            dir.create()?;
+        }
         dir.write_stop(&StopRequest { version: VERSION, how })?;
         dir.wake()
     };

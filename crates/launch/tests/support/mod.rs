@@ -31,15 +31,6 @@ pub(crate) fn script(runs: &Path, key: &RunKey, text: &str) -> RunSpec {
     }
 }
 
-/// The directory of what keeps a run, which its launcher has beside that of the runs.
-pub(crate) fn control(runs: &Path, key: &RunKey) -> std::path::PathBuf {
-    let name = match runs.file_name().unwrap().to_str().unwrap() {
-        "runs" => "control".to_owned(),
-        name => format!("{name}.control"),
-    };
-    runs.with_file_name(name).join(key.to_string())
-}
-
 /// Waits until the run is over.
 pub(crate) async fn end(launcher: &dyn TrainingLauncher, run: &RunHandle) -> RunStatus {
     let deadline = Instant::now() + PATIENCE;

@@ -121,13 +121,14 @@ impl<R: BufRead> Strict<R> {
 
 impl<R: BufRead> Read for Strict<R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        for count in 0..into.len() {
-            match self.next()? {
-                Some(byte) => into[count] = byte,
-                None => return Ok(count),
-            }
+        let mut count = 0;
+        while let Some(place) = into.get_mut(count)
+            && let Some(byte) = self.next()?
+        {
+            *place = byte;
+            count += 1;
         }
-        Ok(into.len())
+        Ok(count)
     }
 }
 

@@ -152,6 +152,10 @@ impl Folder for Sparse {
             return self.files.read(file, from, most);
         }
         self.read.set(self.read.get().max(most));
+        // As a look does whose time is up.
+        if from > 4 << 20 {
+            return None;
+        }
         let there = most.min(usize::try_from(self.size.saturating_sub(from)).unwrap());
         let mut bytes = vec![0; there];
         for (at, byte) in bytes.iter_mut().enumerate() {

@@ -138,7 +138,7 @@ mod tests {
         fs::create_dir_all(&control).unwrap();
         fs::write(control.join("exit.json"), "{}").unwrap();
         fs::remove_dir_all(&run.path).unwrap();
-        assert_eq!(run_dirs::list(&runs, |_| true).unwrap(), [run.clone()]);
+        assert_eq!(run_dirs::list(&runs, |_| true).unwrap(), std::slice::from_ref(&run));
         assert!(run_dirs::remove::<Old>(&runs, &run).unwrap() && !control.exists());
     }
 
