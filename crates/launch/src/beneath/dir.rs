@@ -34,11 +34,11 @@ pub struct Beneath {
 /// An entry of a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Its name.
+    /// Name within the directory.
     pub name: OsString,
-    /// Whether it is a real folder: a link to one is none.
+    /// A real folder: a link to one is none.
     pub is_dir: bool,
-    /// Whether it is a regular file.
+    /// A regular file.
     pub is_file: bool,
 }
 
@@ -98,7 +98,7 @@ impl Beneath {
         self.regular(path.as_ref(), OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL)
     }
 
-    /// What is known of the entry at `path` itself, which may be a link, without opening it.
+    /// Returns the metadata of the entry at `path` itself, which may be a link, without opening it.
     ///
     /// # Errors
     ///
@@ -108,7 +108,7 @@ impl Beneath {
         File::from(fd).metadata()
     }
 
-    /// Whether there is anything at `path`, be it a link.
+    /// Tells of anything of this name, be it a link.
     ///
     /// # Errors
     ///
@@ -163,7 +163,7 @@ impl Beneath {
         Ok(bytes)
     }
 
-    /// Its entries, at most so many, in no order. What is left out is not told.
+    /// Lists at most so many entries, in no order. What is left out is not told.
     ///
     /// # Errors
     ///
@@ -216,7 +216,7 @@ impl Beneath {
         }
     }
 
-    /// What is known of the directory itself.
+    /// Returns the metadata of the directory itself.
     pub(crate) fn own_metadata(&self) -> io::Result<Metadata> {
         self.metadata("")
     }

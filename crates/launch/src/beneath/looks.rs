@@ -19,17 +19,17 @@ pub struct Looks {
     under_way: Arc<Mutex<HashMap<RunKey, usize>>>,
 }
 
-/// Why a look has come to nothing.
+/// Reason for which a look has come to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Late {
-    /// It goes on, and nobody waits for it any more.
+    /// Goes on, and nobody waits for it any more.
     #[error("the disk of its files does not answer within {} s", .0.as_secs())]
     InTime(Duration),
     /// Earlier ones go on.
     #[error("the disk of its files does not answer: {0} earlier looks are under way")]
     Behind(usize),
-    /// It panicked, or there is no thread for it.
+    /// Panicked, or has no thread.
     #[error("the look at its files failed")]
     Failed,
 }
@@ -41,7 +41,7 @@ impl Looks {
         Self { most, patience, under_way: Arc::default() }
     }
 
-    /// What `work` answers.
+    /// Returns the answer of `work`.
     ///
     /// # Errors
     ///

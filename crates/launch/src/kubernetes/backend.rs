@@ -304,7 +304,7 @@ impl KubernetesLauncher {
         Ok(self.handle(key, uid))
     }
 
-    /// What is to be found out of the files of a run, or written there, within its time.
+    /// Does what is to be found out of the files of a run, or written there, within its time.
     async fn look<T: Send + 'static>(
         &self,
         key: &RunKey,

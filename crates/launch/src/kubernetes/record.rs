@@ -24,7 +24,7 @@ struct Record {
     exit: Exit,
 }
 
-/// Where the files of a run are.
+/// Directories of a run.
 #[derive(Clone)]
 pub(super) struct Files {
     /// Those that its pod has too.

@@ -115,7 +115,7 @@ impl TrainingLauncher for LocalLauncher {
     }
 }
 
-/// What is known of a run by what keeps it.
+/// State of a run by what keeps it.
 enum Seen {
     Running,
     Pending(Reason),
@@ -148,7 +148,7 @@ impl LocalLauncher {
         self.handle(&dir, key)
     }
 
-    /// What is known of the key of `dir`. One of before there was a directory for control, of which nothing has begun, is
+    /// Fate of the key of `dir`. One of before there was a directory for control, of which nothing has begun, is
     /// begun with one.
     fn open_fate(&self, dir: &mut RunDir) -> io::Result<Fate> {
         dir.create()?;
@@ -261,7 +261,7 @@ impl LocalLauncher {
         }
     }
 
-    /// What is to be found out or done with what keeps a run, within its time: its disk may not answer.
+    /// Does what is to be found out or done with what keeps a run, within its time: its disk may not answer.
     async fn settle<T: Send + 'static>(
         &self,
         key: &RunKey,
@@ -300,7 +300,7 @@ fn stop_now(dir: &RunDir, how: Stop) -> Result<(), LaunchError> {
 struct Place {
     key: RunKey,
     boot: String,
-    /// Whether there is a directory for control; not so of runs that an earlier version began.
+    /// Set where there is a directory for control; not so of runs that an earlier version began.
     #[serde(default)]
     has_control: bool,
 }

@@ -87,7 +87,7 @@ impl Follows {
         Ok(self.looks.look(key, move || evidence::pulse(&dir)).await?)
     }
 
-    /// What else is to be looked at of what a run wrote.
+    /// Looks at anything else that a run wrote.
     pub(crate) async fn look_at<T: Send + 'static>(
         &self,
         key: &RunKey,

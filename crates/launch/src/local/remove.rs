@@ -61,7 +61,7 @@ pub fn remove_run(runs: &Path, key: &RunKey) -> io::Result<()> {
     controls(runs).iter().try_for_each(|control| remove_tree(&control.join(key.to_string())))
 }
 
-/// Where launchers keep what no run is to see.
+/// Directories in which launchers keep what no run is to see.
 fn controls(runs: &Path) -> [PathBuf; 2] {
     [control_of(runs), shared_control_of(runs)]
 }

@@ -88,7 +88,7 @@ impl RunDir {
         Self::new(runs.join(key.to_string()), control.join(key.to_string()))
     }
 
-    /// Whether it is one of before there was a directory for control.
+    /// Tells one of before there was a directory for control.
     pub(crate) fn is_old(&self) -> bool {
         self.path == self.control
     }
@@ -104,12 +104,12 @@ impl RunDir {
         })
     }
 
-    /// Whether anything is there of the run. A run may have removed its own directory.
+    /// Tells of anything that is there of the run. A run may have removed its own directory.
     pub(crate) fn exists(&self) -> io::Result<bool> {
         Ok(self.has_control()? || self.path.try_exists()?)
     }
 
-    /// Whether there is a directory for control, without which nothing has begun.
+    /// Tells of a directory for control, without which nothing has begun.
     pub(crate) fn has_control(&self) -> io::Result<bool> {
         self.control.try_exists()
     }
@@ -293,7 +293,7 @@ impl RunDir {
     }
 }
 
-/// Where control is of the runs in `runs`: beside it in `control`, or in `NAME.control` where it is called `NAME` and not
+/// Directory of control of the runs in `runs`: beside it in `control`, or in `NAME.control` where it is called `NAME` and not
 /// `runs`.
 pub(crate) fn control_of(runs: &Path) -> PathBuf {
     match runs.file_name() {

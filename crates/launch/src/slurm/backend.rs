@@ -313,7 +313,7 @@ impl SlurmLauncher {
         }
     }
 
-    /// What is to be found out or done about a run, within its time. It is on a thread of its own, since the file system that
+    /// Does what is to be found out or done about a run, within its time. It is on a thread of its own, since the file system that
     /// it looks at now and then may be across a network.
     async fn settle<T: Send + 'static>(
         &self,
@@ -329,7 +329,7 @@ impl SlurmLauncher {
 #[derive(Serialize, Deserialize)]
 pub(super) struct Place {
     pub(super) key: RunKey,
-    /// Whether there is a directory for control; not so of runs that an earlier version submitted.
+    /// Set where there is a directory for control; not so of runs that an earlier version submitted.
     #[serde(default)]
     has_control: bool,
 }

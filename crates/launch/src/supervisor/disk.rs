@@ -14,7 +14,7 @@ pub(super) struct DiskUse {
     under_way: Option<(Vec<PathBuf>, u64)>,
 }
 
-/// What a look at the disk has told.
+/// Result of a look at the disk.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Counted {
     /// So many bytes, or more: the count goes on.
