@@ -176,9 +176,8 @@ mod tests {
         rustix::fs::mkfifoat(rustix::fs::CWD, &log, rustix::fs::Mode::RWXU).unwrap();
         assert_eq!(open(&run).unwrap_err().to_string(), "`log` is no regular file");
         std::fs::remove_file(&log).unwrap();
-        let mut file = File::create(&log).unwrap();
-        file.seek(SeekFrom::Start(8 << 40)).unwrap();
-        io::Write::write_all(&mut file, b"\nlast\n").unwrap();
+        let file = File::create(&log).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&file, b"\nlast\n", 8 << 40).unwrap();
         let most = Most { lines: 3, bytes: 1 << 20 };
         assert!(log_tail(open(&run).unwrap(), 1 << 10, &[]).unwrap().len() <= (1 << 10) + 1);
         assert!(super::tail(open(&run).unwrap(), most, None, |line| line).unwrap().ends_with("\nlast\n"));
