@@ -168,8 +168,8 @@ impl HoldReason {
             Self::TooManyJobs(count) => return Reason::new(self.word(), format!("{count} jobs at once")),
             Self::TooManyPaths(count) => {
                 let detail = format!(
-                    "more than {count} files changed, and none of the first decides whether it trains; the next push is \
-                     compared with this one"
+                    "more files changed than are looked at, and the {count} that were do not decide whether it trains; the \
+                     next push is compared with this one"
                 );
                 return Reason::new(self.word(), detail);
             }

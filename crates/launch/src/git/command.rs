@@ -134,6 +134,12 @@ impl Git {
         self
     }
 
+    /// The same with no more memory than this for what it works on.
+    pub(super) fn using_at_most(mut self, bytes: u64) -> Self {
+        self.limits.memory = Some(bytes);
+        self
+    }
+
     /// The same where what it writes may be as long as this.
     pub(super) fn writing_at_most(mut self, bytes: usize) -> Self {
         self.limits.output = bytes;

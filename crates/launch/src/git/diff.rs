@@ -21,11 +21,18 @@ impl Mirror {
             _ => self.base_of_new(ref_name, head).await?,
         };
         let mut listed = Listed::default();
-        self.git("compare trees")
+        let compared = self
+            .git("compare trees")
             .args(["diff-tree", "-r", "-z", "--no-renames", "--no-ext-diff", "--name-status"])
             .args(["--end-of-options", &base, head.as_str()])
+            .using_at_most(MOST_MEMORY)
             .read_by(&mut Records::new(0, |field| listed.take(field)))
-            .await?;
+            .await;
+        match compared {
+            // Git lists nothing before it knows all of it.
+            Err(failure) if failure.is_out_of_memory() => listed.is_cut = true,
+            other => other?,
+        }
         // Off the async threads: there may be many.
         let packed = tokio::task::spawn_blocking(move || listed.pack()).await;
         packed
@@ -110,6 +117,8 @@ impl Listed {
 /// the largest push that it lists whole.
 const MOST_PATHS: usize = 100_000;
 const MOST_BYTES: usize = 16 << 20;
+/// Enough for about two million paths.
+const MOST_MEMORY: u64 = 512 << 20;
 
 /// Git knows the empty tree without having it, by the hash of nothing in the format of the repository.
 fn empty_tree(commit: &CommitSha) -> &'static str {

@@ -78,6 +78,11 @@ impl Failure {
         self.says(&[".lock", "File exists"])
     }
 
+    /// Whether it needed more memory than it may have.
+    pub(super) fn is_out_of_memory(&self) -> bool {
+        self.says(&["ut of memory"])
+    }
+
     /// Whether there is no such command of git here.
     pub(super) fn is_unknown_command(&self) -> bool {
         self.says(&["is not a git command"])

@@ -5,7 +5,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 use tokio::time::sleep;
@@ -22,17 +22,20 @@ pub(super) struct Limits {
     idle: Option<Duration>,
     /// How many bytes are kept of what it writes; of one that writes more nothing is.
     pub(super) output: usize,
+    /// How much memory it may have for what it works on.
+    pub(super) memory: Option<u64>,
 }
 
 impl Limits {
     /// Longer than anything sane takes on one disk.
     pub(super) const LOCAL: Self =
-        Self { whole: Duration::from_secs(60 * 60), idle: None, output: MOST_OUTPUT };
+        Self { whole: Duration::from_secs(60 * 60), idle: None, output: MOST_OUTPUT, memory: None };
     /// A server that is slow is waited for as long as bytes come; one that hangs is not.
     pub(super) const REMOTE: Self = Self {
         whole: Duration::from_secs(24 * 60 * 60),
         idle: Some(Duration::from_secs(120)),
         output: MOST_OUTPUT,
+        memory: None,
     };
 }
 
@@ -120,6 +123,11 @@ pub(super) async fn run(
     let failed = |message: String| Failure::new(what, message);
     let child = command.spawn().map_err(|error| failed(format!("cannot run git: {error}")))?;
     let mut group = Group(child.id());
+    if let (Some(most), Some(pid)) = (limits.memory, group.0.and_then(|id| Pid::from_raw(id.cast_signed()))) {
+        let limit = Rlimit { current: Some(most), maximum: Some(most) };
+        // Of one that has ended already there is nothing to bound.
+        let _ = prlimit(Some(pid), Resource::Data, limit);
+    }
     if let (Some(file), Some(pid)) = (holder, child.id()) {
         // Without it a git that outlives us is waited for, and not ended.
         let _ = Holder::of_child(pid).map(|holder| holder.write(&file));
@@ -290,8 +298,12 @@ mod tests {
         assert!(written.success());
         let mut command = Command::new(&program);
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let limits =
-            Limits { whole: Duration::from_secs(300), idle: Some(Duration::from_secs(4)), output: 0 };
+        let limits = Limits {
+            whole: Duration::from_secs(300),
+            idle: Some(Duration::from_secs(4)),
+            output: 0,
+            memory: None,
+        };
         let mut all = Whole { most: 1_000, bytes: Vec::new() };
         super::run("try", command, limits, None, &mut all).await?;
         Ok(all.bytes)

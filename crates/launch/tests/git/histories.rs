@@ -104,17 +104,24 @@ async fn of_a_commit_that_changes_a_flood_of_files_the_first_are_told_and_that_t
     let world = World::new();
     let before = world.commit();
     let blob = world.git(&["hash-object", "-w", "-t", "blob", "/dev/null"]);
-    let names: String = (0..150_000).map(|n| format!("100644 blob {blob}\tfile-{n:06}\n")).collect();
-    fs::write(world.dir.path().join("names"), names).unwrap();
-    let mut tree = Command::new("git");
-    tree.current_dir(world.origin()).arg("mktree");
-    let tree = tree.stdin(fs::File::open(world.dir.path().join("names")).unwrap()).output().unwrap();
-    let tree = String::from_utf8(tree.stdout).unwrap();
-    let head = world.git(&["commit-tree", "-m", ".", "-p", before.as_str(), tree.trim()]);
-    world.git(&["update-ref", "refs/heads/main", &head]);
-    let (head, main) = (CommitSha::parse(&head).unwrap().unwrap(), RefName::Branch("main".into()));
-    let changes = world.workspace().diff(&world.name, &main, Some(&before), &head).await.unwrap();
-    let ChangeSet::Incomplete(paths, Gap::Truncated) = changes else { panic!("it is not said") };
-    assert_eq!(paths.len(), 100_000);
-    assert_eq!(paths.iter().next(), Some(("file-000000", PathChange::Present)));
+    let tree_of = |entries: String| {
+        fs::write(world.dir.path().join("entries"), entries).unwrap();
+        let mut tree = Command::new("git");
+        tree.current_dir(world.origin()).arg("mktree");
+        let tree = tree.stdin(fs::File::open(world.dir.path().join("entries")).unwrap()).output().unwrap();
+        String::from_utf8(tree.stdout).unwrap().trim().to_owned()
+    };
+    let files = tree_of((0..10_000).map(|n| format!("100644 blob {blob}\tfile-{n:04}\n")).collect());
+    // Of 150,000 paths as many as are looked at; of ten million, which three objects make, none.
+    for (folders, kept) in [(15, 100_000), (1_000, 0)] {
+        let tree = tree_of((0..folders).map(|n| format!("040000 tree {files}\tfolder-{n:03}\n")).collect());
+        let head = world.git(&["commit-tree", "-m", ".", "-p", before.as_str(), &tree]);
+        world.git(&["update-ref", "refs/heads/main", &head]);
+        let (head, main) = (CommitSha::parse(&head).unwrap().unwrap(), RefName::Branch("main".into()));
+        let changes = world.workspace().diff(&world.name, &main, Some(&before), &head).await.unwrap();
+        let ChangeSet::Incomplete(paths, Gap::Truncated) = changes else { panic!("it is not said") };
+        assert_eq!(paths.len(), kept);
+        let first = (kept > 0).then_some(("folder-000/file-0000", PathChange::Present));
+        assert_eq!(paths.iter().next(), first);
+    }
 }

@@ -105,7 +105,7 @@ mod tests {
     #[test]
     fn what_others_wrote_is_shown_escaped() {
         let rows = [["gnp.\u{202e}lmay".to_owned(), "a\nb\u{1b}[2J".to_owned()]];
-        assert_eq!(table(["A", "B"], &rows), "A                  B\ngnp.\\u{202e}lmay  a\\nb\\u{1b}[2J\n");
+        assert_eq!(table(["A", "B"], &rows), "A                 B\ngnp.\\u{202e}lmay  a\\nb\\u{1b}[2J\n");
         let body = "{\n\"a\": \"\u{202e}\u{9b}\u{e0041}ü\"}";
         let line = json_line(body.as_bytes());
         assert_eq!(line, "{\n\"a\": \"\\u202e\\u009b\\udb40\\udc41ü\"}\n".as_bytes());
