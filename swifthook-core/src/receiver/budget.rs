@@ -21,6 +21,7 @@ struct Used {
     proven: usize,
     unproven: BySize,
     clients: HashMap<ClientAddr, BySize>,
+    /// Of clients that are unknown: neighbours of one that has proven a signature are most likely more of the same.
     networks: HashMap<ClientNetwork, BySize>,
 }
 
@@ -39,6 +40,12 @@ pub(super) enum Size {
 /// What one request has taken; given back when it is dropped.
 pub(super) struct Share {
     budget: Budget,
+    part: Part,
+}
+
+/// Whose bytes they are, and how many.
+#[derive(Clone, Copy)]
+struct Part {
     owner: Option<Owner>,
     size: Size,
     taken: usize,
@@ -62,7 +69,7 @@ pub(super) enum Spent {
 
 impl Budget {
     pub(super) fn share(&self, owner: Option<Owner>) -> Share {
-        Share { budget: self.clone(), owner, size: Size::Small, taken: 0 }
+        Share { budget: self.clone(), part: Part { owner, size: Size::Small, taken: 0 } }
     }
 
     pub(super) fn all(&self) -> usize {
@@ -80,43 +87,42 @@ impl Share {
         if more == 0 {
             return Ok(());
         }
-        let (budget, before) = (self.budget.clone(), (self.size, self.taken));
-        let mut used = budget.used();
+        let (mut used, before) = (self.budget.used(), self.part);
         let mut more = more;
-        if self.size != size {
+        if before.size != size {
             // What it has is of the other size by now, as if it came only now.
-            used.give_back(self);
-            more = more.saturating_add(self.taken);
-            (self.size, self.taken) = (size, 0);
+            used.give_back(&before);
+            more = more.saturating_add(before.taken);
+            self.part = Part { size, taken: 0, ..before };
         }
-        let fits = used.fits(self, more, all);
+        let fits = used.fits(&self.part, more, all);
         if fits.is_ok() {
-            used.add(self, more);
-            self.taken += more;
-        } else if self.size != before.0 {
-            (self.size, self.taken) = before;
-            used.add(self, before.1);
+            used.add(&self.part, more);
+            self.part.taken += more;
+        } else if before.size != size {
+            self.part = before;
+            used.add(&before, before.taken);
         }
         fits
     }
 
     pub(super) fn client(&self) -> Option<ClientAddr> {
-        self.owner.map(|owner| owner.client)
+        self.part.owner.map(|owner| owner.client)
     }
 
     /// Whether it has to make haste, since its like have more than half of what they may have.
     pub(super) fn is_pressed(&self, all: usize) -> bool {
-        let Some(owner) = self.owner.filter(|owner| owner.reputation != Reputation::Proven) else {
+        let Some(owner) = self.part.owner.filter(|owner| owner.reputation != Reputation::Proven) else {
             return false;
         };
-        self.budget.used().unproven[self.size as usize] > owner.pool(self.size, all) / 2
+        self.budget.used().unproven[self.part.size as usize] > owner.pool(self.part.size, all) / 2
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        if self.taken > 0 {
-            self.budget.used().give_back(self);
+        if self.part.taken > 0 {
+            self.budget.used().give_back(&self.part);
         }
     }
 }
@@ -133,15 +139,15 @@ impl Owner {
 }
 
 impl Used {
-    fn fits(&self, share: &Share, more: usize, all: usize) -> Result<(), Spent> {
+    fn fits(&self, part: &Part, more: usize, all: usize) -> Result<(), Spent> {
         let fits = |used: usize, ceiling: usize| used.checked_add(more).is_some_and(|sum| sum <= ceiling);
-        let for_its_size = match share.size {
+        let for_its_size = match part.size {
             Size::Small => all,
             Size::Large => all - all / 4,
         };
-        let is_alone = self.all == share.taken;
+        let is_alone = self.all == part.taken;
         let spent = |is_within: bool| if is_within { Ok(()) } else { Err(Spent::Budget) };
-        let Some(owner) = share.owner.filter(|_| !is_alone) else {
+        let Some(owner) = part.owner.filter(|_| !is_alone) else {
             return spent(fits(self.all, for_its_size));
         };
         if owner.reputation == Reputation::Proven {
@@ -150,13 +156,12 @@ impl Used {
             let held: usize = self.clients.get(&owner.client).into_iter().flatten().sum();
             let room = all.saturating_sub(self.all);
             // Its first body is measured by what there is alone.
-            return if held > share.taken { leaves(held, more, room, PROVEN) } else { Ok(()) };
+            return if held > part.taken { leaves(held, more, room, PROVEN) } else { Ok(()) };
         }
-        let (pool, used) = (owner.pool(share.size, all), self.unproven[share.size as usize]);
+        let (pool, used) = (owner.pool(part.size, all), self.unproven[part.size as usize]);
         spent(fits(self.all, all) && fits(used, pool))?;
-        let held = |of: Option<&BySize>| of.map_or(0, |held| held[share.size as usize]);
+        let held = |of: Option<&BySize>| of.map_or(0, |held| held[part.size as usize]);
         leaves(held(self.clients.get(&owner.client)), more, pool - used, UNPROVEN)?;
-        // Neighbours of one that has proven a signature are most likely more of the same.
         match owner.reputation {
             Reputation::Unknown => {
                 leaves(held(self.networks.get(&owner.client.network())), more, pool - used, NETWORK)
@@ -165,36 +170,40 @@ impl Used {
         }
     }
 
-    fn add(&mut self, share: &Share, bytes: usize) {
+    fn add(&mut self, part: &Part, bytes: usize) {
         if bytes == 0 {
             return;
         }
         self.all += bytes;
-        let Some(Owner { client, reputation }) = share.owner else { return };
-        let size = share.size as usize;
+        let Some(Owner { client, reputation }) = part.owner else { return };
+        let size = part.size as usize;
         match reputation {
             Reputation::Proven => self.proven += bytes,
             Reputation::Unknown | Reputation::Expected => self.unproven[size] += bytes,
         }
         self.clients.entry(client).or_default()[size] += bytes;
-        self.networks.entry(client.network()).or_default()[size] += bytes;
+        if reputation == Reputation::Unknown {
+            self.networks.entry(client.network()).or_default()[size] += bytes;
+        }
     }
 
-    fn give_back(&mut self, share: &Share) {
-        self.all -= share.taken;
-        let Some(Owner { client, reputation }) = share.owner else { return };
+    fn give_back(&mut self, part: &Part) {
+        self.all -= part.taken;
+        let Some(Owner { client, reputation }) = part.owner else { return };
         match reputation {
-            Reputation::Proven => self.proven -= share.taken,
-            Reputation::Unknown | Reputation::Expected => self.unproven[share.size as usize] -= share.taken,
+            Reputation::Proven => self.proven -= part.taken,
+            Reputation::Unknown | Reputation::Expected => self.unproven[part.size as usize] -= part.taken,
         }
-        take_off(&mut self.clients, client, share);
-        take_off(&mut self.networks, client.network(), share);
+        take_off(&mut self.clients, client, part);
+        if reputation == Reputation::Unknown {
+            take_off(&mut self.networks, client.network(), part);
+        }
     }
 }
 
-fn take_off<K: Hash + Eq>(held: &mut HashMap<K, BySize>, key: K, share: &Share) {
+fn take_off<K: Hash + Eq>(held: &mut HashMap<K, BySize>, key: K, part: &Part) {
     if let Some(bytes) = held.get_mut(&key) {
-        bytes[share.size as usize] -= share.taken;
+        bytes[part.size as usize] -= part.taken;
         if *bytes == [0, 0] {
             held.remove(&key);
         }
@@ -233,7 +242,7 @@ mod tests {
     /// Takes one byte after the other, as far as it goes.
     fn fill(share: &mut Share, size: Size) -> usize {
         while share.take(1, ALL, size).is_ok() {}
-        share.taken
+        share.part.taken
     }
 
     #[test]
@@ -260,8 +269,8 @@ mod tests {
             let held: usize = hoard
                 .iter_mut()
                 .map(|share| {
-                    while share.taken < 10 && share.take(1, ALL, size).is_ok() {}
-                    share.taken
+                    while share.part.taken < 10 && share.take(1, ALL, size).is_ok() {}
+                    share.part.taken
                 })
                 .sum();
             assert_eq!(held, pool / 2);
@@ -280,8 +289,8 @@ mod tests {
         let mut hoard: Vec<_> = (0..=255).map(|last| budget.share(of(last))).collect();
         hoard
             .iter_mut()
-            .for_each(|share| while share.taken < 10 && share.take(1, ALL, Size::Small).is_ok() {});
-        assert_eq!(hoard.iter().map(|share| share.taken).sum::<usize>(), 187);
+            .for_each(|share| while share.part.taken < 10 && share.take(1, ALL, Size::Small).is_ok() {});
+        assert_eq!(hoard.iter().map(|share| share.part.taken).sum::<usize>(), 187);
         assert!(budget.share(unknown(1)).take(30, ALL, Size::Small).is_ok());
     }
 
@@ -335,7 +344,7 @@ mod tests {
                 _ => {}
             }
             let used = budget.used();
-            assert_eq!(used.all, shares.iter().map(|share: &Share| share.taken).sum::<usize>());
+            assert_eq!(used.all, shares.iter().map(|share: &Share| share.part.taken).sum::<usize>());
             assert!(used.all <= ALL);
         }
         (budget, shares)
@@ -360,7 +369,7 @@ mod tests {
             let first = [first, Step::Take { share: 0, bytes: 1, size: Size::Small }];
             let steps: Vec<_> = first.into_iter().chain(steps.into_iter().filter(|step| !matches!(step, Step::Drop { .. }))).collect();
             let (budget, shares) = live(&steps, [Some(Unknown), Some(Unknown), Some(Expected), Some(Unknown)]);
-            let alone = shares.iter().map(|share| share.taken).max().unwrap_or_default();
+            let alone = shares.iter().map(|share| share.part.taken).max().unwrap_or_default();
             prop_assume!(alone <= ALL / 4);
             let mut genuine = budget.share(owner(255, Reputation::Proven));
             prop_assert!(genuine.take(ALL / 8, ALL, size).is_ok(), "{:?}", budget.used());

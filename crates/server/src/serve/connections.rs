@@ -99,7 +99,7 @@ impl Connections {
 
     /// Waits until most of those that gave way are closed, so that files stay within their number.
     pub(super) async fn settled(&self) {
-        while self.counts().open > self.0.most + self.0.most / 8 {
+        while self.counts().open > self.0.most + (self.0.most / 8).min(CLOSING) {
             self.0.closed.notified().await;
         }
     }
@@ -261,6 +261,8 @@ impl Drop for Request {
     }
 }
 
+/// Those that may still be closing while others are accepted.
+const CLOSING: usize = 64;
 const MINUTE: Duration = Duration::from_secs(60);
 
 #[cfg(test)]

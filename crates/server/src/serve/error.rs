@@ -22,7 +22,7 @@ pub enum StartError {
     /// More connections are asked for than there are files for.
     #[error(
         "`connections = {asked}` in [limits] is too many: this process may have {files} files open, of which the store, git and runs need a quarter; say at most {}, or let it have more (`LimitNOFILE=` of systemd, `ulimit -n`)",
-        files / 4 * 3
+        files / 8 * 5
     )]
     TooManyConnections {
         /// What the configuration says.

@@ -188,7 +188,8 @@ fn public_bounds(config: &Config) -> Result<Bounds, StartError> {
     let bounds = Bounds::default();
     let Some(asked) = config.limits.connections else { return Ok(bounds) };
     let files = listener::open_files();
-    if asked > files / 4 * 3 {
+    // An eighth is for the admin port.
+    if asked > files / 8 * 5 {
         return Err(StartError::TooManyConnections { asked, files });
     }
     Ok(Bounds { connections: asked, ..bounds })

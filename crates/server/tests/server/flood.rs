@@ -151,5 +151,5 @@ fn more_connections_than_files_are_refused_at_the_start() {
     let output = shell.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("`connections = 1000000`") && said.contains("say at most 768"), "{said}");
+    assert!(said.contains("`connections = 1000000`") && said.contains("say at most 640"), "{said}");
 }
