@@ -14,7 +14,9 @@ async fn pushed(week: &Range<Timestamp>, sender: &str, files: &[&str]) -> (u16, 
     let mut client = Client::connect(listener.local_addr().unwrap()).await;
     let server = tokio::spawn(async { axum::serve(listener, app).await });
     let payload = Payload::new("acme/models", "refs/heads/main", &sha(1));
-    let payload = payload.modifying(files).with("/sender/login", sender);
+    // Older than its hook's `max_age` it would be held.
+    let now = Timestamp::from(SystemTime::now()).0 / 1_000;
+    let payload = payload.modifying(files).with("/sender/login", sender).with("/repository/pushed_at", now);
     client.send(&Request::push(payload.json())).await;
     let reply = client.reply().await.unwrap();
     server.abort();
