@@ -52,7 +52,7 @@ pub use kubernetes::{
     KnownRun, KubernetesLauncher, KubernetesSettings, PodCheckout, PodToleration, PodVolume, Tools,
     VolumeSource,
 };
-pub use local::{LocalLauncher, give, leave_a_way, share};
+pub use local::{LocalLauncher, give, leave_a_way};
 pub use sandbox::{can_sandbox, within};
 #[cfg(feature = "slurm")]
 pub use slurm::{SlurmLauncher, SlurmOptions};

@@ -49,7 +49,7 @@ pub(super) struct ServerCatalog {
     launchers: Arc<Launchers>,
     versions: Arc<Versions>,
     state_dir: PathBuf,
-    /// What tells it from others.
+    /// The mark that tells it from others.
     mark: Arc<str>,
     gpus: Option<Arc<GpuProbe>>,
     uv: Arc<Uv>,
