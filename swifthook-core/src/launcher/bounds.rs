@@ -63,27 +63,30 @@ pub struct Enclosure {
 }
 
 impl Enclosure {
-    /// Whether the command is started as it stands.
+    /// True where the command is started as it stands.
     #[must_use]
     pub fn is_none(&self) -> bool {
         self.prefix.is_empty() && self.sandbox.is_none()
     }
 }
 
-/// What [bubblewrap](https://github.com/containers/bubblewrap) makes of the machine for a run: namespaces of its own for
+/// The view of the machine that [bubblewrap](https://github.com/containers/bubblewrap) gives a run: namespaces of its own for
 /// users, processes, IPC, host name, mounts and control groups, no capabilities, a session of its own, and all files to read,
 /// except as it is listed here.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sandbox {
     /// The absolute path of bubblewrap: a `PATH` may lead into what a repository has chosen.
     pub program: String,
-    /// Whom the process becomes first, which root has to; `None` for whoever starts it.
+    /// The user that the process becomes first, which root has to; `None` for whoever starts it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<Account>,
-    /// Whether the network is that of the machine; else there is none.
+    /// True where the network is that of the machine; else there is none.
     pub network: bool,
     /// Files and folders that are not as on the machine, in this order: the later cover the earlier.
     pub mounts: Vec<Mount>,
+    /// Folders of objects that a working tree borrows, each with the group that is to read them where the user cannot.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lent: Vec<(String, u32)>,
     /// The folder that the command begins in.
     pub working_dir: String,
     /// The device nodes of each GPU, by its name in `CUDA_VISIBLE_DEVICES`: those are shown that the variable names.
@@ -94,9 +97,9 @@ pub struct Sandbox {
 /// A user of a run, who need not be one of the machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
-    /// Its number; never 0.
+    /// The number of the user; never 0.
     pub user: u32,
-    /// The number of its group.
+    /// The number of the user's group.
     pub group: u32,
     /// Further groups.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -106,7 +109,7 @@ pub struct Account {
     pub name: Option<String>,
 }
 
-/// How something is shown at an absolute path.
+/// The way in which something is shown at an absolute path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mount {

@@ -1,5 +1,6 @@
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -146,6 +147,8 @@ impl Mirror {
             .arg(format!("--object-format={format}"))
             .output()
             .await?;
+        // A state directory may have a way through it for the users of runs.
+        fs::set_permissions(&unfinished, fs::Permissions::from_mode(0o700)).map_err(not_made)?;
         fs::rename(&unfinished, &self.path).map_err(not_made)
     }
 

@@ -8,6 +8,7 @@ mod failure;
 mod file;
 mod files;
 mod heal;
+mod lend;
 mod lfs;
 mod lock;
 mod mirror;
@@ -22,6 +23,7 @@ pub use backend::GitWorkspace;
 pub use config::{Credentials, History, InvalidRemote, Remote};
 #[cfg(feature = "kubernetes")]
 pub(crate) use failure::NoAccess;
+pub(crate) use lend::lend;
 pub use mirror::borrowed_objects;
 pub use submodule::{InvalidHost, check_host};
 pub use tidy::Tidied;

@@ -3,8 +3,8 @@
 use std::fs::{self, OpenOptions, Permissions};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, lchown};
-use std::path::Path;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, chownat, fstat, openat};
 use rustix::path::Arg;
@@ -12,6 +12,7 @@ use rustix::process::{Gid, Uid};
 use swifthook_core::RunSpec;
 
 use super::run_dir::RunDir;
+use crate::git::lend;
 
 /// Makes what the run writes into beside its result, and gives it to the run's user: `progress.jsonl` and `tmp`, since its
 /// enclosure may show it nothing else of its directory. The log too, which programs open again as `/dev/stderr`.
@@ -28,7 +29,14 @@ pub(crate) fn prepare(dir: &RunDir, run: &RunSpec) -> io::Result<()> {
         give(path, user, group)?;
     }
     match (dir.path.parent(), dir.path.parent().and_then(Path::parent)) {
-        (Some(runs), Some(state_dir)) => leave_a_way(state_dir, &[runs, &dir.path]),
+        (Some(runs), Some(state_dir)) => {
+            let mut through = vec![runs.to_owned(), dir.path.clone()];
+            for (objects, readers) in run.enclosure.sandbox.iter().flat_map(|sandbox| &sandbox.lent) {
+                through.extend(lend(state_dir, Path::new(objects), *readers)?);
+            }
+            let through: Vec<_> = through.iter().map(PathBuf::as_path).collect();
+            leave_a_way(state_dir, &through)
+        }
         _ => Ok(()),
     }
 }
@@ -68,37 +76,6 @@ fn give_in(folder: BorrowedFd<'_>, name: impl Arg, to: &Recipient) -> io::Result
     Ok(())
 }
 
-/// Lets a group read what is in a folder, also what is put there later.
-///
-/// # Errors
-///
-/// When the machine does not let us.
-pub fn share(folder: &Path, group: u32) -> io::Result<()> {
-    let metadata = folder.symlink_metadata()?;
-    if metadata.is_symlink() {
-        return Ok(());
-    }
-    let more = if metadata.is_dir() { 0o2050 } else { 0o040 };
-    let mode = metadata.mode() & 0o7777;
-    // A change of the group may take the other bit away, and so comes first.
-    if metadata.gid() != group {
-        lchown(folder, None, Some(group))?;
-    }
-    if metadata.gid() != group || mode & more != more {
-        fs::set_permissions(folder, Permissions::from_mode(mode | more))?;
-    }
-    if metadata.is_dir() {
-        for entry in fs::read_dir(folder)? {
-            match share(&entry?.path(), group) {
-                // Others fetch and tidy meanwhile.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                other => other?,
-            }
-        }
-    }
-    Ok(())
-}
-
 /// Lets other users through a state directory and the folders `through` it that lead to something of theirs: they can
 /// neither list them, nor get at anything beside.
 ///
@@ -121,6 +98,10 @@ fn close_others(directory: &Path) -> io::Result<()> {
         let (path, name) = (entry.path(), entry.file_name());
         let Ok(metadata) = path.symlink_metadata() else { continue };
         let is_passage = PASSAGES.iter().any(|passage| name == *passage);
+        if MIRRORS.iter().any(|mirrors| name == *mirrors) && metadata.is_dir() {
+            close_each(&path)?;
+            continue;
+        }
         if !is_passage && !metadata.is_symlink() && metadata.permissions().mode() & 0o077 != 0 {
             let mode = metadata.permissions().mode() & !0o077;
             match fs::set_permissions(&path, Permissions::from_mode(mode)) {
@@ -132,32 +113,59 @@ fn close_others(directory: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// What is in a state directory of runs and their users.
-const PASSAGES: [&str; 6] =
-    ["runs", "environments", "caches", "mirrors", "mirrors-blobless", "mirrors-shallow"];
+/// Takes what others may do with each repository of a folder of owners, and with the list of them.
+fn close_each(mirrors: &Path) -> io::Result<()> {
+    for owner in fs::read_dir(mirrors)? {
+        let owner = owner?.path();
+        if !owner.symlink_metadata()?.is_dir() {
+            continue;
+        }
+        for repository in fs::read_dir(&owner)? {
+            withdraw(&repository?.path(), 0o007)?;
+        }
+        withdraw(&owner, 0o066)?;
+    }
+    withdraw(mirrors, 0o066)
+}
+
+/// Takes rights away, if they are there and it still is.
+pub(crate) fn withdraw(path: &Path, rights: u32) -> io::Result<()> {
+    let withdrawn = path.symlink_metadata().and_then(|metadata| {
+        let mode = metadata.permissions().mode();
+        match metadata.is_symlink() || mode & rights == 0 {
+            true => Ok(()),
+            false => fs::set_permissions(path, Permissions::from_mode(mode & !rights)),
+        }
+    });
+    match withdrawn {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// Folders of a state directory that are of runs and their users.
+const PASSAGES: [&str; 3] = ["runs", "environments", "caches"];
+/// Folders that lead to repositories, `<owner>/<name>.git`, some of which are lent to a group.
+const MIRRORS: [&str; 3] = ["mirrors", "mirrors-blobless", "mirrors-shallow"];
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{MetadataExt, symlink};
 
     use super::*;
 
     #[test]
-    fn a_group_reads_all_of_a_folder_and_links_lead_to_nothing() {
-        let (folder, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let (inner, file) = (folder.path().join("pack"), folder.path().join("pack/x"));
-        fs::create_dir(&inner).unwrap();
-        fs::write(&file, "x").unwrap();
-        for (path, mode) in [(&inner, 0o700), (&file, 0o400)] {
-            fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    fn a_way_through_a_state_directory_leads_to_no_mirror() {
+        let state = tempfile::tempdir().unwrap();
+        let (mirror, runs) = (state.path().join("mirrors/acme/models.git"), state.path().join("runs"));
+        for folder in [&mirror, &runs] {
+            fs::create_dir_all(folder).unwrap();
+            fs::set_permissions(folder, Permissions::from_mode(0o755)).unwrap();
         }
-        symlink(outside.path(), folder.path().join("link")).unwrap();
-        let before = outside.path().metadata().unwrap().mode();
-        let group = rustix::process::getegid().as_raw();
-        share(folder.path(), group).unwrap();
-        let mode = |path: &Path| path.metadata().unwrap().mode() & 0o7777;
-        assert_eq!((mode(&inner), mode(&file)), (0o2750, 0o440));
-        assert_eq!(outside.path().metadata().unwrap().mode(), before);
+        leave_a_way(state.path(), &[&runs]).unwrap();
+        let mode = |path: &Path| path.metadata().unwrap().mode() & 0o777;
+        assert_eq!((mode(&mirror), mode(&runs), mode(state.path())), (0o750, 0o711, 0o711));
+        assert_eq!(mode(&state.path().join("mirrors")) & 0o066, 0);
     }
 
     #[test]

@@ -20,7 +20,8 @@ pub(crate) use checkpoints::still_there;
 pub use config::LocalLauncher;
 #[cfg(feature = "slurm")]
 pub(crate) use enclose::prepare;
-pub use enclose::{give, leave_a_way, share};
+pub(crate) use enclose::withdraw;
+pub use enclose::{give, leave_a_way};
 #[cfg(any(feature = "kubernetes", feature = "slurm"))]
 pub(crate) use follow::Follows;
 #[cfg(any(feature = "kubernetes", feature = "slurm"))]

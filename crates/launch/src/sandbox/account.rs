@@ -53,7 +53,7 @@ pub(super) fn in_memory(name: &str, bytes: &[u8]) -> io::Result<File> {
     Ok(file)
 }
 
-/// What has bubblewrap show the users.
+/// The words that have bubblewrap show the users.
 pub(super) fn shown(users: &File) -> Option<[OsString; 3]> {
     let place = Path::new(PASSWD).canonicalize().ok()?;
     Some(["--ro-bind-data".into(), users.as_raw_fd().to_string().into(), place.into()])

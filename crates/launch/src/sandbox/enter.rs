@@ -73,7 +73,7 @@ fn end_with(parent: Option<&OsStr>) -> io::Result<()> {
     }
 }
 
-/// What bubblewrap is told to start a command on a machine that has the same files and chooses the devices itself.
+/// The words that have bubblewrap start a command on a machine that has the same files and chooses the devices itself.
 ///
 /// # Errors
 ///

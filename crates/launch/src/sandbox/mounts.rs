@@ -1,4 +1,4 @@
-//! What is mounted where: `bwrap(1)` goes through it in order, each over what was there before, and follows no links.
+//! The mounts of a sandbox: `bwrap(1)` goes through them in order, each over what was there before, and follows no links.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -13,7 +13,7 @@ use swifthook_core::Mount;
 /// Mounts, as this process finds the files that they are of.
 pub(super) struct Mounts {
     words: Vec<OsString>,
-    /// What lies at and below a path: what the machine has at another one, or nothing of it. The last that fits counts.
+    /// Paths, and what lies at and below each: what the machine has at another one, or nothing of it. The last that fits counts.
     layers: Vec<(PathBuf, Option<PathBuf>)>,
 }
 
@@ -165,13 +165,13 @@ impl Mounts {
         self.layers.push((place, Some(from.to_owned())));
     }
 
-    /// Where something is to be mounted: at its own path, and at one that leads there by a link which is not seen.
+    /// The places at which something is to be mounted: its own path, and one that leads there by a link which is not seen.
     fn places(&self, real: &Path, path: &Path) -> Vec<PathBuf> {
         let at_both = real != path && self.seen(path).is_none();
         [real.to_owned()].into_iter().chain(at_both.then(|| path.to_owned())).collect()
     }
 
-    /// What of the machine is seen at a path, unless it is nothing.
+    /// The path of the machine that is seen at a path, unless nothing is.
     fn seen(&self, path: &Path) -> Option<PathBuf> {
         let (place, from) = self.layers.iter().rev().find(|(place, _)| path.starts_with(place))?;
         let rest = path.strip_prefix(place).ok()?;
@@ -187,7 +187,7 @@ fn cache(mount: &Mount) -> Option<&Path> {
     }
 }
 
-/// Whether something that is in `folder` is written there by the run, or is not seen at all.
+/// Tells whether the run writes to `folder`, or does not see it at all.
 fn is_written_or_empty(mount: &Mount, folder: &Path) -> bool {
     let (Mount::Empty(path) | Mount::Cache(path) | Mount::Writable { at: path, .. }) = mount else {
         return false;
@@ -195,7 +195,7 @@ fn is_written_or_empty(mount: &Mount, folder: &Path) -> bool {
     Path::new(path).canonicalize().is_ok_and(|path| folder.starts_with(path))
 }
 
-/// What else is in a folder; `None` if that is too much to mount one by one, or cannot be told.
+/// The rest of a folder; `None` if that is too much to mount one by one, or cannot be told.
 fn others(folder: &Path, hidden: &[OsString]) -> Option<Vec<PathBuf>> {
     let entries: Vec<_> = fs::read_dir(folder).ok()?.take(MOST_ENTRIES + 1).collect::<Result<_, _>>().ok()?;
     if entries.len() > MOST_ENTRIES {
@@ -235,7 +235,7 @@ mod tests {
         mounts.into_words().into_iter().map(|word| word.into_string().unwrap()).collect()
     }
 
-    /// What is mounted on a path, in order.
+    /// The mounts on a path, in order.
     fn on(words: &[String], path: &Path) -> Vec<String> {
         let at = |number: &usize| words[*number] == text(path) && !words[number - 1].starts_with("--ro-bind");
         let told = (0..words.len()).filter(|number| *number > 0).filter(at);

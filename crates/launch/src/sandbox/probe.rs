@@ -6,7 +6,7 @@ use swifthook_core::Sandbox;
 
 use super::words::namespaces;
 
-/// Whether this machine lets `user` and their group (`None` for whoever asks) make the namespaces and the `/proc` of a
+/// Tries whether this machine lets `user` and their group (`None` for whoever asks) make the namespaces and the `/proc` of a
 /// sandbox. Some kernels do not, and some containers.
 ///
 /// # Errors

@@ -13,7 +13,7 @@ pub(super) fn namespaces(sandbox: &Sandbox) -> Vec<OsString> {
     ALONE.into_iter().chain(network).map(OsString::from).collect()
 }
 
-/// What is seen, as the user of this process may see it, and where the command begins.
+/// The words for what is seen, as the user of this process may see it, and for the folder that the command begins in.
 ///
 /// # Errors
 ///
@@ -87,7 +87,7 @@ const MACHINE: [&str; 13] = [
     "--tmpfs",
     "/run",
 ];
-/// What all of them need: <https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/latest/cdi-support.html>.
+/// Nodes that all of them need: <https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/latest/cdi-support.html>.
 const SHARED: [&str; 4] =
     ["/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/nvidia-modeset"];
 const NO_GPU: [&str; 4] = ["-1", "NoDevFiles", "none", "void"];

@@ -120,7 +120,7 @@ pub(super) fn command(control: &Path, key: &RunKey, run: &RunSpec) -> Result<Str
     Ok(text_of)
 }
 
-/// What executes the command.
+/// The program that executes the command.
 fn started_by(run: &RunSpec, is_alone: bool) -> Vec<String> {
     let Some(sandbox) = &run.enclosure.sandbox else { return run.enclosure.prefix.clone() };
     let mut words = vec![sandbox.program.clone(), "--args".into(), SANDBOX_FD.to_string(), "--".into()];

@@ -27,7 +27,7 @@ pub(super) struct Family {
     has_children: bool,
     /// Whether the main process is only what the training is started within, and ends with it.
     spares_main: bool,
-    /// What holds of a training in a sandbox of bubblewrap, which takes everybody along when its command ends.
+    /// The state of a sandbox of bubblewrap, which takes everybody along when its command ends.
     sandbox: Option<Sandboxed>,
     group: Option<Group>,
 }

@@ -184,5 +184,5 @@ fn now() -> Timestamp {
 }
 
 const PAUSE: Duration = Duration::from_millis(10);
-/// How long to wait before all processes are looked through again.
+/// Pause before all processes are looked through again.
 const AGAIN: Duration = Duration::from_millis(50);

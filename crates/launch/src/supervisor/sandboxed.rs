@@ -18,9 +18,9 @@ enum State {
     Running,
     /// Somebody is to be asked to end, and nobody is there yet.
     Asking,
-    /// They were asked, and bubblewrap is stopped.
+    /// Everybody was asked, and bubblewrap is stopped.
     Asked,
-    /// They have ended, and bubblewrap goes on to tell how.
+    /// Everybody has ended, and bubblewrap goes on to tell how.
     Over,
 }
 

@@ -1,8 +1,8 @@
-//! What `swifthook check` says of recipes whose runs are one user's.
+//! The warning of `swifthook check` about recipes whose runs are one user's.
 
 use crate::config::{Isolation, Recipe};
 
-/// What the recipes that have the user of this one share with it; `None` where it has its user to itself.
+/// The recipes that have the user of this one, and what they share with it; `None` where it has its user to itself.
 pub(super) fn warning(recipe: &Recipe, all: &[Recipe]) -> Option<String> {
     let isolation = recipe.run.isolation.as_ref()?;
     let user = isolation.user()?;

@@ -97,7 +97,7 @@ pub(super) fn isolation(node: &Node<'_>, has_each: bool) -> Option<Isolation> {
     }
 }
 
-/// What a sandbox alone has.
+/// The keys that a sandbox alone has.
 fn sandbox(fields: &Fields<'_>, is_sandbox: bool) -> Bubblewrap {
     for key in ["network", "caches", "home"] {
         if let Some(node) = fields.get(key).filter(|_| !is_sandbox) {
@@ -115,7 +115,7 @@ fn sandbox(fields: &Fields<'_>, is_sandbox: bool) -> Bubblewrap {
     }
 }
 
-/// Why this machine cannot give the sandbox: a weaker one is none.
+/// The reason for which this machine cannot give the sandbox: a weaker one is none.
 fn cannot(program: &Path, network: bool) -> Option<Wrong> {
     let is_root = rustix::process::geteuid().is_root();
     let why = can_sandbox(program, is_root.then_some((NOBODY_ELSE, NOBODY_ELSE)), network).err()?;

@@ -265,11 +265,11 @@ pub struct Bubblewrap {
     pub program: PathBuf,
     /// The user of the machine that a run becomes; `None` for the server's own, and where that is root for one of its own.
     pub user: Option<String>,
-    /// Whether runs have the network of the machine.
+    /// True where runs have the network of the machine.
     pub network: bool,
     /// Folders that runs write to beside their own, and share.
     pub caches: Vec<PathBuf>,
-    /// What is seen of the home directory, relative to it; `None` for what programs usually are in.
+    /// Parts of the home directory that are seen, relative to it; `None` for those that programs usually are in.
     pub home: Option<Vec<PathBuf>>,
 }
 

@@ -50,7 +50,7 @@ pub(super) struct ServerCatalog {
     versions: Arc<Versions>,
     looks: Looks,
     state_dir: PathBuf,
-    /// What tells it from others.
+    /// The mark that tells it from others.
     mark: Arc<str>,
     gpus: Option<Arc<GpuProbe>>,
     uv: Arc<Uv>,

@@ -18,7 +18,7 @@ pub(super) fn machine() -> io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/hostname")?.trim().to_owned())
 }
 
-/// What tells a state directory from others: eight hexadecimal digits.
+/// The mark that tells a state directory from others: eight hexadecimal digits.
 pub(super) fn mark(state_dir: &Path) -> io::Result<String> {
     let file = state_dir.join("host");
     // A server starts on a disk that is full, too: what runs ends then, and has to be recorded.

@@ -60,7 +60,7 @@ impl Compose for Preparing {
 }
 
 impl Preparing {
-    /// What programs of the environment are asked within: one that uv made is what the repository has chosen.
+    /// The command line within which programs of the environment are asked: one that uv made is what the repository has chosen.
     async fn asking(&self, job: &Job, draft: &Draft) -> Result<Vec<String>, Uncomposed> {
         let Some(enclosing) = self.enclosing.as_ref().filter(|_| self.uv.is_some()) else {
             return Ok(Vec::new());

@@ -14,7 +14,7 @@ const MARK: &str = "hunter2-of-the-test";
 /// Some user whom the machine need not know.
 const USER: u32 = 61_234;
 
-/// Who starts the server.
+/// The user that starts the server.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum By {
     Root,
@@ -187,6 +187,12 @@ fn a_hostile_run_finds_nothing_whoever_starts_it_and_has_what_it_needs() {
             assert!(!Path::new(place).join(&hostile.name).exists(), "{place}");
         }
         assert!(!hostile.at("mine").exists(), "its home is its own");
+        let mirror = hostile.at("swifthook-state/mirrors/acme/models.git");
+        assert_eq!(
+            mirror.metadata().unwrap().permissions().mode() & 0o007,
+            0,
+            "nobody else reads the repository"
+        );
         assert_eq!(daemons(), Vec::<String>::new());
     }
 }
@@ -198,7 +204,7 @@ fn nobody_of_a_run_in_a_sandbox_outlives_its_supervisor() {
         let hostile = Hostile::new(by, "", "");
         let server = hostile.world.serve();
         let (id, run) = hostile.run(&server);
-        assert_eq!(daemons().len(), 1);
+        assert!(until(|| (daemons().len() == 1).then_some(())).is_some());
         let begun: Value = serde_json::from_slice(&fs::read(run.join("begun.json")).unwrap()).unwrap();
         let supervisor = begun["supervisor"].to_string();
         assert!(Command::new("kill").args(["-9", &supervisor]).status().unwrap().success());
@@ -322,7 +328,7 @@ fn what_uv_has_made_of_a_commit_is_asked_and_run_in_the_sandbox_alone() {
     }
 }
 
-/// What root alone can try.
+/// Tests that root alone can run.
 mod as_root {
     use std::os::unix::fs::MetadataExt;
 

@@ -1,4 +1,4 @@
-//! Whom a run becomes.
+//! The user that a run becomes.
 
 use std::process::Stdio;
 

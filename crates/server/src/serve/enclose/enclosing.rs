@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rustix::process::geteuid;
 use swifthook_core::{Account, Enclosure, Job, Sandbox, Template};
-use swifthook_launch::{GpuProbe, can_sandbox};
+use swifthook_launch::{GpuProbe, borrowed_objects, can_sandbox};
 use swifthook_runner::Uncomposed;
 
 use super::account::{User, of_recipe, of_repository, unfit};
@@ -17,23 +17,23 @@ use crate::config::{Bubblewrap, Isolation, program};
 #[derive(Clone)]
 pub(in crate::serve) struct Enclosing {
     pub(in crate::serve) isolation: Isolation,
-    /// Whether the recipe itself says what `HOME` is.
+    /// True where the recipe itself says what `HOME` is.
     pub(in crate::serve) has_home: bool,
     pub(in crate::serve) state_dir: PathBuf,
-    /// What tells this state directory from others.
+    /// The mark that tells this state directory from others.
     pub(in crate::serve) mark: Arc<str>,
     /// Files of the server: its configuration, its secrets, its store.
     pub(in crate::serve) private: Arc<[PathBuf]>,
     /// Folders of models and data that a config may name.
     pub(in crate::serve) named: Arc<[PathBuf]>,
-    /// Whether runs have working trees, whose git borrows objects of the server.
+    /// True where runs have working trees, whose git borrows objects of the server.
     pub(in crate::serve) has_tree: bool,
     /// The GPUs of this machine.
     pub(in crate::serve) gpus: Option<Arc<GpuProbe>>,
 }
 
 impl Enclosing {
-    /// What something of `job` is started within; its environment may be changed for that.
+    /// Returns what something of `job` is started within; its environment may be changed for that.
     pub(in crate::serve) async fn enclosure(
         &self,
         job: &Job,
@@ -87,7 +87,7 @@ impl Enclosing {
         let is_own = account.as_ref().is_some_and(|account| account.name.is_some());
         let own_cache = is_own.then(|| self.state_dir.join(CACHES).join(&*job.change.recipe));
         if let Some(account) = &account {
-            self.make_ready(of, job, account, own_cache.clone(), checkpoint.clone()).await?;
+            self.make_ready(of, account, own_cache.clone(), checkpoint.clone()).await?;
         }
         let as_whom = account.as_ref().map(|account| (account.user, account.group));
         try_it(of, as_whom).await?;
@@ -112,6 +112,7 @@ impl Enclosing {
             program: of.program.display().to_string(),
             network: of.network,
             mounts: shown.mounts(),
+            lent: if account.is_some() { self.lent(job) } else { Vec::new() },
             working_dir: places.working_dir.clone(),
             gpus,
             account,
@@ -124,7 +125,7 @@ impl Enclosing {
         })
     }
 
-    /// Whom root makes of itself; nobody else can.
+    /// The user that root makes of itself; nobody else can.
     async fn account(
         &self,
         of: &Bubblewrap,
@@ -150,10 +151,16 @@ impl Enclosing {
         of_repository(&self.mark, job.change.repository.as_str())
     }
 
+    /// Objects that root lends to others, once the working tree is there that borrows them.
+    fn lent(&self, job: &Job) -> Vec<(String, u32)> {
+        let objects = borrowed_objects(&self.state_dir, &job.change.repository).into_iter();
+        let objects = objects.filter(|_| self.has_tree).filter_map(|path| path.to_str().map(str::to_owned));
+        objects.map(|path| (path, self.readers(job))).collect()
+    }
+
     async fn make_ready(
         &self,
         of: &Bubblewrap,
-        job: &Job,
         account: &Account,
         cache: Option<PathBuf>,
         checkpoint: Option<PathBuf>,
@@ -161,7 +168,6 @@ impl Enclosing {
         let ready = Ready {
             state_dir: self.state_dir.clone(),
             account: account.clone(),
-            objects: self.has_tree.then(|| (job.change.repository.clone(), self.readers(job))),
             cache,
             caches: of.caches.clone(),
             checkpoint,
@@ -224,7 +230,7 @@ fn checkpoint(path: &str, state_dir: &Path) -> Result<PathBuf, Uncomposed> {
     }
 }
 
-/// Where caches are of users who have no home.
+/// The folder of the caches of users who have no home.
 const CACHES: &str = "caches";
 
 #[cfg(test)]

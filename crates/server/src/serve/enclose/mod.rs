@@ -1,4 +1,4 @@
-//! What a run is started within, as its recipe says; and whatever else is started that a repository has chosen.
+//! The isolation of a run, as its recipe says; and whatever else is started that a repository has chosen.
 
 mod account;
 mod enclosing;

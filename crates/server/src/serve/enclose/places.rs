@@ -1,15 +1,15 @@
-/// Where whatever is started within something is, and what it may write to.
+/// The places of something that is started within something, and those that it may write to.
 pub(in crate::serve) struct Places {
     pub(in crate::serve) run_dir: String,
     pub(in crate::serve) output_dir: String,
-    /// Where it starts.
+    /// The folder that it starts in.
     pub(in crate::serve) working_dir: String,
-    /// What it finds as `/tmp`; `None` for nothing.
+    /// The folder that it finds as `/tmp`; `None` for none.
     pub(in crate::serve) tmp: Option<String>,
     pub(in crate::serve) writes: Vec<String>,
-    /// What it reads beside what everybody may: a checkpoint to go on from.
+    /// Something that it reads beside what everybody may: a checkpoint to go on from.
     pub(in crate::serve) reads: Option<String>,
-    /// Whether it is to have GPUs.
+    /// True where it is to have GPUs.
     pub(in crate::serve) has_gpus: bool,
 }
 

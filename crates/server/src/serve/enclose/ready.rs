@@ -1,22 +1,19 @@
-//! What a run of another user needs of the state directory, made ready by root.
+//! The state directory, made ready by root for a run of another user.
 
-use std::fs::{self, DirBuilder};
+use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
-use swifthook_core::{Account, RepoName};
-use swifthook_launch::{borrowed_objects, give, leave_a_way, share};
+use swifthook_core::Account;
+use swifthook_launch::{give, leave_a_way};
 
 use crate::serve::uv::ENVIRONMENTS;
 
-/// What is made ready for one run, or for what comes before it.
+/// Parts of the state directory that one run needs, or something that comes before it.
 pub(super) struct Ready {
     pub(super) state_dir: PathBuf,
     pub(super) account: Account,
-    /// The repository whose objects are read, and the group that reads them.
-    pub(super) objects: Option<(RepoName, u32)>,
     /// A folder that is kept for runs of this user.
     pub(super) cache: Option<PathBuf>,
     /// Caches that others may have too: they are made where they are missing.
@@ -33,9 +30,6 @@ impl Ready {
         let Account { user, group, .. } = self.account;
         self.reach()?;
         let mut through = vec![self.state_dir.join(ENVIRONMENTS)];
-        if let Some((repository, readers)) = &self.objects {
-            through.extend(self.lend(repository, *readers)?);
-        }
         if let Some(cache) = &self.cache {
             DirBuilder::new().mode(0o700).recursive(true).create(cache)?;
             give_once(cache, user, group)?;
@@ -54,21 +48,7 @@ impl Ready {
         leave_a_way(&self.state_dir, &through)
     }
 
-    /// Lets the readers of a repository read its objects; answers the folders that lead there.
-    fn lend(&self, repository: &RepoName, readers: u32) -> io::Result<Vec<PathBuf>> {
-        let mut through = Vec::new();
-        for objects in borrowed_objects(&self.state_dir, repository).into_iter().filter(|one| one.is_dir()) {
-            let above = objects.ancestors().skip(1).take_while(|folder| *folder != self.state_dir);
-            through.extend(above.map(Path::to_owned));
-            if let Some(mirror) = objects.parent() {
-                keep_shared(mirror)?;
-            }
-            share(&objects, readers)?;
-        }
-        Ok(through)
-    }
-
-    /// Whether others come as far as the state directory.
+    /// Tells whether others come as far as the state directory.
     fn reach(&self) -> io::Result<()> {
         for folder in self.state_dir.ancestors().skip(1) {
             let metadata = folder.metadata()?;
@@ -96,22 +76,9 @@ fn give_once(path: &Path, user: u32, group: u32) -> io::Result<()> {
     }
 }
 
-/// Has git let the group of a mirror read what it puts there from now on: <https://git-scm.com/docs/git-config#Documentation/git-config.txt-coresharedRepository>.
-fn keep_shared(mirror: &Path) -> io::Result<()> {
-    let config = mirror.join("config");
-    if fs::read_to_string(&config)?.contains("sharedRepository") {
-        return Ok(());
-    }
-    let mut git = Command::new("git");
-    git.args(["config", "--file"]).arg(&config).args(["core.sharedRepository", "0640"]).stdin(Stdio::null());
-    match git.output()? {
-        output if output.status.success() => Ok(()),
-        output => Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned())),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
@@ -123,8 +90,7 @@ mod tests {
         fs::create_dir(closed.path().join("state")).unwrap();
         let account = Account { user: 0x7000_0001, group: 1, groups: Vec::new(), name: None };
         let state_dir = closed.path().join("state");
-        let ready =
-            Ready { state_dir, account, objects: None, cache: None, caches: Vec::new(), checkpoint: None };
+        let ready = Ready { state_dir, account, cache: None, caches: Vec::new(), checkpoint: None };
         let why = ready.make().unwrap_err().to_string();
         assert!(why.contains(&format!("`chmod o+x {}`", closed.path().display())), "{why}");
     }

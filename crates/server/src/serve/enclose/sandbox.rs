@@ -1,4 +1,4 @@
-//! What a sandbox shows of the machine, in the order of its mounts.
+//! The view that a sandbox gives of the machine, in the order of its mounts.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ use super::places::Places;
 use crate::config::Bubblewrap;
 use crate::serve::uv::ENVIRONMENTS;
 
-/// What decides what is shown.
+/// Everything that decides what is shown.
 pub(super) struct Shown<'a> {
     pub(super) of: &'a Bubblewrap,
     pub(super) places: &'a Places,
@@ -68,7 +68,7 @@ impl Shown<'_> {
         homes
     }
 
-    /// What is read in home directories: what the recipe lists, and the programs and folders that it names elsewhere.
+    /// Parts of home directories to read: those that the recipe lists, and the programs and folders that it names elsewhere.
     fn of_home(&self) -> Vec<PathBuf> {
         let homes = self.homes();
         let listed: Vec<PathBuf> = match &self.of.home {
@@ -155,7 +155,7 @@ fn is_deep(path: &str) -> bool {
     path.starts_with('/') && path.trim_matches('/').contains('/')
 }
 
-/// What came from texts, or is refused before: paths here are UTF-8.
+/// A path as text. Those here came from texts, or are refused before.
 fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
