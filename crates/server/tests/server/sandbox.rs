@@ -205,12 +205,13 @@ fn nobody_of_a_run_in_a_sandbox_outlives_its_supervisor() {
         let server = hostile.world.serve();
         let (id, run) = hostile.run(&server);
         assert!(until(|| (daemons().len() == 1).then_some(())).is_some());
-        let begun: Value = serde_json::from_slice(&fs::read(run.join("begun.json")).unwrap()).unwrap();
+        let control = hostile.at("swifthook-state/control").join(run.file_name().unwrap());
+        let begun: Value = serde_json::from_slice(&fs::read(control.join("begun.json")).unwrap()).unwrap();
         let supervisor = begun["supervisor"].to_string();
         assert!(Command::new("kill").args(["-9", &supervisor]).status().unwrap().success());
         assert!(until(|| daemons().is_empty().then_some(())).is_some(), "{:?}", daemons());
         server.wait_for(&id, &["failed", "held", "queued", "running"]);
-        assert!(appears(&run.join("vanished.json")), "{:#}", server.job(&id));
+        assert!(appears(&control.join("vanished.json")), "{:#}", server.job(&id));
     }
 }
 
