@@ -1,22 +1,29 @@
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use swifthook_core::{LaunchError, RunKey};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 
 /// Looks at the files of runs, which may take for ever: a network file system whose server is gone, or a file system of
 /// the run's own making, does not answer, and no thread can be called back from there.
 ///
 /// Each is on a thread of its own, so that neither a runtime nor its end waits for it, and has a deadline for whoever
-/// asks. Of one run only so many are under way at once.
+/// asks. Of one run only so many are under way at once; the others wait for as long for a place.
 #[derive(Clone, Debug)]
 pub struct Looks {
     most: usize,
     patience: Duration,
-    under_way: Arc<Mutex<HashMap<RunKey, usize>>>,
+    under_way: Arc<UnderWay>,
+}
+
+#[derive(Debug, Default)]
+struct UnderWay {
+    counts: Mutex<HashMap<RunKey, usize>>,
+    /// Tells who waits for a place that there may be one.
+    freed: Notify,
 }
 
 /// Reason for which a look has come to nothing.
@@ -51,7 +58,7 @@ impl Looks {
         run: &RunKey,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Late> {
-        let place = self.take_place(run)?;
+        let place = self.place(run).await?;
         let (tell, told) = oneshot::channel();
         let looking = thread::Builder::new().name("swifthook-look".into());
         let begun = looking.spawn(move || {
@@ -70,15 +77,32 @@ impl Looks {
         }
     }
 
-    fn take_place(&self, run: &RunKey) -> Result<UnderWay, Late> {
-        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        let all: usize = under_way.values().sum();
-        let count = under_way.entry(*run).or_default();
-        if *count >= self.most || all >= MOST_IN_ALL {
-            return Err(Late::Behind((*count).max(1)));
+    async fn place(&self, run: &RunKey) -> Result<Place, Late> {
+        let free = async {
+            loop {
+                // From here on it is told, also before it is waited for.
+                let freed = self.under_way.freed.notified();
+                match self.take_place(run) {
+                    Ok(place) => return place,
+                    Err(_) => freed.await,
+                }
+            }
+        };
+        match timeout(self.patience, free).await {
+            Ok(place) => Ok(place),
+            Err(_) => self.take_place(run),
         }
-        *count += 1;
-        Ok(UnderWay { run: *run, of: self.under_way.clone() })
+    }
+
+    fn take_place(&self, run: &RunKey) -> Result<Place, Late> {
+        let mut counts = self.under_way.counts();
+        let all: usize = counts.values().sum();
+        let held = counts.get(run).copied().unwrap_or_default();
+        if held >= self.most || all >= MOST_IN_ALL {
+            return Err(Late::Behind(held.max(1)));
+        }
+        counts.insert(*run, held + 1);
+        Ok(Place { run: *run, of: self.under_way.clone() })
     }
 }
 
@@ -88,21 +112,29 @@ impl From<Late> for LaunchError {
     }
 }
 
-/// The place of a look, given back when it is over, also by a panic.
-struct UnderWay {
-    run: RunKey,
-    of: Arc<Mutex<HashMap<RunKey, usize>>>,
+impl UnderWay {
+    fn counts(&self) -> MutexGuard<'_, HashMap<RunKey, usize>> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-impl Drop for UnderWay {
+/// The place of a look, given back when it is over, also by a panic.
+struct Place {
+    run: RunKey,
+    of: Arc<UnderWay>,
+}
+
+impl Drop for Place {
     fn drop(&mut self) {
-        let mut under_way = self.of.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = under_way.get_mut(&self.run) {
+        let mut counts = self.of.counts();
+        if let Some(count) = counts.get_mut(&self.run) {
             *count -= 1;
             if *count == 0 {
-                under_way.remove(&self.run);
+                counts.remove(&self.run);
             }
         }
+        drop(counts);
+        self.of.freed.notify_waiters();
     }
 }
 
@@ -141,6 +173,20 @@ mod tests {
         while looks.look(&run(1), || 1).await != Ok(1) {
             assert!(Instant::now() < deadline, "its places are free again");
             tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn of_many_that_look_at_once_each_has_its_turn() {
+        let looks = Looks::new(2, Duration::from_secs(30));
+        let looking: Vec<_> = (0..64)
+            .map(|number| {
+                let looks = looks.clone();
+                tokio::spawn(async move { looks.look(&run(1), move || number).await })
+            })
+            .collect();
+        for (number, look) in looking.into_iter().enumerate() {
+            assert_eq!(look.await.unwrap(), Ok(number));
         }
     }
 
