@@ -5,6 +5,7 @@ use crate::config::{Config, Entry, Value};
 use crate::data_set::DataSet;
 use crate::flags::{Flag, Flags, LocalKind};
 use crate::hub::Hub;
+use crate::kernels;
 use crate::mistake::{Mistake, shown};
 use crate::names::{self, Name};
 use crate::permissions::Permissions;
@@ -58,6 +59,7 @@ pub fn look(config: &Config, rules: Rules<'_>) -> (Flags, Vec<Mistake>) {
     let hub = hub(config, rules);
     let (mut flags, mut mistakes) = (Flags::default(), Vec::new());
     flags.hub = (rules.trust == Trust::Data).then_some(hub);
+    flags.may_take_kernels = kernels::may_be_taken(rules.permissions);
     let mut seen: HashMap<&str, usize> = HashMap::new();
     for entry in &config.entries {
         let checked = match &*entry.key {

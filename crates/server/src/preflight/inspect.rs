@@ -1,6 +1,8 @@
 use std::fmt;
 
-use swifthook_msswift::{Config, Flags, Mistake, Rules, Trust, look, look_together};
+use swifthook_msswift::{
+    Config, Flags, Mistake, Packages, Rules, Trust, look, look_at_kernels, look_together,
+};
 
 use super::local::{self, Found};
 use super::port;
@@ -12,6 +14,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) rules: Rules<'a>,
     /// What the recipe adds, as `--name=value`.
     pub(crate) args: &'a [String],
+    /// What is installed where it runs, if that is known.
+    pub(crate) packages: Option<&'a Packages>,
     /// Whether models, data and ports are on this machine.
     pub(crate) is_here: bool,
 }
@@ -54,6 +58,7 @@ pub(crate) fn inspect(file: &[u8], ask: Ask<'_>) -> Result<Inspected, Amiss> {
         Err(mistake) => (Flags::default(), vec![mistake]),
     };
     wrong_config.extend(look_together(&config, &recipe, ask.rules));
+    wrong_config.extend(ask.packages.and_then(|packages| look_at_kernels(&config, &recipe, packages)));
     let mut not_now = Vec::new();
     if ask.is_here {
         not_now.extend(look_at_files(&config, &mut wrong_config, ask.rules.trust));
@@ -122,9 +127,11 @@ mod tests {
         let rules =
             Rules { table: &Table::all()[0], verb: Verb::Sft, trust: Trust::Data, permissions: &permissions };
         let args: Vec<_> = args.iter().map(|&arg| arg.to_owned()).collect();
-        inspect(text.as_bytes(), Ask { rules, args: &args, is_here }).map_err(|amiss| match amiss {
-            Amiss::Wrong(wrong) => wrong.of("sft.yaml"),
-            Amiss::NotNow(why) => why,
+        inspect(text.as_bytes(), Ask { rules, args: &args, packages: None, is_here }).map_err(|amiss| {
+            match amiss {
+                Amiss::Wrong(wrong) => wrong.of("sft.yaml"),
+                Amiss::NotNow(why) => why,
+            }
         })
     }
 
