@@ -499,3 +499,50 @@ fn lists_and_texts_have_an_end() {
     assert!(told(format!("model: Qwen/{}", "x".repeat(300))).contains("neither an absolute path"));
     assert!(told(format!("model: /models/{}", "x".repeat(5_000))).contains("neither an absolute path"));
 }
+
+#[test]
+fn a_local_copy_of_a_data_set_whose_media_ms_swift_fetches_is_refused() {
+    for text in [
+        "dataset: /data/LLaVA-Pretrain",
+        "dataset: [/data/a.jsonl, '/data/x/LLaVA-Pretrain:sub#5']",
+        "val_dataset: /data/GQA",
+        "dataset: /data/datasets--lmms-lab--GQA/snapshots/0123",
+        "dataset: acme/LLaVA-Pretrain",
+    ] {
+        let told = checked(None, text).expect_err(text);
+        assert!(told.contains("fetches media from ModelScope"), "{told}");
+        assert!(checked_by(&permissions(None), Verb::Sft, Trust::Code, text).is_ok(), "it may run code");
+    }
+    for text in
+        ["dataset: /data/LLaVA-Pretrain/train.jsonl", "dataset: /data/alpaca-gpt4-data-zh", "dataset: acme/x"]
+    {
+        assert!(checked(None, text).is_ok(), "{text}");
+    }
+}
+
+#[test]
+fn what_asks_modelscope_is_refused_where_the_hub_is_another() {
+    let told = checked(HF, "check_model: true").unwrap_err();
+    assert_eq!(
+        told,
+        "line 1: `check_model`: `true` is refused: it asks ModelScope, and the run's hub is Hugging Face: leave the key \
+         out"
+    );
+    assert!(checked(HF, "check_model: false").is_ok() && checked(None, "check_model: true").is_ok());
+    assert!(checked(None, "use_hf: true\ncheck-model: yes").is_err());
+}
+
+#[test]
+fn rows_are_counted_together() {
+    for text in [
+        "dataset: ['/data/a.jsonl#6000000', '/data/b.jsonl#6000000']",
+        "dataset: '/data/a.jsonl#10000000'\nval_dataset: '/data/a.jsonl#1'",
+    ] {
+        let told = checked(None, text).expect_err(text);
+        assert!(told.contains("the numbers of rows after `#` add up to more than 10000000"), "{told}");
+    }
+    assert!(checked(None, "dataset: ['/data/a.jsonl#5000000', '/data/b.jsonl#5000000']").is_ok());
+    let often = |times| checked(None, &format!("dataset: [{}]", vec!["/data/a.jsonl"; times].join(", ")));
+    assert!(often(100).is_ok());
+    assert!(often(101).unwrap_err().contains("named more than 100 times: name it once"));
+}
