@@ -67,6 +67,13 @@ impl Allowed {
         self.patterns.iter().map(|pattern| &*pattern.text)
     }
 
+    /// Returns true if an absolute path may be named.
+    #[must_use]
+    pub fn has_path(&self, path: &str) -> bool {
+        let mut paths = self.patterns.iter().filter(|pattern| pattern.place == Place::Path);
+        paths.any(|pattern| pattern.glob.is_match(path))
+    }
+
     /// Returns true if a pattern is for ids of this hub; a bare one is for those of `bare`.
     pub(crate) fn names(&self, hub: Hub, bare: Hub) -> bool {
         self.patterns.iter().any(|pattern| pattern.hub(bare) == Some(hub))
@@ -79,8 +86,7 @@ impl Allowed {
 
     /// Checks that an absolute path may be named; the error says why not.
     pub(crate) fn path(&self, path: &str) -> Result<(), String> {
-        let mut paths = self.patterns.iter().filter(|pattern| pattern.place == Place::Path);
-        if paths.any(|pattern| pattern.glob.is_match(path)) { Ok(()) } else { Err(self.told()) }
+        if self.has_path(path) { Ok(()) } else { Err(self.told()) }
     }
 
     /// Checks that an id on this hub may be named; the error says why not. A bare pattern is for ids of `bare`.

@@ -2,9 +2,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::class::Class;
 use crate::config::{Config, Entry, Value};
-use crate::data_set::DataSet;
+use crate::data_set::{DataSet, MOST_ROWS};
 use crate::flags::{Flag, Flags, LocalKind};
 use crate::hub::Hub;
+use crate::kernels;
 use crate::mistake::{Mistake, shown};
 use crate::names::{self, Name};
 use crate::permissions::Permissions;
@@ -58,6 +59,7 @@ pub fn look(config: &Config, rules: Rules<'_>) -> (Flags, Vec<Mistake>) {
     let hub = hub(config, rules);
     let (mut flags, mut mistakes) = (Flags::default(), Vec::new());
     flags.hub = (rules.trust == Trust::Data).then_some(hub);
+    flags.may_take_kernels = kernels::may_be_taken(rules.permissions);
     let mut seen: HashMap<&str, usize> = HashMap::new();
     for entry in &config.entries {
         let checked = match &*entry.key {
@@ -65,7 +67,8 @@ pub fn look(config: &Config, rules: Rules<'_>) -> (Flags, Vec<Mistake>) {
                 flags.env = env;
                 None
             }),
-            _ => flag(entry, rules, hub),
+            // A comparison with each flag, which costs time.
+            _ => flag(entry, rules, hub, mistakes.len() < MOST_SUGGESTIONS),
         };
         match checked {
             Ok(Some(flag)) => match seen.insert(flag.name, entry.line) {
@@ -79,7 +82,23 @@ pub fn look(config: &Config, rules: Rules<'_>) -> (Flags, Vec<Mistake>) {
             Err(what) => mistakes.push(Mistake::at(entry.line, what)),
         }
     }
+    if rules.trust == Trust::Data {
+        mistakes.extend(too_many_rows(&flags));
+    }
     (flags, mistakes)
+}
+
+/// The mistake of counts that are each within bounds, and not together.
+fn too_many_rows(flags: &Flags) -> Option<Mistake> {
+    let mut all: u64 = 0;
+    let data = flags.iter().filter(|flag| Class::of(flag.name) == Some(Class::Data));
+    let mut named = data.flat_map(|flag| flag.values.iter().map(move |value| (flag, value)));
+    let (flag, _) = named.find(|(_, value)| {
+        all += DataSet::read(value).ok().and_then(|one| one.rows).unwrap_or(0);
+        all > MOST_ROWS
+    })?;
+    let what = format!("`{}`: the numbers of rows after `#` add up to more than {MOST_ROWS}", flag.name);
+    Some(Mistake { line: flag.line, what })
 }
 
 /// The mistake of a config that chooses a hub for what its recipe names: the recipe's ids are of the recipe's hub.
@@ -139,11 +158,11 @@ fn hub(config: &Config, rules: Rules<'_>) -> Hub {
 }
 
 /// The flag of a key; `None` if the run sets it itself.
-fn flag(entry: &Entry, rules: Rules<'_>, hub: Hub) -> Result<Option<Flag>, String> {
+fn flag(entry: &Entry, rules: Rules<'_>, hub: Hub, may_suggest: bool) -> Result<Option<Flag>, String> {
     let Rules { table, verb, trust, .. } = rules;
     // argparse takes both spellings.
     let key = entry.key.replace('-', "_");
-    let name = match names::resolve(table, verb, &key) {
+    let name = match names::resolve(table, verb, &key, may_suggest) {
         Name::Is(name) => name,
         Name::Unknown(instead) => {
             let instead = instead.map(|instead| format!(": {instead}")).unwrap_or_default();
@@ -195,6 +214,9 @@ fn flag(entry: &Entry, rules: Rules<'_>, hub: Hub) -> Result<Option<Flag>, Strin
     };
     Ok(Some(Flag { name, values, line: (entry.line > 0).then_some(entry.line), locals }))
 }
+
+/// Mistakes after which no name is suggested any more.
+const MOST_SUGGESTIONS: usize = 32;
 
 /// What a key of the class model names.
 fn model_kind(name: &str) -> LocalKind {

@@ -10,6 +10,8 @@ pub(crate) struct DataSet<'v> {
     pub(crate) hub: Option<Hub>,
     /// The id, or a path.
     pub(crate) name: &'v str,
+    /// Rows that it is to have, if it says so.
+    pub(crate) rows: Option<u64>,
 }
 
 impl<'v> DataSet<'v> {
@@ -22,33 +24,31 @@ impl<'v> DataSet<'v> {
             },
             None => (None, value),
         };
-        let value = match value.rsplit_once('#') {
-            Some((value, count)) => {
-                counted(count)?;
-                value
-            }
-            None => value,
+        let (value, rows) = match value.rsplit_once('#') {
+            Some((value, count)) => (value, Some(counted(count)?)),
+            None => (value, None),
         };
         match value.split_once(':') {
             Some((name, subsets)) => {
                 let is_plain = |part: &str| crate::allowed::is_word(part) && part != "." && part != "..";
                 let is_plain = subsets.split('/').all(is_plain);
                 is_plain
-                    .then_some(Self { hub, name })
+                    .then_some(Self { hub, name, rows })
                     .ok_or_else(|| "its subsets are no plain names".to_owned())
             }
-            None => Ok(Self { hub, name: value }),
+            None => Ok(Self { hub, name: value, rows }),
         }
     }
 }
 
 /// More rows than a data set has are made by repeating it, so that the number alone can fill a disk.
-fn counted(count: &str) -> Result<(), String> {
+fn counted(count: &str) -> Result<u64, String> {
     let is_number = !count.is_empty() && count.bytes().all(|byte| byte.is_ascii_digit());
     match count.parse::<u64>() {
-        Ok(count) if is_number && count <= MOST_ROWS => Ok(()),
+        Ok(count) if is_number && count <= MOST_ROWS => Ok(count),
         _ => Err(format!("after `#` stands a number of rows, from 0 to {MOST_ROWS}")),
     }
 }
 
-const MOST_ROWS: u64 = 10_000_000;
+/// Most rows that the counts of one config may add up to.
+pub(crate) const MOST_ROWS: u64 = 10_000_000;

@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::hub::Hub;
 use crate::verb::Verb;
@@ -14,6 +14,8 @@ pub(crate) struct Fetches {
     optimizers: HashMap<&'static str, Fetch>,
     /// Ids on ModelScope and on Hugging Face, by short name.
     data: HashMap<&'static str, [&'static str; 2]>,
+    /// Data sets whose preparation fetches media, whoever's copy it is.
+    media: HashSet<&'static str>,
 }
 
 /// Things that one loader fetches.
@@ -51,6 +53,18 @@ impl Fetches {
         Some(id).filter(|id| **id != "-").copied()
     }
 
+    /// Returns the registered data set that ms-swift takes an id or a path for, if its preparation fetches media. See
+    /// `get_dataset_name` and `_get_matched_dataset_meta` in ms-swift; more is told here than would match, not less.
+    pub(crate) fn media(&self, id_or_path: &str) -> Option<&'static str> {
+        let whole = id_or_path.trim().trim_end_matches('/');
+        let last = whole.rsplit('/').next().unwrap_or(whole);
+        let in_cache = |name: &&&str| {
+            let ends = |(at, _)| whole[..at].strip_suffix(**name).is_some_and(|above| above.ends_with("--"));
+            whole.match_indices("/snapshots/").any(ends)
+        };
+        self.media.get(last).or_else(|| self.media.iter().find(in_cache)).copied()
+    }
+
     /// Reads the lines below the first; `None` of text that the script does not write.
     pub(crate) fn parse(text: &'static str) -> Option<Self> {
         let mut fetches = Self::default();
@@ -68,6 +82,9 @@ impl Fetches {
                 }
                 ["data", name, modelscope, hugging_face] => {
                     fetches.data.insert(name, [modelscope, hugging_face]);
+                }
+                ["media", name] => {
+                    fetches.media.insert(name);
                 }
                 _ => return None,
             }
@@ -137,6 +154,8 @@ mod tests {
             assert!(fetches.of(Verb::MegatronSft, "optimizer", "muon").is_none());
             assert!(fetches.of(Verb::Sft, "model_type", "qwen3").is_none());
             assert!(fetches.of_model("x/Janus-Pro-7B").is_some() && fetches.of_model("x/Qwen3-8B").is_none());
+            assert_eq!(fetches.media("/data/LLaVA-Pretrain/"), Some("LLaVA-Pretrain"));
+            assert!(fetches.media("/data/LLaVA-Pretrain.jsonl").is_none());
             let id = |hub| fetches.data_set("self-cognition", hub);
             assert_eq!(id(Hub::ModelScope), Some("swift/self-cognition"));
             assert_eq!(id(Hub::HuggingFace), Some("modelscope/self-cognition"));

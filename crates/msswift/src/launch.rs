@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use crate::class::Class;
 use crate::flags::{Flag, Flags};
 use crate::hub::Hub;
+use crate::kernels;
 use crate::table::Table;
 use crate::verb::Verb;
 
@@ -141,6 +142,9 @@ impl Launch<'_> {
             // A model can have such a type by what stands in its own config, which is read when it is there.
             env.insert("GIT_ALLOW_PROTOCOL".to_owned(), Some("none".to_owned()));
         }
+        if kernels::is_kept_from_hugging_face(self.config, self.recipe) {
+            env.insert(KEPT_FROM_HUGGING_FACE.to_owned(), Some("1".to_owned()));
+        }
         if self.is_offline {
             env.extend(OFFLINE.map(|name| (name.to_owned(), Some("1".to_owned()))));
         }
@@ -180,6 +184,8 @@ const UNLESS_SET: [(&str, &str); 2] = [
     // Asked to end, a run saves first, so that it can go on from where it was.
     ("enable_jit_checkpoint", "true"),
 ];
-const OFFLINE: [&str; 3] = ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"];
+/// Else `kernels` fetches and runs code for some attentions; `USE_HUB_KERNELS=NO` does not stop it.
+const KEPT_FROM_HUGGING_FACE: &str = "HF_HUB_OFFLINE";
+const OFFLINE: [&str; 3] = [KEPT_FROM_HUGGING_FACE, "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"];
 const DISTRIBUTED: [&str; 6] =
     ["NPROC_PER_NODE", "NNODES", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT", "RAY_SWIFT_ARGS"];

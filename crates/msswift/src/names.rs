@@ -12,7 +12,7 @@ pub(crate) enum Name<'k> {
 }
 
 /// Looks a key up. A name that only changed is translated.
-pub(crate) fn resolve<'k>(table: &Table, verb: Verb, key: &'k str) -> Name<'k> {
+pub(crate) fn resolve<'k>(table: &Table, verb: Verb, key: &'k str, may_suggest: bool) -> Name<'k> {
     let is_known = |name: &str| table.argument(verb, name).is_some();
     if is_known(key) {
         return Name::Is(key);
@@ -26,7 +26,7 @@ pub(crate) fn resolve<'k>(table: &Table, verb: Verb, key: &'k str) -> Name<'k> {
         return Name::Is(same);
     }
     let instead = MEANT.iter().find(|(old, new)| key == *old && is_known(new)).map(|(_, new)| *new);
-    if let Some(instead) = instead.or_else(|| closest(table, verb, key)) {
+    if let Some(instead) = instead.or_else(|| may_suggest.then(|| closest(table, verb, key)).flatten()) {
         return Name::Unknown(Some(format!("did you mean `{instead}`?")));
     }
     let elsewhere: Vec<_> = table.verbs_with(key).map(|verb| format!("`{verb}`")).collect();
@@ -45,10 +45,16 @@ pub(crate) fn choice<'c>(choices: &[&'c str], key: &str, value: &str) -> Option<
 
 /// The name that somebody may have meant.
 fn closest<'t>(table: &'t Table, verb: Verb, key: &str) -> Option<&'t str> {
+    if key.len() > LONGEST_MEANT {
+        return None;
+    }
     let scored = table.arguments(verb).map(|one| (strsim::jaro_winkler(key, one.name), one.name));
     let best = scored.max_by(|one, other| one.0.total_cmp(&other.0))?;
     (best.0 > 0.88).then_some(best.1)
 }
+
+/// Longer than any flag, and what is compared with each takes time.
+const LONGEST_MEANT: usize = 64;
 
 /// Names of one thing, before and after version 4.
 const SAME: [(&str, &str); 2] = [("train_type", "tuner_type"), ("custom_register_path", "external_plugins")];

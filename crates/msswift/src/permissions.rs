@@ -56,7 +56,7 @@ impl Permissions {
 
     /// Checks that a data set may be named; the error says why not.
     pub(crate) fn data_set(&self, value: &str, hub: Hub, fetches: &Fetches) -> Result<(), String> {
-        let DataSet { hub: named, name } = DataSet::read(value)?;
+        let DataSet { hub: named, name, .. } = DataSet::read(value)?;
         if is_path(name) && named.is_none() {
             return self.data.path(name);
         }

@@ -4,8 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a failed expectation ends the test")]
 
 use swifthook_msswift::{
-    Allowed, Config, Flags, Hub, Launch, Permissions, Processes, Revisions, Rules, Table, Trust, Verb, check,
-    look_together,
+    Allowed, Config, Flags, Hub, Launch, Packages, Permissions, Processes, Revisions, Rules, Table, Trust,
+    Verb, check, look_at_kernels, look_together,
 };
 
 /// A recipe that names some things of either hub.
@@ -345,6 +345,100 @@ fn git_clones_nothing_for_a_config_that_may_run_no_code() {
     assert_eq!(protocol(data, &none, Verb::MegatronSft, 1), None, "it clones Megatron-LM");
 }
 
+/// `HF_HUB_OFFLINE` of a run with these flags.
+fn offline(config: &Flags, recipe: &Flags, hub: Option<Hub>) -> Option<String> {
+    let launch = Launch {
+        table: &Table::all()[0],
+        verb: Verb::Rlhf,
+        config,
+        recipe,
+        output_dir: "/o",
+        resume: None,
+        processes: Processes::default(),
+        is_offline: false,
+        hub,
+    };
+    launch.command().env.get("HF_HUB_OFFLINE").cloned().flatten()
+}
+
+#[test]
+fn a_run_that_has_nothing_to_ask_of_hugging_face_is_kept_from_it() {
+    let none = Flags::default();
+    let config = |hub, text: &str| checked(hub, text).unwrap().remove(0);
+    let code = |text: &str| checked_by(&permissions(None), Verb::Rlhf, Trust::Code, text).unwrap().remove(0);
+    let said = |hub, text: &str| offline(&config(hub, text), &none, hub);
+    for text in ["attn_impl: flash_attention_2", "model: Qwen/x\ndataset: [/data/a.jsonl#3]", "use_hf: false"]
+    {
+        assert_eq!(said(None, text).as_deref(), Some("1"), "{text}");
+    }
+    assert_eq!(said(HF, "model: baai/x\nuse_hf: false").as_deref(), Some("1"));
+    for (hub, text) in [
+        (HF, "model: Qwen/x"),
+        (None, "use_hf: true"),
+        (None, "dataset: hf::squad"),
+        (None, "val_dataset: [/data/a.jsonl, ms::acme/x]"),
+    ] {
+        assert_eq!(said(hub, text), None, "{text}");
+    }
+    let plain = config(None, "seed: 1");
+    for text in ["dataset: hf::x/y", "attn_impl: flash_attention_2", "external_plugins: x.py"] {
+        assert_eq!(offline(&plain, &code(text), None), None, "the recipe says `{text}`");
+    }
+    assert!(offline(&plain, &code("model: Qwen/x\ndataset: /d/x.jsonl\nmax_steps: 3"), None).is_some());
+    assert_eq!(offline(&code("model: x"), &none, None), None, "the repository may run code");
+}
+
+#[test]
+fn an_attention_that_would_be_fetched_from_hugging_face_needs_a_pattern_for_its_code() {
+    let none = Flags::default();
+    let told = |permissions: &Permissions, text: &str, recipe: &Flags, installed: &[&str]| {
+        let flags = checked_by(permissions, Verb::Rlhf, Trust::Data, text).unwrap().remove(0);
+        let packages = Packages::of(installed.iter().copied());
+        look_at_kernels(&flags, recipe, &packages).map(|mistake| mistake.to_string())
+    };
+    let hugging_face = permissions(HF);
+    for (key, value, installed) in [
+        ("attn_impl", "flash_attention_2", &["kernels"][..]),
+        ("attn_impl", "flash_attn", &["kernels"]),
+        ("attn_impl", "flash_attention_3", &["kernels", "flash-attn"]),
+        ("attn_impl", "flash_attention_2", &["kernels", "flash-attn-3"]),
+    ] {
+        let text = format!("seed: 1\n{key}: {value}");
+        let why = told(&hugging_face, &text, &none, installed).expect(&text);
+        assert!(why.starts_with(&format!("line 2: `{key}`: `{value}` is refused: `flash-attn")), "{why}");
+        assert!(why.ends_with("or have the recipe's `models` name `hf:kernels-community/*`"), "{why}");
+    }
+    let rules = Rules {
+        table: &Table::all()[0],
+        verb: Verb::MegatronSft,
+        trust: Trust::Data,
+        permissions: &hugging_face,
+    };
+    let vision = check(&Config::read(b"vit_attn_impl: flash_attention_3").unwrap(), rules).unwrap();
+    assert!(look_at_kernels(&vision, &none, &Packages::of(["kernels"])).is_some());
+    let text = "attn_impl: flash_attention_2";
+    for installed in [&[][..], &["flash-attn"], &["kernels", "flash-attn"]] {
+        assert_eq!(told(&hugging_face, text, &none, installed), None, "{installed:?}");
+    }
+    assert_eq!(told(&hugging_face, "attn_impl: sdpa", &none, &["kernels"]), None);
+    assert_eq!(told(&permissions(None), text, &none, &["kernels"]), None, "it is kept from Hugging Face");
+    let of_a_hub = "attn_impl: flash_attention_2\ndataset: acme/x";
+    assert!(told(&permissions(None), of_a_hub, &none, &["kernels"]).is_some());
+    let recipe = checked_by(&hugging_face, Verb::Rlhf, Trust::Code, text).unwrap().remove(0);
+    assert_eq!(
+        told(&hugging_face, "attn_impl: flash_attn", &recipe, &["kernels"]),
+        None,
+        "the recipe's wins"
+    );
+    for (hub, pattern) in [(HF, "kernels-community/*"), (None, "hf:kernels-community/flash-attn2")] {
+        let models = Allowed::models([pattern]).unwrap();
+        let allowed = Permissions { models, ..permissions(hub) };
+        assert_eq!(told(&allowed, of_a_hub, &none, &["kernels"]), None, "{pattern}");
+        let flags = checked_by(&allowed, Verb::Rlhf, Trust::Data, text).unwrap().remove(0);
+        assert_eq!(offline(&flags, &none, hub), None, "they are to be fetched");
+    }
+}
+
 #[test]
 fn numbers_have_ranges_and_an_error_says_which() {
     let told = |text: &str| checked(None, text).err();
@@ -404,4 +498,51 @@ fn lists_and_texts_have_an_end() {
     assert!(told(format!("columns: {{a: '{}'}}", "x".repeat(33_000))).contains("longer than 32 KiB"));
     assert!(told(format!("model: Qwen/{}", "x".repeat(300))).contains("neither an absolute path"));
     assert!(told(format!("model: /models/{}", "x".repeat(5_000))).contains("neither an absolute path"));
+}
+
+#[test]
+fn a_local_copy_of_a_data_set_whose_media_ms_swift_fetches_is_refused() {
+    for text in [
+        "dataset: /data/LLaVA-Pretrain",
+        "dataset: [/data/a.jsonl, '/data/x/LLaVA-Pretrain:sub#5']",
+        "val_dataset: /data/GQA",
+        "dataset: /data/datasets--lmms-lab--GQA/snapshots/0123",
+        "dataset: acme/LLaVA-Pretrain",
+    ] {
+        let told = checked(None, text).expect_err(text);
+        assert!(told.contains("fetches media from ModelScope"), "{told}");
+        assert!(checked_by(&permissions(None), Verb::Sft, Trust::Code, text).is_ok(), "it may run code");
+    }
+    for text in
+        ["dataset: /data/LLaVA-Pretrain/train.jsonl", "dataset: /data/alpaca-gpt4-data-zh", "dataset: acme/x"]
+    {
+        assert!(checked(None, text).is_ok(), "{text}");
+    }
+}
+
+#[test]
+fn what_asks_modelscope_is_refused_where_the_hub_is_another() {
+    let told = checked(HF, "check_model: true").unwrap_err();
+    assert_eq!(
+        told,
+        "line 1: `check_model`: `true` is refused: it asks ModelScope, and the run's hub is Hugging Face: leave the key \
+         out"
+    );
+    assert!(checked(HF, "check_model: false").is_ok() && checked(None, "check_model: true").is_ok());
+    assert!(checked(None, "use_hf: true\ncheck-model: yes").is_err());
+}
+
+#[test]
+fn rows_are_counted_together() {
+    for text in [
+        "dataset: ['/data/a.jsonl#6000000', '/data/b.jsonl#6000000']",
+        "dataset: '/data/a.jsonl#10000000'\nval_dataset: '/data/a.jsonl#1'",
+    ] {
+        let told = checked(None, text).expect_err(text);
+        assert!(told.contains("the numbers of rows after `#` add up to more than 10000000"), "{told}");
+    }
+    assert!(checked(None, "dataset: ['/data/a.jsonl#5000000', '/data/b.jsonl#5000000']").is_ok());
+    let often = |times| checked(None, &format!("dataset: [{}]", vec!["/data/a.jsonl"; times].join(", ")));
+    assert!(often(100).is_ok());
+    assert!(often(101).unwrap_err().contains("named more than 100 times: name it once"));
 }

@@ -294,3 +294,12 @@ fn megatron_of_version_3_saves_where_the_run_says() {
     assert!(argv.contains(&"--save=/runs/1/output".to_owned()), "{argv:?}");
     assert_eq!(argv[..2], ["megatron", "sft"]);
 }
+
+#[test]
+fn no_name_is_suggested_for_a_long_key_nor_after_many_mistakes() {
+    let told = |text: &str| checked("4.6.0", Verb::Sft, Trust::Data, text).unwrap_err();
+    let long = format!("learning_rate{}", "e".repeat(60));
+    assert!(!told(&format!("{long}: 1")).contains("did you mean"), "{long}");
+    let many: String = (0..40).map(|number| format!("learning_rate{number}: 1\n")).collect();
+    assert_eq!(told(&many).matches("did you mean `learning_rate`?").count(), 32);
+}

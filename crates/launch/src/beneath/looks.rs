@@ -31,10 +31,10 @@ struct UnderWay {
 #[non_exhaustive]
 pub enum Late {
     /// Goes on, and nobody waits for it any more.
-    #[error("the disk of its files does not answer within {} s", .0.as_secs())]
+    #[error("no answer within {} s: a slow disk, or a busy machine", .0.as_secs())]
     InTime(Duration),
     /// Earlier ones go on.
-    #[error("the disk of its files does not answer: {0} earlier looks are under way")]
+    #[error("no answer: {0} earlier looks are under way, on a slow disk or a busy machine")]
     Behind(usize),
     /// Panicked, or has no thread.
     #[error("the look at its files failed")]

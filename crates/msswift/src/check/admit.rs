@@ -1,7 +1,10 @@
 //! The values of a key against its class, for a repository that may not run code.
 
+use std::collections::HashMap;
+
 use crate::class::Class;
 use crate::config::Value;
+use crate::data_set::DataSet;
 use crate::fetches::Fetch;
 use crate::hub::Hub;
 use crate::mistake::shown;
@@ -27,6 +30,9 @@ pub(super) fn admit(
             values.len()
         ));
     }
+    if class == Class::Data {
+        repeated(values).map_err(|why| format!("`{}`: {why}", argument.name))?;
+    }
     for value in values {
         let is_good = one(argument, class, value, raw, rules, hub);
         is_good.map_err(|why| format!("`{}`: `{}` is refused: {why}", argument.name, shown(value)))?;
@@ -46,7 +52,14 @@ fn one(
     let refused = |is_refused: bool, why: &str| if is_refused { Err(why.to_owned()) } else { Ok(()) };
     match class {
         Class::Ours | Class::Refused(_) => Ok(()),
-        Class::Value => number(argument, value),
+        Class::Value => {
+            let asks_elsewhere = argument.name == "check_model" && value == "true" && hub != Hub::ModelScope;
+            refused(
+                asks_elsewhere,
+                &format!("it asks ModelScope, and the run's hub is {hub}: leave the key out"),
+            )?;
+            number(argument, value)
+        }
         Class::Only(words) => {
             refused(!words.split(' ').any(|word| word == value), &format!("one of {words}"))
         }
@@ -66,11 +79,36 @@ fn one(
             permissions.model(value, hub)?;
             fetched(table.fetches().of_model(value), permissions, hub)
         }
-        Class::Data => permissions.data_set(value, hub, table.fetches()),
+        Class::Data => {
+            permissions.data_set(value, hub, table.fetches())?;
+            let name = DataSet::read(value)?.name;
+            table.fetches().media(name).map_or(Ok(()), |name| {
+                Err(format!(
+                    "ms-swift takes it for its own `{name}`, and fetches media from ModelScope for that, whatever the \
+                     recipe allows; a folder may have another name, or the recipe's `args` may name it"
+                ))
+            })
+        }
         Class::File => permissions.file(value),
         Class::Revision => permissions.revisions.check(value),
         Class::Hub => permissions.hub(Hub::of_use_hf(value)),
     }
+}
+
+/// Checks that nothing is named over and over, which makes as many copies of its rows.
+fn repeated(values: &[String]) -> Result<(), String> {
+    let mut counts: HashMap<&str, usize> = HashMap::new();
+    for name in values.iter().filter_map(|value| Some(DataSet::read(value).ok()?.name)) {
+        let count = counts.entry(name).or_default();
+        *count += 1;
+        if *count > MOST_REPEATS {
+            return Err(format!(
+                "`{}` is named more than {MOST_REPEATS} times: name it once, with a number of rows after `#`",
+                shown(name)
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Checks that a number is within the range of its key.
@@ -104,3 +142,5 @@ fn fetched(fetch: Option<&Fetch>, permissions: &Permissions, hub: Hub) -> Result
 /// Modules of each layer of a large model are named in hundreds.
 const MOST_ITEMS: usize = 2_000;
 const LONGEST_TEXT: usize = 32 * 1024;
+/// Somebody weighs a small data set, or takes several subsets of a large one.
+const MOST_REPEATS: usize = 100;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use swifthook_core::PathFilter;
 use swifthook_core::text::printable;
-use swifthook_msswift::{Config, Mistake, Rules, Table, Verb};
+use swifthook_msswift::{Config, Mistake, Packages, Rules, Table, Verb};
 use swifthook_runner::Uncomposed;
 
 use super::check::CheckArguments;
@@ -26,7 +26,7 @@ pub(super) fn run(common: &CommonArguments, name: &str, arguments: &CheckArgumen
     let args: Vec<_> = args.iter().map(ToString::to_string).collect();
     let words: Vec<_> = recipe.command.iter().map(ToString::to_string).collect();
     let verb = verb_of(&words).expect("a recipe of ms-swift has a verb");
-    let table = match table(&recipe, verb, arguments) {
+    let (table, packages) = match table(&recipe, verb, arguments) {
         Ok(table) => table,
         Err(why) => {
             complain(&format!("swifthook: {why}"));
@@ -35,7 +35,7 @@ pub(super) fn run(common: &CommonArguments, name: &str, arguments: &CheckArgumen
     };
     let swift = &recipe.swift;
     let rules = Rules { table, verb, trust: swift.trust, permissions: &swift.permissions };
-    let ask = Ask { rules, args: &args, is_here: !arguments.elsewhere };
+    let ask = Ask { rules, args: &args, packages: packages.as_ref(), is_here: !arguments.elsewhere };
     let (mut count, mut server) = (0, None);
     let mut good = String::new();
     for file in &arguments.files {
@@ -98,10 +98,16 @@ fn read(file: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The flags of the version that is named, or is here, or else is the newest that is known.
-fn table(recipe: &SwiftRecipe, verb: Verb, arguments: &CheckArguments) -> Result<&'static Table, String> {
+/// The flags of the version that is named, or is here, or else is the newest that is known; and what is installed beside it,
+/// where it is here.
+fn table(
+    recipe: &SwiftRecipe,
+    verb: Verb,
+    arguments: &CheckArguments,
+) -> Result<(&'static Table, Option<Packages>), String> {
     if let Some(version) = arguments.ms_swift {
-        return Table::of(version).ok_or_else(|| {
+        let named = Table::of(version).map(|table| (table, None));
+        return named.ok_or_else(|| {
             let known: Vec<_> = Table::all().iter().map(|table| table.version().to_string()).collect();
             format!("the arguments of ms-swift {version} are not known; known are {}", known.join(", "))
         });
@@ -114,7 +120,7 @@ fn table(recipe: &SwiftRecipe, verb: Verb, arguments: &CheckArguments) -> Result
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
     match runtime.block_on(Versions::default().installed(verb.program(), Some(&path), &[])) {
-        Ok(installed) => table_of(&installed),
+        Ok(installed) => table_of(&installed).map(|table| (table, Some(installed.packages))),
         Err(Uncomposed::Unfit(why)) => {
             let newest = &Table::all()[0];
             complain(&format!(
@@ -122,7 +128,7 @@ fn table(recipe: &SwiftRecipe, verb: Verb, arguments: &CheckArguments) -> Result
                 why.detail,
                 newest.version()
             ));
-            Ok(newest)
+            Ok((newest, None))
         }
         Err(Uncomposed::NotNow(why) | Uncomposed::Waits(_, why)) => Err(why),
     }

@@ -1,6 +1,9 @@
+use std::collections::HashSet;
 use std::fmt;
 
-use swifthook_msswift::{Config, Flags, Mistake, Rules, Trust, look, look_together};
+use swifthook_msswift::{
+    Config, Flags, Mistake, Packages, Rules, Trust, look, look_at_kernels, look_together,
+};
 
 use super::local::{self, Found};
 use super::port;
@@ -12,6 +15,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) rules: Rules<'a>,
     /// What the recipe adds, as `--name=value`.
     pub(crate) args: &'a [String],
+    /// What is installed where it runs, if that is known.
+    pub(crate) packages: Option<&'a Packages>,
     /// Whether models, data and ports are on this machine.
     pub(crate) is_here: bool,
 }
@@ -54,10 +59,11 @@ pub(crate) fn inspect(file: &[u8], ask: Ask<'_>) -> Result<Inspected, Amiss> {
         Err(mistake) => (Flags::default(), vec![mistake]),
     };
     wrong_config.extend(look_together(&config, &recipe, ask.rules));
+    wrong_config.extend(ask.packages.and_then(|packages| look_at_kernels(&config, &recipe, packages)));
     let mut not_now = Vec::new();
     if ask.is_here {
-        not_now.extend(look_at_files(&config, &mut wrong_config, ask.rules.trust));
-        not_now.extend(look_at_files(&recipe, &mut wrong_recipe, Trust::Code));
+        not_now.extend(look_at_files(&config, &mut wrong_config, ask.rules));
+        not_now.extend(look_at_files(&recipe, &mut wrong_recipe, Rules { trust: Trust::Code, ..ask.rules }));
         not_now.extend(port::taken(ask.rules.verb, &config, &recipe));
     }
     if !wrong_config.is_empty() || !wrong_recipe.is_empty() {
@@ -70,9 +76,12 @@ pub(crate) fn inspect(file: &[u8], ask: Ask<'_>) -> Result<Inspected, Amiss> {
     }
 }
 
-fn look_at_files(flags: &Flags, wrong: &mut Vec<Mistake>, trust: Trust) -> Vec<String> {
+/// What is wrong with each file or folder, which is looked at once however often it is named.
+fn look_at_files(flags: &Flags, wrong: &mut Vec<Mistake>, rules: Rules<'_>) -> Vec<String> {
     let mut not_now = Vec::new();
-    for found in flags.locals().filter_map(|local| local::look(local, trust)) {
+    let mut seen = HashSet::new();
+    let locals = flags.locals().filter(|local| seen.insert((local.key, local.path)));
+    for found in locals.filter_map(|local| local::look(local, rules)) {
         match found {
             Found::Wrong(mistake) => wrong.push(mistake),
             Found::NotNow(why) => not_now.push(why),
@@ -122,9 +131,11 @@ mod tests {
         let rules =
             Rules { table: &Table::all()[0], verb: Verb::Sft, trust: Trust::Data, permissions: &permissions };
         let args: Vec<_> = args.iter().map(|&arg| arg.to_owned()).collect();
-        inspect(text.as_bytes(), Ask { rules, args: &args, is_here }).map_err(|amiss| match amiss {
-            Amiss::Wrong(wrong) => wrong.of("sft.yaml"),
-            Amiss::NotNow(why) => why,
+        inspect(text.as_bytes(), Ask { rules, args: &args, packages: None, is_here }).map_err(|amiss| {
+            match amiss {
+                Amiss::Wrong(wrong) => wrong.of("sft.yaml"),
+                Amiss::NotNow(why) => why,
+            }
         })
     }
 
@@ -190,6 +201,28 @@ mod tests {
         );
         assert!(told(config, &["--dataset=ms::acme/x"], false).is_ok(), "its hub is named");
         assert!(told(config, &["--dataset=acme/x"], false).is_err());
+    }
+
+    #[test]
+    fn a_file_that_is_named_often_is_looked_at_and_told_once() {
+        let text = format!("dataset: [{}]\n", vec!["/no/such.jsonl"; 90].join(", "));
+        let why = told(&text, &[], true).map(|_| ()).unwrap_err();
+        assert_eq!(why.matches("/no/such.jsonl").count(), 1, "{why}");
+        assert!(!why.contains("more"), "{why}");
+    }
+
+    #[test]
+    fn a_folder_that_steers_its_loader_or_leads_out_is_refused_to_a_config_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path().canonicalize().unwrap();
+        fs::write(at.join("train.jsonl"), "{\"a\": 1}\n").unwrap();
+        let named = format!("dataset: {}\n", at.display());
+        assert!(told(&named, &[], true).is_ok());
+        fs::write(at.join("dataset_infos.json"), "{}").unwrap();
+        let why = told(&named, &[], true).map(|_| ()).unwrap_err();
+        assert!(why.contains("`dataset_infos.json` is in it"), "{why}");
+        let recipe = format!("--dataset={}", at.display());
+        assert!(told("seed: 1\n", &[&recipe], true).is_ok(), "what the operator says is the operator's");
     }
 
     #[test]

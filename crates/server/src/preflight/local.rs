@@ -1,11 +1,11 @@
 //! Models and data that a config names on this machine.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
-use swifthook_msswift::{Local, LocalKind, Mistake, Trust};
+use swifthook_msswift::{Local, LocalKind, Mistake, Rules, Trust};
 
-use super::data;
+use super::{data, folder};
 
 /// What is wrong with what is named.
 pub(super) enum Found {
@@ -16,11 +16,11 @@ pub(super) enum Found {
 }
 
 /// Looks at one of them, which somebody named of whom this much is trusted.
-pub(super) fn look(local: Local<'_>, trust: Trust) -> Option<Found> {
+pub(super) fn look(local: Local<'_>, rules: Rules<'_>) -> Option<Found> {
     let path = local.path;
     let found = match local.kind {
         LocalKind::Data => match data::amiss(path) {
-            Ok(None) if trust == Trust::Data => data::brings_code(path),
+            Ok(None) if rules.trust == Trust::Data => beyond_its_rows(local, rules),
             other => other,
         },
         kind => path.metadata().map(|metadata| match metadata.is_dir() {
@@ -37,6 +37,18 @@ pub(super) fn look(local: Local<'_>, trust: Trust) -> Option<Found> {
             }
             _ => Some(Found::NotNow(format!("`{}`: {error}", path.display()))),
         },
+    }
+}
+
+/// What data bring besides rows that the recipe lets pass.
+fn beyond_its_rows(local: Local<'_>, rules: Rules<'_>) -> io::Result<Option<String>> {
+    let path = local.path;
+    if let Some(out) = folder::leads_out(path, &rules.permissions.data)? {
+        return Ok(Some(out));
+    }
+    match data::brings_code(path)? {
+        None if path.is_dir() => folder::steers_a_loader(path, local.key.starts_with("cached_")),
+        told => Ok(told),
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod data;
 mod disk;
+mod folder;
 mod inspect;
 mod local;
 mod port;

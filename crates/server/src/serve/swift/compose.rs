@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use swifthook_core::{Change, Fingerprint, Job, Reason, RunKey};
 use swifthook_launch::Looks;
-use swifthook_msswift::{Config, Launch, Processes, Rules, Table, Trust, Verb};
+use swifthook_msswift::{Config, Launch, Packages, Processes, Rules, Table, Trust, Verb};
 use swifthook_runner::{Composed, Draft, Uncomposed};
 
 use super::installed::{Installed, Versions};
@@ -50,7 +50,8 @@ impl SwiftComposer {
         let installed = self.versions.installed(verb.program(), path, within).await?;
         let table = table_of(&installed).map_err(refusal)?;
         let name = job.spec.file.as_deref().unwrap_or_default();
-        let asked = Asked { run: RunKey { job: job.id, attempt: job.state.attempt }, table, verb };
+        let run = RunKey { job: job.id, attempt: job.state.attempt };
+        let asked = Asked { run, table, verb, packages: installed.packages.clone() };
         let (Inspected { config, recipe }, marks) =
             self.inspect(asked, name, file, argv[2..].to_vec()).await?;
 
@@ -91,9 +92,9 @@ impl SwiftComposer {
         let mut parts = vec![installed.version.to_string(), environment.unwrap_or_default().to_owned()];
         parts.push(gpus);
         parts.extend(command.argv);
-        parts.extend(
-            command.env.into_iter().map(|(name, value)| format!("{name}={}", value.unwrap_or_default())),
-        );
+        // It changes nothing of what is trained.
+        let env = command.env.into_iter().filter(|(name, _)| name != "HF_HUB_OFFLINE");
+        parts.extend(env.map(|(name, value)| format!("{name}={}", value.unwrap_or_default())));
         parts.extend(self.visible.iter().map(|(name, value)| format!("{name}={value}")));
         parts.extend(marks);
         if self.swift.trust == Trust::Code {
@@ -112,10 +113,11 @@ impl SwiftComposer {
         args: Vec<String>,
     ) -> Result<(Inspected, Vec<String>), Uncomposed> {
         let Swift { trust, permissions } = self.swift.clone();
-        let Asked { run, table, verb } = asked;
+        let Asked { run, table, verb, packages } = asked;
         let look = self.looks.look(&run, move || {
             let rules = Rules { table, verb, trust, permissions: &permissions };
-            let inspected = inspect(&file, Ask { rules, args: &args, is_here: true })?;
+            let inspected =
+                inspect(&file, Ask { rules, args: &args, packages: Some(&packages), is_here: true })?;
             let locals = inspected.config.locals().chain(inspected.recipe.locals());
             let marks = locals.map(|local| marks(local.path)).collect();
             Ok((inspected, marks))
@@ -149,6 +151,7 @@ struct Asked {
     run: RunKey,
     table: &'static Table,
     verb: Verb,
+    packages: Packages,
 }
 
 pub(crate) fn verb_of(argv: &[String]) -> Option<Verb> {

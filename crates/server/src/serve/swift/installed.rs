@@ -8,15 +8,43 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::Access;
 use swifthook_core::Reason;
-use swifthook_msswift::{InvalidVersion, Version};
+use swifthook_msswift::{InvalidVersion, Packages, Version};
 use swifthook_runner::Uncomposed;
 use tokio::process::Command;
 
-/// The versions of the ms-swift installations that runs use. One is asked once: its program is written anew with each
-/// installation.
+/// The versions of the ms-swift installations that runs use, and the packages beside them. One is asked once: its program
+/// is written anew with each installation, and a package changes the folder that it is installed in.
 #[derive(Default)]
 pub(crate) struct Versions {
-    known: Mutex<HashMap<(PathBuf, SystemTime), Version>>,
+    known: Mutex<HashMap<(PathBuf, SystemTime), Told>>,
+}
+
+/// What an installation told when it was asked.
+#[derive(Clone)]
+struct Told {
+    version: Version,
+    packages: Packages,
+    /// Folders of its packages, and when each was last changed: installing one changes its folder.
+    folders: Vec<(PathBuf, Option<SystemTime>)>,
+}
+
+impl Told {
+    /// Reads a version, a line with packages, and a folder in each line below.
+    fn read(answer: &str) -> Result<Self, InvalidVersion> {
+        let mut lines = answer.trim().lines();
+        let version = lines.next().unwrap_or_default().trim().parse()?;
+        let packages = Packages::of(lines.next().unwrap_or_default().split(' '));
+        let folders = lines.map(|folder| (PathBuf::from(folder), changed(Path::new(folder)))).collect();
+        Ok(Self { version, packages, folders })
+    }
+
+    fn is_still_so(&self) -> bool {
+        self.folders.iter().all(|(folder, at)| changed(folder) == *at)
+    }
+}
+
+fn changed(folder: &Path) -> Option<SystemTime> {
+    folder.metadata().and_then(|folder| folder.modified()).ok()
 }
 
 /// An ms-swift that is there.
@@ -24,6 +52,8 @@ pub(crate) struct Installed {
     /// Its program.
     pub(crate) program: PathBuf,
     pub(crate) version: Version,
+    /// Packages beside it.
+    pub(crate) packages: Packages,
 }
 
 impl Versions {
@@ -47,16 +77,16 @@ impl Versions {
         let changed = program.metadata().and_then(|file| file.modified());
         let unread = |error| Uncomposed::NotNow(format!("`{}`: {error}", program.display()));
         let key = (program.clone(), changed.map_err(unread)?);
-        let known = self.known.lock().expect("nothing panics under this lock").get(&key).copied();
-        let version = match known {
-            Some(version) => version,
+        let known = self.known.lock().expect("nothing panics under this lock").get(&key).cloned();
+        let Told { version, packages, .. } = match known.filter(Told::is_still_so) {
+            Some(told) => told,
             None => {
-                let version = ask(&program, within).await?;
-                self.known.lock().expect("nothing panics under this lock").insert(key, version);
-                version
+                let told = ask(&program, within).await?;
+                self.known.lock().expect("nothing panics under this lock").insert(key, told.clone());
+                told
             }
         };
-        Ok(Installed { program, version })
+        Ok(Installed { program, version, packages })
     }
 }
 
@@ -66,13 +96,14 @@ fn is_executable(file: &Path) -> bool {
 
 /// Asks the package's metadata, by the interpreter beside the program: that imports nothing of ms-swift, which takes a
 /// minute and has no `--version`.
-async fn ask(program: &Path, within: &[String]) -> Result<Version, Uncomposed> {
+async fn ask(program: &Path, within: &[String]) -> Result<Told, Uncomposed> {
     let python = program.with_file_name("python");
     let failed = |why: String| format!("`{}` does not tell the version of ms-swift: {why}", python.display());
     let argv: Vec<&OsStr> = within.iter().map(OsStr::new).chain([python.as_os_str()]).collect();
     let asked = Command::new(argv[0])
         .args(&argv[1..])
-        .args(["-I", "-c", "import importlib.metadata as m; print(m.version('ms-swift'))"])
+        .args(["-I", "-c", ASKS])
+        .args(Packages::ASKED)
         .current_dir("/")
         .env_clear()
         .stdin(Stdio::null())
@@ -93,7 +124,7 @@ async fn ask(program: &Path, within: &[String]) -> Result<Version, Uncomposed> {
         return Err(unfit(failed(last)));
     }
     let told = String::from_utf8_lossy(&answer.stdout);
-    told.trim().parse().map_err(|error: InvalidVersion| unfit(failed(error.to_string())))
+    Told::read(&told).map_err(|error| unfit(failed(error.to_string())))
 }
 
 /// The word is that of all that is wrong with a config, which the environment is a part of.
@@ -101,6 +132,16 @@ fn unfit(why: String) -> Uncomposed {
     Uncomposed::Unfit(Reason::new("config", why))
 }
 
+/// The version, those of the packages that are there, and the folders that any may be in.
+const ASKS: &str = "\
+import importlib.metadata as m, os, sys
+print(m.version('ms-swift'))
+def there(name):
+    try: return bool(m.version(name))
+    except m.PackageNotFoundError: return False
+print(*filter(there, sys.argv[1:]))
+print(*filter(os.path.isdir, sys.path), sep='\\n')
+";
 /// Python starts in a blink, and from a network drive in a few seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -149,6 +190,31 @@ mod tests {
         let found =
             versions.installed("swift", Some(&path), &[]).await.unwrap_or_else(|why| panic!("{why:?}"));
         assert_eq!(found.version.to_string(), "3.12.6");
+    }
+
+    #[tokio::test]
+    async fn a_package_that_is_installed_or_removed_is_seen_without_a_new_ms_swift() {
+        let folder = tempfile::tempdir().unwrap();
+        let packages = tempfile::tempdir().unwrap();
+        let path = folder.path().to_str().unwrap().to_owned();
+        let asks = format!("echo 4.6.0; echo $(cd {0}; ls); echo {0}", packages.path().display());
+        install(folder.path(), &asks, SystemTime::now());
+        let versions = Versions::default();
+        let told =
+            async || versions.installed("swift", Some(&path), &[]).await.map(|one| one.packages).unwrap();
+        let begin = SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        let touched = |seconds| {
+            let folder = fs::File::open(packages.path()).unwrap();
+            folder.set_modified(begin + Duration::from_secs(seconds)).unwrap();
+        };
+        touched(0);
+        assert_eq!(told().await, Packages::default());
+        fs::write(packages.path().join("kernels"), "").unwrap();
+        touched(1);
+        assert_eq!(told().await, Packages::of(["kernels"]));
+        fs::remove_file(packages.path().join("kernels")).unwrap();
+        touched(2);
+        assert_eq!(told().await, Packages::default());
     }
 
     #[tokio::test]
