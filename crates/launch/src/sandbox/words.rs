@@ -149,7 +149,7 @@ mod tests {
         };
         let words = sized(Some(300 << 20));
         for wanted in [
-            "--perms 1777 --size 314572800 --tmpfs /dev/shm --size 104857600 --tmpfs /run",
+            "--size 314572800 --perms 1777 --tmpfs /dev/shm --size 104857600 --tmpfs /run",
             "--size 104857600 --tmpfs /usr/share",
             "--size 104857600 --tmpfs /usr/lib",
         ] {
