@@ -82,6 +82,10 @@ pub struct Sandbox {
     pub account: Option<Account>,
     /// True where the network is that of the machine; else there is none.
     pub network: bool,
+    /// The most bytes that files in its `/dev/shm` may have, and those in all its other file systems in memory together;
+    /// `None` for what the kernel gives to each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
     /// Files and folders that are not as on the machine, in this order: the later cover the earlier.
     pub mounts: Vec<Mount>,
     /// Folders of objects that a working tree borrows, each with the group that is to read them where the user cannot.

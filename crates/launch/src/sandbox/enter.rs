@@ -11,14 +11,18 @@ use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use swifthook_core::{Enclosure, Sandbox};
 
 use super::account::{become_user_of, in_memory, shown, with_name};
-use super::words::{devices, namespaces, words};
+use super::keyring::{KEYRING, have_own_keyring};
+use super::words::{devices, namespaces, without_files, words};
 
 /// The command line that executes what follows it within `enclosure`, as a child of this process: what is in a sandbox
 /// ends with it, however it ends. The binary that is running now calls [`supervise_if_asked`](crate::supervise_if_asked)
 /// first in its `main`, or this starts it anew.
 #[must_use]
 pub fn within(enclosure: &Enclosure) -> Vec<String> {
-    let Some(sandbox) = &enclosure.sandbox else { return enclosure.prefix.clone() };
+    let Some(sandbox) = &enclosure.sandbox else {
+        let keyring = enclosure.owner.map(|_| ["/proc/self/exe".to_owned(), KEYRING.to_owned()]);
+        return keyring.into_iter().flatten().chain(enclosure.prefix.iter().cloned()).collect();
+    };
     let told = serde_json::to_string(sandbox).expect("texts and numbers are always JSON");
     vec!["/proc/self/exe".to_owned(), SANDBOX.to_owned(), std::process::id().to_string(), told]
 }
@@ -50,9 +54,11 @@ fn prepare(parent: Option<&OsStr>, told: Option<&OsStr>) -> io::Result<Prepared>
     let sandbox: Sandbox = serde_json::from_str(told)?;
     become_user_of(sandbox.account.as_ref())?;
     end_with(parent)?;
+    have_own_keyring()?;
     let mut all = namespaces(&sandbox);
     all.extend(words(&sandbox)?);
     all.extend(devices(&sandbox, env::var("CUDA_VISIBLE_DEVICES").ok().as_deref())?);
+    all.extend(without_files());
     let named = sandbox.account.as_ref().and_then(|account| Some((account, account.name.as_deref()?)));
     let users = named.map(|(account, name)| {
         in_memory("users", &with_name(name, account, &env::var("HOME").unwrap_or_default()))
@@ -83,6 +89,7 @@ pub(crate) fn told(sandbox: &Sandbox) -> io::Result<Vec<u8>> {
     let mut all = namespaces(sandbox);
     all.extend(words(sandbox)?);
     all.extend(super::words::all_devices());
+    all.extend(without_files());
     Ok(joined(&all))
 }
 

@@ -6,6 +6,7 @@
 
 mod account;
 mod enter;
+mod keyring;
 mod mounts;
 mod probe;
 mod words;
@@ -14,4 +15,5 @@ mod words;
 pub(crate) use enter::told;
 pub use enter::within;
 pub(crate) use enter::{SANDBOX, enter};
+pub(crate) use keyring::{KEYRING, with_own_keyring};
 pub use probe::can_sandbox;

@@ -1,6 +1,6 @@
 //! The mounts of a sandbox: `bwrap(1)` goes through them in order, each over what was there before, and follows no links.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs;
 use std::io;
@@ -10,11 +10,17 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, access};
 use swifthook_core::Mount;
 
+use super::words::size;
+
 /// Mounts, as this process finds the files that they are of.
 pub(super) struct Mounts {
     words: Vec<OsString>,
     /// Paths, and what lies at and below each: what the machine has at another one, or nothing of it. The last that fits counts.
     layers: Vec<(PathBuf, Option<PathBuf>)>,
+    /// Places that the run writes to.
+    written: BTreeSet<PathBuf>,
+    /// Where in the words file systems in memory are.
+    in_memory: Vec<usize>,
 }
 
 impl Mounts {
@@ -22,7 +28,8 @@ impl Mounts {
     ///
     /// When something is not there that the run needs.
     pub(super) fn of(mounts: &[Mount]) -> io::Result<Self> {
-        let mut all = Self { words: Vec::new(), layers: vec![("/".into(), Some("/".into()))] };
+        let layers = vec![("/".into(), Some("/".into()))];
+        let mut all = Self { words: Vec::new(), layers, written: BTreeSet::new(), in_memory: Vec::new() };
         all.layers.extend(["/proc", "/dev", "/run"].map(|path| (path.into(), None)));
         for cache in mounts.iter().filter_map(cache) {
             // Its mount says what came of it.
@@ -34,6 +41,19 @@ impl Mounts {
         all.fence(mounts);
         mounts.iter().try_for_each(|mount| all.add(mount))?;
         Ok(all)
+    }
+
+    /// Returns the number of file systems in memory.
+    pub(super) fn in_memory(&self) -> u64 {
+        self.in_memory.len() as u64
+    }
+
+    /// Gives each of them at most so many bytes.
+    pub(super) fn sized(mut self, most: Option<u64>) -> Self {
+        for at in self.in_memory.drain(..).rev() {
+            self.words.splice(at..at, size(most));
+        }
+        self
     }
 
     pub(super) fn into_words(self) -> Vec<OsString> {
@@ -100,12 +120,32 @@ impl Mounts {
             if !self.seen(&place).is_some_and(|seen| seen.canonicalize().is_ok_and(|leads| leads == seen)) {
                 continue;
             }
+            self.pin(&place);
             match real.is_dir() {
                 true => self.cover("--tmpfs", place),
                 false => {
                     self.words.extend(["--ro-bind".into(), "/dev/null".into(), place.clone().into()]);
                     self.layers.push((place, None));
                 }
+            }
+        }
+    }
+
+    /// Makes mounts of the folders between something to hide and what the run writes to: nobody moves a mount, and nothing
+    /// is covered any more once the folder that it is in has another name.
+    fn pin(&mut self, place: &Path) {
+        let Some((top, Some(_))) = self.layers.iter().rev().find(|(layer, _)| place.starts_with(layer))
+        else {
+            return;
+        };
+        if !self.written.contains(top) {
+            return;
+        }
+        let top = top.clone();
+        let mut between: Vec<_> = place.ancestors().skip(1).take_while(|folder| *folder != top).collect();
+        while let Some(folder) = between.pop() {
+            if let Some(from) = self.seen(folder) {
+                self.bind("--bind", &from, folder.to_owned());
             }
         }
     }
@@ -125,7 +165,7 @@ impl Mounts {
             }
         }
         for (folder, names) in folders {
-            let is_other = OF_THE_SYSTEM.iter().chain(&FOR_ALL).any(|of| folder == Path::new(of))
+            let is_other = NOT_FENCED.iter().any(|of| folder == Path::new(of))
                 || self.seen(&folder).is_none()
                 || mounts.iter().any(|mount| is_written_or_empty(mount, &folder));
             if !is_other && let Some(others) = others(&folder, &names) {
@@ -156,12 +196,17 @@ impl Mounts {
     }
 
     fn cover(&mut self, how: &str, place: PathBuf) {
+        self.in_memory.push(self.words.len());
         self.words.extend([how.into(), place.clone().into()]);
         self.layers.push((place, None));
     }
 
     fn bind(&mut self, how: &str, from: &Path, place: PathBuf) {
         self.words.extend([how.into(), from.into(), place.clone().into()]);
+        match how {
+            "--bind" => self.written.insert(place.clone()),
+            _ => self.written.remove(&place),
+        };
         self.layers.push((place, Some(from.to_owned())));
     }
 
@@ -212,7 +257,8 @@ const OF_THE_SYSTEM: [&str; 15] = [
     "/", "/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/opt", "/proc", "/run", "/sbin", "/srv", "/sys",
     "/usr", "/var",
 ];
-const FOR_ALL: [&str; 2] = ["/tmp", "/var/tmp"];
+/// Folders that are mounts of each sandbox, or that nothing can cover.
+const NOT_FENCED: [&str; 7] = ["/", "/dev", "/proc", "/run", "/sys", "/tmp", "/var/tmp"];
 const MOST_ENTRIES: usize = 64;
 
 #[cfg(test)]
@@ -294,6 +340,30 @@ mod tests {
             ["--bind", &at("cache"), &at("cache")].join(" "),
             ["--ro-bind", "/dev/null", &at("cache/token")].join(" "),
             ["--tmpfs", &at("cache/credentials")].join(" "),
+        ];
+        assert_eq!(words.join(" "), told.join(" "));
+    }
+
+    #[test]
+    fn folders_between_a_cache_and_a_secret_in_it_are_mounts_which_nobody_moves() {
+        let world = world();
+        let at = |name: &str| text(&world.path().join(name));
+        fs::create_dir_all(world.path().join("cache/a/b")).unwrap();
+        for file in ["cache/a/token", "cache/a/b/secret"] {
+            fs::write(at(file), "x").unwrap();
+        }
+        let words = words(&[
+            Mount::Cache(at("cache")),
+            Mount::Hidden(at("cache/a/token")),
+            Mount::Hidden(at("cache/a/b/secret")),
+        ]);
+        let bound = |name: &str| ["--bind", &at(name), &at(name)].join(" ");
+        let told = [
+            bound("cache"),
+            bound("cache/a"),
+            ["--ro-bind", "/dev/null", &at("cache/a/token")].join(" "),
+            bound("cache/a/b"),
+            ["--ro-bind", "/dev/null", &at("cache/a/b/secret")].join(" "),
         ];
         assert_eq!(words.join(" "), told.join(" "));
     }

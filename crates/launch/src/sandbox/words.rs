@@ -19,10 +19,27 @@ pub(super) fn namespaces(sandbox: &Sandbox) -> Vec<OsString> {
 ///
 /// When something is not there that the run needs.
 pub(super) fn words(sandbox: &Sandbox) -> io::Result<Vec<OsString>> {
+    let mounts = Mounts::of(&sandbox.mounts)?;
+    // One more is `/run`.
+    let each = sandbox.memory.map(|memory| (memory / (mounts.in_memory() + 1)).max(LEAST));
     let mut words: Vec<OsString> = MACHINE.map(OsString::from).into();
-    words.extend(Mounts::of(&sandbox.mounts)?.into_words());
+    words.extend(size(sandbox.memory));
+    words.extend(SHARED_MEMORY.map(OsString::from));
+    words.extend(size(each));
+    words.extend(RUN.map(OsString::from));
+    words.extend(mounts.sized(each).into_words());
     words.extend(["--chdir".into(), sandbox.working_dir.clone().into()]);
     Ok(words)
+}
+
+/// The words that come before a file system in memory.
+pub(super) fn size(most: Option<u64>) -> impl Iterator<Item = OsString> {
+    most.into_iter().flat_map(|most| ["--size".into(), most.to_string().into()])
+}
+
+/// Takes files from the folder of the devices, which is in memory and has no size. What is mounted in it stays as it is.
+pub(super) fn without_files() -> [OsString; 2] {
+    ["--remount-ro".into(), "/dev".into()]
 }
 
 /// The nodes of the GPUs that are visible to the run, and of no others.
@@ -72,21 +89,11 @@ const ALONE: [&str; 9] = [
     "--cap-drop",
     "ALL",
 ];
-const MACHINE: [&str; 13] = [
-    "--ro-bind",
-    "/",
-    "/",
-    "--proc",
-    "/proc",
-    "--dev",
-    "/dev",
-    "--perms",
-    "1777",
-    "--tmpfs",
-    "/dev/shm",
-    "--tmpfs",
-    "/run",
-];
+const MACHINE: [&str; 7] = ["--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev"];
+const SHARED_MEMORY: [&str; 4] = ["--perms", "1777", "--tmpfs", "/dev/shm"];
+const RUN: [&str; 2] = ["--tmpfs", "/run"];
+/// Less than that holds no file of anybody: <https://docs.kernel.org/filesystems/tmpfs.html>.
+const LEAST: u64 = 1 << 20;
 /// Nodes that all of them need: <https://docs.nvidia.com/datacenter/cloud-native/container-toolkit/latest/cdi-support.html>.
 const SHARED: [&str; 4] =
     ["/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", "/dev/nvidia-modeset"];
@@ -130,6 +137,26 @@ mod tests {
             nodes(Some("GPU-3")).unwrap_err(),
             "there is no `/dev/no-such-node`, the device of the GPU `GPU-3`"
         );
+    }
+
+    #[test]
+    fn files_in_memory_have_no_more_of_it_than_the_run() {
+        let sized = |memory| {
+            let mounts = ["/usr/share", "/usr/lib"].map(|path| swifthook_core::Mount::Empty(path.to_owned()));
+            let sandbox =
+                Sandbox { memory, mounts: mounts.into(), working_dir: "/".into(), ..Sandbox::default() };
+            words(&sandbox).unwrap().join(&OsString::from(" ")).into_string().unwrap()
+        };
+        let words = sized(Some(300 << 20));
+        for wanted in [
+            "--size 314572800 --perms 1777 --tmpfs /dev/shm --size 104857600 --tmpfs /run",
+            "--size 104857600 --tmpfs /usr/share",
+            "--size 104857600 --tmpfs /usr/lib",
+        ] {
+            assert!(words.contains(wanted), "{words}");
+        }
+        assert!(sized(Some(1)).contains("--size 1048576 --tmpfs /run"));
+        assert!(!sized(None).contains("--size"));
     }
 
     #[test]

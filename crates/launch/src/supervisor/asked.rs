@@ -12,7 +12,7 @@ use super::run::Run;
 use super::tasks::leave_some_to_others;
 use crate::local::{Begun, Ended, Order, RunDir, VERSION};
 use crate::process::{Process, boot_id, pid_namespace};
-use crate::sandbox::{SANDBOX, enter};
+use crate::sandbox::{KEYRING, SANDBOX, enter, with_own_keyring};
 
 /// Becomes the supervisor of a run if this process was started as one, and then does not return: the first thing in
 /// `main`, before threads, logging and whatever reads the arguments.
@@ -23,6 +23,7 @@ pub fn supervise_if_asked() {
     match arguments.next() {
         Some(first) if first == OsStr::new(CONFINE) => confine(arguments),
         Some(first) if first == OsStr::new(SANDBOX) => enter(arguments),
+        Some(first) if first == OsStr::new(KEYRING) => with_own_keyring(arguments),
         #[cfg(feature = "kubernetes")]
         Some(first) if first == OsStr::new(super::keep::KEEP) => super::keep::keep(arguments),
         #[cfg(feature = "kubernetes")]

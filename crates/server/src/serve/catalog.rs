@@ -86,6 +86,7 @@ impl ServerCatalog {
             named: run.swift.as_ref().map(named).unwrap_or_default(),
             has_tree: run.has_tree(),
             gpus: self.gpus.clone(),
+            memory: run.limits.memory,
         });
         // What a run may write has to be there when it begins.
         let free_disk = recipes.free_disk.saturating_add(run.limits.disk.unwrap_or_default());

@@ -299,7 +299,8 @@ impl Drop for Building {
 }
 
 pub(super) fn is_complete(folder: &Path) -> bool {
-    folder.join(COMPLETE).exists()
+    // A build that fails may have made it a folder.
+    folder.join(COMPLETE).symlink_metadata().is_ok_and(|mark| mark.is_file())
 }
 
 /// From now on it counts, also after a loss of power.
@@ -332,9 +333,7 @@ pub(super) fn cache_lock(root: &Path, recipe: &str) -> PathBuf {
 pub(super) fn remove(folder: &Path) -> io::Result<()> {
     for gone in [fs::remove_file(folder.join(COMPLETE)), remove_tree(folder)] {
         match gone {
-            Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                return Err(error);
-            }
+            Err(error) if !PASSED.contains(&error.kind()) => return Err(error),
             _ => {}
         }
     }
@@ -382,7 +381,8 @@ fn tail(log: &Path) -> String {
         let length = file.metadata()?.len();
         file.seek(SeekFrom::Start(length.saturating_sub(TAIL)))?;
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
+        // Somebody may be left who writes to it.
+        file.take(TAIL).read_to_end(&mut bytes)?;
         let lines = bytes.split(|byte| *byte == b'\n').map(plain).map(|line| line.trim().to_owned());
         Ok(lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" / "))
     };
@@ -417,6 +417,9 @@ pub(super) const ENVIRONMENTS: &str = "environments";
 pub(super) const CACHE: &str = "cache-";
 /// Where in a cache the Pythons are that uv has installed.
 pub(super) const PYTHONS: &str = "python";
+/// What a removal may come to where there is nothing, or a folder that has the name of the mark and goes with the rest.
+const PASSED: [io::ErrorKind; 3] =
+    [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory, io::ErrorKind::IsADirectory];
 const COMPLETE: &str = "complete";
 /// More than it says.
 const LONGEST_MARK: u64 = 4 * 1024;

@@ -12,6 +12,7 @@ mod hostile_text;
 mod limits;
 mod many;
 mod sandbox;
+mod sandbox_attacks;
 mod serve;
 mod service_manager;
 mod store;

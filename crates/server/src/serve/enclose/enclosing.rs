@@ -8,6 +8,7 @@ use swifthook_launch::{GpuProbe, borrowed_objects, can_sandbox};
 use swifthook_runner::Uncomposed;
 
 use super::account::{User, of_recipe, of_repository, unfit};
+use super::base::base;
 use super::places::Places;
 use super::ready::Ready;
 use super::sandbox::Shown;
@@ -30,6 +31,8 @@ pub(in crate::serve) struct Enclosing {
     pub(in crate::serve) has_tree: bool,
     /// The GPUs of this machine.
     pub(in crate::serve) gpus: Option<Arc<GpuProbe>>,
+    /// The memory that a run may have.
+    pub(in crate::serve) memory: Option<u64>,
 }
 
 impl Enclosing {
@@ -96,6 +99,7 @@ impl Enclosing {
             _ => BTreeMap::new(),
         };
         let server_home = std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
+        let base = self.base(env).await?;
         let shown = Shown {
             of,
             places,
@@ -107,10 +111,13 @@ impl Enclosing {
             repository: self.has_tree.then_some(&job.change.repository),
             own_cache: own_cache.as_deref(),
             checkpoint: checkpoint.as_deref(),
+            base: base.as_deref(),
+            recipe: &job.change.recipe,
         };
         let sandbox = Sandbox {
             program: of.program.display().to_string(),
             network: of.network,
+            memory: self.memory,
             mounts: shown.mounts(),
             lent: if account.is_some() { self.lent(job) } else { Vec::new() },
             working_dir: places.working_dir.clone(),
@@ -145,6 +152,15 @@ impl Enclosing {
         };
         account.groups.extend(self.has_tree.then(|| self.readers(job)));
         Ok(Some(account))
+    }
+
+    /// Looked for where a disk that hangs keeps nobody but this job.
+    async fn base(&self, env: &BTreeMap<String, String>) -> Result<Option<PathBuf>, Uncomposed> {
+        let (env, state_dir) = (env.clone(), self.state_dir.clone());
+        let found = tokio::task::spawn_blocking(move || base(&env, &state_dir)).await;
+        found.map_err(|error| {
+            Uncomposed::NotNow(format!("the Python of the environment cannot be looked for: {error}"))
+        })
     }
 
     fn readers(&self, job: &Job) -> u32 {

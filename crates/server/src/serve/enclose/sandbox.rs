@@ -1,7 +1,6 @@
 //! The view that a sandbox gives of the machine, in the order of its mounts.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use swifthook_core::{Mount, RepoName};
@@ -9,7 +8,7 @@ use swifthook_launch::borrowed_objects;
 
 use super::places::Places;
 use crate::config::Bubblewrap;
-use crate::serve::uv::ENVIRONMENTS;
+use crate::serve::uv::{CACHE, ENVIRONMENTS};
 
 /// Everything that decides what is shown.
 pub(super) struct Shown<'a> {
@@ -30,6 +29,9 @@ pub(super) struct Shown<'a> {
     pub(super) own_cache: Option<&'a Path>,
     /// The checkpoint to go on from.
     pub(super) checkpoint: Option<&'a Path>,
+    /// The folder of the Python that its environment stands on.
+    pub(super) base: Option<&'a Path>,
+    pub(super) recipe: &'a str,
 }
 
 impl Shown<'_> {
@@ -76,7 +78,10 @@ impl Shown<'_> {
             None => PROGRAMS_OF_HOME.map(PathBuf::from).into(),
         };
         let listed = self.home().into_iter().flat_map(|home| listed.iter().map(move |part| home.join(part)));
-        let named = self.programs().into_iter().chain(self.named.iter().cloned());
+        // What uv made of a commit may be a link to anywhere. It is shown with the state directory.
+        let environments = self.state_dir.join(ENVIRONMENTS);
+        let programs = self.programs().into_iter().filter(|path| !path.starts_with(&environments));
+        let named = programs.chain(self.named.iter().cloned());
         let named = named.filter(|path| homes.iter().any(|home| path.starts_with(home) && path != home));
         // Not what holds a home directory as a whole.
         let named = named.filter(|path| !homes.iter().any(|home| home.starts_with(path)));
@@ -90,7 +95,7 @@ impl Shown<'_> {
     fn programs(&self) -> Vec<PathBuf> {
         let path = self.env.get("PATH").map(String::as_str).unwrap_or_default();
         let venv = self.env.get("VIRTUAL_ENV").map(PathBuf::from);
-        let base = venv.as_deref().and_then(base_of);
+        let base = self.base.map(Path::to_owned);
         std::env::split_paths(path).filter(|folder| folder.is_absolute()).chain(venv).chain(base).collect()
     }
 
@@ -120,10 +125,18 @@ impl Shown<'_> {
 
     fn of_state(&self) -> Vec<Mount> {
         let objects = self.repository.map(|repository| borrowed_objects(self.state_dir, repository));
-        let reads = [self.state_dir.join(ENVIRONMENTS)].into_iter().chain(objects.into_iter().flatten());
+        let reads = self.environment().into_iter().flatten().chain(objects.into_iter().flatten());
         let reads = reads.chain(self.checkpoint.map(Path::to_owned));
         let state_dir = Mount::Empty(text(self.state_dir));
         [state_dir].into_iter().chain(reads.map(|path| Mount::ReadOnly(text(&path)))).collect()
+    }
+
+    /// The environment of the run, if uv made it, and the cache of its recipe, which has the Python that it stands on.
+    fn environment(&self) -> Option<[PathBuf; 2]> {
+        let environments = self.state_dir.join(ENVIRONMENTS);
+        let venv = self.env.get("VIRTUAL_ENV").map(Path::new)?;
+        let own = venv.strip_prefix(&environments).ok()?.components().next()?;
+        Some([environments.join(own), environments.join(format!("{CACHE}{}", self.recipe))])
     }
 
     /// The server's files, and what tells others who somebody is.
@@ -134,17 +147,6 @@ impl Shown<'_> {
         let of_variables = whole.flat_map(|cache| TOKENS_OF_CACHES.map(|name| cache.join(name)));
         self.private.iter().cloned().chain(of_caches).chain(of_variables).chain(of_homes).collect()
     }
-}
-
-/// The folder of the Python that an environment was made with: `home = …/bin` in `pyvenv.cfg`, see
-/// <https://docs.python.org/3/library/venv.html>.
-fn base_of(venv: &Path) -> Option<PathBuf> {
-    let text = fs::read_to_string(venv.join("pyvenv.cfg")).ok()?;
-    let home = text.lines().find_map(|line| {
-        let (name, value) = line.split_once('=')?;
-        (name.trim() == "home").then(|| PathBuf::from(value.trim()))
-    })?;
-    home.parent().filter(|base| base.is_absolute()).map(Path::to_owned)
 }
 
 fn writable(from: &str, at: &str) -> Mount {
@@ -256,6 +258,8 @@ mod tests {
             repository: has_tree.then_some(&repository),
             own_cache,
             checkpoint: Some(Path::new("/srv/state/runs/1-0/output/checkpoint-3")),
+            base: None,
+            recipe: "sft",
         };
         shown.mounts()
     }
@@ -278,7 +282,12 @@ mod tests {
 
     #[test]
     fn what_is_shown_comes_after_what_hides_it_and_secrets_are_hidden_last() {
-        let env = [("HOME", "/home/x"), ("PATH", "/home/x/bin:/usr/bin:/home"), ("XDG_CACHE_HOME", "/")];
+        let env = [
+            ("HOME", "/home/x"),
+            ("PATH", "/home/x/bin:/usr/bin:/home"),
+            ("XDG_CACHE_HOME", "/"),
+            ("VIRTUAL_ENV", "/srv/state/environments/1f/venv"),
+        ];
         let mounts = mounts(&bubblewrap(), &env, true, None);
         let order = [
             writable("/srv/state/runs/1-1/tmp", "/tmp"),
@@ -289,7 +298,7 @@ mod tests {
             Mount::Cache("/home/x/.cache/huggingface/hub".to_owned()),
             written("/data/models"),
             empty(STATE),
-            read("/srv/state/environments"),
+            read("/srv/state/environments/1f"),
             read("/srv/state/mirrors/acme/models.git/objects"),
             read("/srv/state/runs/1-0/output/checkpoint-3"),
             written("/srv/state/runs/1-1/output"),
@@ -334,10 +343,13 @@ mod tests {
     }
 
     #[test]
-    fn the_python_that_an_environment_stands_on_is_found() {
-        let venv = tempfile::tempdir().unwrap();
-        assert_eq!(base_of(venv.path()), None);
-        fs::write(venv.path().join("pyvenv.cfg"), "home = /home/x/py/bin\nversion = 3.11\n").unwrap();
-        assert_eq!(base_of(venv.path()), Some("/home/x/py".into()));
+    fn a_run_sees_its_own_environment_and_no_other() {
+        let venv = "/srv/state/environments/1f/venv";
+        let mounts = mounts(&bubblewrap(), &[("HOME", "/srv"), ("VIRTUAL_ENV", venv)], false, None);
+        let of_environments: Vec<_> =
+            mounts.iter().filter(|mount| format!("{mount:?}").contains("/environments")).collect();
+        let own = [read("/srv/state/environments/1f"), read("/srv/state/environments/cache-sft")];
+        // Not `venv` in it, which what was built there may have made a link.
+        assert_eq!(of_environments, own.iter().collect::<Vec<_>>());
     }
 }

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
@@ -10,7 +10,8 @@ use rustix::fs::Access;
 use swifthook_core::Reason;
 use swifthook_msswift::{InvalidVersion, Packages, Version};
 use swifthook_runner::Uncomposed;
-use tokio::process::Command;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::process::{Child, Command};
 
 /// The versions of the ms-swift installations that runs use, and the packages beside them. One is asked once: its program
 /// is written anew with each installation, and a package changes the folder that it is installed in.
@@ -107,9 +108,11 @@ async fn ask(program: &Path, within: &[String]) -> Result<Told, Uncomposed> {
         .current_dir("/")
         .env_clear()
         .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .kill_on_drop(true)
-        .output();
-    let answer = match tokio::time::timeout(PATIENCE, asked).await {
+        .spawn();
+    let answer = match tokio::time::timeout(PATIENCE, answer(asked)).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => {
             return Err(unfit(failed(error.to_string())));
@@ -125,6 +128,24 @@ async fn ask(program: &Path, within: &[String]) -> Result<Told, Uncomposed> {
     }
     let told = String::from_utf8_lossy(&answer.stdout);
     Told::read(&told).map_err(|error| unfit(failed(error.to_string())))
+}
+
+/// All that it says, which what a repository has chosen may say without end.
+async fn answer(asked: io::Result<Child>) -> io::Result<Output> {
+    let mut child = asked?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let (stdout, stderr) = tokio::join!(said(stdout), said(stderr));
+    let (stdout, stderr) = (stdout?, stderr?);
+    Ok(Output { status: child.wait().await?, stdout, stderr })
+}
+
+/// No more than an answer has. The rest finds nobody who reads, which ends most programs.
+async fn said(pipe: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if let Some(pipe) = pipe {
+        pipe.take(MOST_BYTES).read_to_end(&mut bytes).await?;
+    }
+    Ok(bytes)
 }
 
 /// The word is that of all that is wrong with a config, which the environment is a part of.
@@ -144,6 +165,7 @@ print(*filter(os.path.isdir, sys.path), sep='\\n')
 ";
 /// Python starts in a blink, and from a network drive in a few seconds.
 const PATIENCE: Duration = Duration::from_secs(30);
+const MOST_BYTES: u64 = 64 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -231,6 +253,9 @@ mod tests {
         assert!(told(Some("relative:.")).await.contains("no program `swift`"));
         install(folder.path(), "echo 'PackageNotFoundError: ms-swift' >&2; exit 1", SystemTime::now());
         assert!(told(Some(&path)).await.contains("PackageNotFoundError"));
+        // One that says more than anybody reads is answered at once, and fills no memory.
+        install(folder.path(), "yes; echo said >&2; exit 1", SystemTime::now());
+        assert!(!told(Some(&path)).await.contains("no answer"));
         install(folder.path(), "echo 4.7.0.dev0", SystemTime::now());
         assert!(told(Some(&path)).await.contains("no released version"));
         fs::remove_file(folder.path().join("python")).unwrap();
