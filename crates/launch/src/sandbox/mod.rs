@@ -8,7 +8,9 @@ mod account;
 mod enter;
 mod mounts;
 mod probe;
+mod reach;
 mod words;
+mod written;
 
 #[cfg(feature = "slurm")]
 pub(crate) use enter::told;

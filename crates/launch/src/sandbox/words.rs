@@ -1,11 +1,12 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use swifthook_core::Sandbox;
 
-use super::mounts::Mounts;
+use super::mounts::{Inherits, Mounts};
 
 /// The namespaces and what goes with them: see `bwrap(1)`.
 pub(super) fn namespaces(sandbox: &Sandbox) -> Vec<OsString> {
@@ -13,16 +14,18 @@ pub(super) fn namespaces(sandbox: &Sandbox) -> Vec<OsString> {
     ALONE.into_iter().chain(network).map(OsString::from).collect()
 }
 
-/// The words for what is seen, as the user of this process may see it, and for the folder that the command begins in.
+/// The words for what is seen, as the user of this process may see it, and for the folder that the command begins in; and the
+/// descriptors that they name.
 ///
 /// # Errors
 ///
 /// When something is not there that the run needs.
-pub(super) fn words(sandbox: &Sandbox) -> io::Result<Vec<OsString>> {
+pub(super) fn words(sandbox: &Sandbox, inherits: Inherits) -> io::Result<(Vec<OsString>, Vec<OwnedFd>)> {
     let mut words: Vec<OsString> = MACHINE.map(OsString::from).into();
-    words.extend(Mounts::of(&sandbox.mounts)?.into_words());
+    let (mounts, open) = Mounts::of(&sandbox.mounts, inherits)?.into_words();
+    words.extend(mounts);
     words.extend(["--chdir".into(), sandbox.working_dir.clone().into()]);
-    Ok(words)
+    Ok((words, open))
 }
 
 /// The nodes of the GPUs that are visible to the run, and of no others.
