@@ -62,7 +62,9 @@ pub use kubernetes::{
     KnownRun, KubernetesLauncher, KubernetesSettings, PodCheckout, PodToleration, PodVolume, Tools,
     VolumeSource,
 };
-pub use local::{Held, LocalLauncher, give, hold_run, known_runs, leave_a_way, remove_run};
+pub use local::{
+    Held, LocalLauncher, give, give_beneath, hold_run, known_runs, leave_a_way, make_for, remove_run,
+};
 pub use log::{LogCap, LogReader, Uncut};
 pub use sandbox::{can_sandbox, within};
 #[cfg(feature = "slurm")]

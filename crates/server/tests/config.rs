@@ -348,6 +348,10 @@ fn a_run_has_limits_and_one_kind_of_isolation() {
             "isolation = { bubblewrap = true, caches = [\"hf\", \"/a/../b\"] }",
             "no folder for a cache: `/a/../b`",
         ),
+        (
+            "isolation = { bubblewrap = true, caches = [\"/data/hf\", \"/data/hf-2\", \"/data/hf/x/made\"] }",
+            "the cache `/data/hf/x/made` is within the cache `/data/hf`, to which runs write",
+        ),
         ("isolation = { bubblewrap = true, home = [\"../x\"] }", "not a part of a home directory: `../x`"),
         (
             "isolation = { bubblewrap = true, home = [\"/x\", \"~/y\"] }",

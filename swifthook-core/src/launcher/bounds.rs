@@ -121,6 +121,13 @@ pub enum Mount {
     Empty(String),
     /// The one of the machine, to read; nothing where it cannot be reached.
     ReadOnly(String),
+    /// Something beneath a folder of the machine, to read, where no link leads to it; nothing where there is nothing.
+    ReadOnlyBeneath {
+        /// The folder, whose own path nobody changes who is confined.
+        folder: String,
+        /// The path beneath it.
+        path: String,
+    },
     /// A folder that is made where it is missing: to write to, else to read, else nothing.
     Cache(String),
     /// Something of the machine to write to, at another path. It has to be there.

@@ -231,6 +231,11 @@ impl Beneath {
         Ok(resolve::open(self.fd.as_fd(), Path::new(name), OFlags::WRONLY, Mode::empty())?.into())
     }
 
+    /// What stands at `path` beneath it, a link too, held and not opened.
+    pub(crate) fn hold(&self, path: &Path) -> io::Result<OwnedFd> {
+        resolve::open(self.fd.as_fd(), path, OFlags::PATH, Mode::empty())
+    }
+
     /// A folder beneath it that need not be one to read.
     pub(super) fn place(&self, path: &Path) -> io::Result<OwnedFd> {
         resolve::open(self.fd.as_fd(), path, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())

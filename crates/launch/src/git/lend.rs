@@ -41,29 +41,37 @@ fn share(folder: &Path, group: u32) -> io::Result<()> {
 }
 
 fn share_in(folder: &Path, group: u32) -> io::Result<()> {
-    let metadata = folder.symlink_metadata()?;
+    let mut left = vec![folder.to_owned()];
+    while let Some(path) = left.pop() {
+        match share_one(&path, group) {
+            Ok(within) => left.extend(within),
+            // Others fetch and tidy meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && path != folder => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Lets a group read a file or list a folder; answers what is in it.
+fn share_one(path: &Path, group: u32) -> io::Result<Vec<PathBuf>> {
+    let metadata = path.symlink_metadata()?;
     if metadata.is_symlink() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let more = if metadata.is_dir() { 0o2050 } else { 0o040 };
     let mode = metadata.mode() & 0o7777;
     // A change of the group may take the other bit away, and so comes first.
     if metadata.gid() != group {
-        lchown(folder, None, Some(group))?;
+        lchown(path, None, Some(group))?;
     }
     if metadata.gid() != group || mode & more != more {
-        fs::set_permissions(folder, Permissions::from_mode(mode | more))?;
+        fs::set_permissions(path, Permissions::from_mode(mode | more))?;
     }
-    if metadata.is_dir() {
-        for entry in fs::read_dir(folder)? {
-            match share_in(&entry?.path(), group) {
-                // Others fetch and tidy meanwhile.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                other => other?,
-            }
-        }
+    match metadata.is_dir() {
+        true => fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect(),
+        false => Ok(Vec::new()),
     }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -2,15 +2,12 @@
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, chownat, fstat, openat};
-use rustix::path::Arg;
-use rustix::process::{Gid, Uid};
 use swifthook_core::RunSpec;
 
+use super::give::give;
 use super::run_dir::RunDir;
 use crate::git::lend;
 
@@ -39,41 +36,6 @@ pub(crate) fn prepare(dir: &RunDir, run: &RunSpec) -> io::Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// Gives a file, or a folder with all that is in it, to a user. Links are not followed, though somebody puts them there
-/// meanwhile, and a file that has another name elsewhere stays whose it is.
-///
-/// # Errors
-///
-/// When the machine does not let us.
-pub fn give(path: &Path, user: u32, group: u32) -> io::Result<()> {
-    give_in(CWD, path, &Recipient { user: Uid::from_raw(user), group: Gid::from_raw(group) })
-}
-
-struct Recipient {
-    user: Uid,
-    group: Gid,
-}
-
-fn give_in(folder: BorrowedFd<'_>, name: impl Arg, to: &Recipient) -> io::Result<()> {
-    let one = openat(folder, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
-    let stat = fstat(&one)?;
-    let is_folder = FileType::from_raw_mode(stat.st_mode).is_dir();
-    if is_folder {
-        let listed = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let opened = openat(&one, c".", listed, Mode::empty())?;
-        for entry in Dir::read_from(&opened)? {
-            let entry = entry?;
-            if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
-                give_in(opened.as_fd(), entry.file_name(), to)?;
-            }
-        }
-    }
-    if is_folder || stat.st_nlink == 1 {
-        chownat(&one, c"", Some(to.user), Some(to.group), AtFlags::EMPTY_PATH)?;
-    }
-    Ok(())
 }
 
 /// Lets other users through a state directory and the folders `through` it that lead to something of theirs: they can
@@ -150,7 +112,7 @@ const MIRRORS: [&str; 3] = ["mirrors", "mirrors-blobless", "mirrors-shallow"];
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{MetadataExt, symlink};
+    use std::os::unix::fs::MetadataExt;
 
     use super::*;
 
@@ -166,25 +128,5 @@ mod tests {
         let mode = |path: &Path| path.metadata().unwrap().mode() & 0o777;
         assert_eq!((mode(&mirror), mode(&runs), mode(state.path())), (0o750, 0o711, 0o711));
         assert_eq!(mode(&state.path().join("mirrors")) & 0o066, 0);
-    }
-
-    #[test]
-    fn what_is_given_away_is_so_to_its_depth_and_nothing_that_a_link_leads_to() {
-        let (folder, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        fs::create_dir(folder.path().join("inner")).unwrap();
-        fs::write(folder.path().join("inner/x"), "x").unwrap();
-        fs::write(outside.path().join("x"), "x").unwrap();
-        symlink(outside.path(), folder.path().join("link")).unwrap();
-        fs::hard_link(outside.path().join("x"), folder.path().join("hard")).unwrap();
-        if !rustix::process::geteuid().is_root() {
-            return;
-        }
-        give(folder.path(), 65_534, 65_534).unwrap();
-        let owner = |path: &Path| path.symlink_metadata().unwrap().uid();
-        assert_eq!(
-            (owner(&folder.path().join("inner/x")), owner(&folder.path().join("link"))),
-            (65_534, 65_534)
-        );
-        assert_eq!((owner(outside.path()), owner(&outside.path().join("x"))), (0, 0));
     }
 }

@@ -7,7 +7,9 @@ mod config;
 mod enclose;
 mod evidence;
 mod follow;
+mod give;
 mod lock;
+mod make;
 mod memory;
 mod record;
 mod remove;
@@ -18,14 +20,16 @@ mod tail;
 #[cfg(any(feature = "kubernetes", feature = "slurm"))]
 pub(crate) use checkpoints::still_there;
 pub use config::LocalLauncher;
+pub use enclose::leave_a_way;
 #[cfg(feature = "slurm")]
 pub(crate) use enclose::prepare;
 pub(crate) use enclose::withdraw;
-pub use enclose::{give, leave_a_way};
 #[cfg(any(feature = "kubernetes", feature = "slurm"))]
 pub(crate) use follow::Follows;
+pub use give::{give, give_beneath};
 #[cfg(any(feature = "kubernetes", feature = "slurm"))]
 pub(crate) use lock::Lock;
+pub use make::make_for;
 #[cfg(feature = "slurm")]
 pub(crate) use memory::{end_of, with_its_end};
 #[cfg(feature = "slurm")]

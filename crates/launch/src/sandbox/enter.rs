@@ -2,7 +2,7 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -12,6 +12,7 @@ use swifthook_core::{Enclosure, Sandbox};
 
 use super::account::{become_user_of, in_memory, shown, with_name};
 use super::keyring::{KEYRING, have_own_keyring};
+use super::mounts::Inherits;
 use super::words::{devices, namespaces, without_files, words};
 
 /// The command line that executes what follows it within `enclosure`, as a child of this process: what is in a sandbox
@@ -31,7 +32,7 @@ pub fn within(enclosure: &Enclosure) -> Vec<String> {
 pub(crate) fn enter(mut arguments: impl Iterator<Item = OsString>) -> ! {
     let (parent, told) = (arguments.next(), arguments.next());
     let error = match prepare(parent.as_deref(), told.as_deref()) {
-        Ok(Prepared { program, told, _users }) => Command::new(program)
+        Ok(Prepared { program, told, _users, _open }) => Command::new(program)
             .arg0("bwrap")
             .args(["--args", &told.as_raw_fd().to_string(), "--"])
             .args(arguments)
@@ -47,6 +48,7 @@ struct Prepared {
     program: String,
     told: File,
     _users: Option<File>,
+    _open: Vec<OwnedFd>,
 }
 
 fn prepare(parent: Option<&OsStr>, told: Option<&OsStr>) -> io::Result<Prepared> {
@@ -56,7 +58,11 @@ fn prepare(parent: Option<&OsStr>, told: Option<&OsStr>) -> io::Result<Prepared>
     end_with(parent)?;
     have_own_keyring()?;
     let mut all = namespaces(&sandbox);
-    all.extend(words(&sandbox)?);
+    let (shown_to_it, open) = words(&sandbox, Inherits::Descriptors)?;
+    all.extend(shown_to_it);
+    if !open.is_empty() {
+        can_show_descriptors(&sandbox.program)?;
+    }
     all.extend(devices(&sandbox, env::var("CUDA_VISIBLE_DEVICES").ok().as_deref())?);
     all.extend(without_files());
     let named = sandbox.account.as_ref().and_then(|account| Some((account, account.name.as_deref()?)));
@@ -66,7 +72,19 @@ fn prepare(parent: Option<&OsStr>, told: Option<&OsStr>) -> io::Result<Prepared>
     let users = users.transpose()?;
     all.extend(users.as_ref().and_then(shown).into_iter().flatten());
     let told = in_memory("sandbox", &joined(&all))?;
-    Ok(Prepared { program: sandbox.program, told, _users: users })
+    Ok(Prepared { program: sandbox.program, told, _users: users, _open: open })
+}
+
+/// Security updates have it in versions before 0.10 too.
+fn can_show_descriptors(program: &str) -> io::Result<()> {
+    let help = Command::new(program).arg("--help").env_clear().output()?;
+    let told = [help.stdout, help.stderr].concat();
+    match String::from_utf8_lossy(&told).contains("--ro-bind-fd") {
+        true => Ok(()),
+        false => Err(io::Error::other(format!(
+            "`{program}` has no `--ro-bind-fd`, by which a checkpoint is shown: install bubblewrap 0.10 or later"
+        ))),
+    }
 }
 
 /// From here on, since to become another user undoes it. bubblewrap asks for the same later, when its parent may be gone.
@@ -87,7 +105,7 @@ fn end_with(parent: Option<&OsStr>) -> io::Result<()> {
 #[cfg(feature = "slurm")]
 pub(crate) fn told(sandbox: &Sandbox) -> io::Result<Vec<u8>> {
     let mut all = namespaces(sandbox);
-    all.extend(words(sandbox)?);
+    all.extend(words(sandbox, Inherits::Nothing)?.0);
     all.extend(super::words::all_devices());
     all.extend(without_files());
     Ok(joined(&all))
@@ -102,3 +120,15 @@ fn joined(words: &[OsString]) -> Vec<u8> {
 pub(crate) const SANDBOX: &str = "__swifthook_sandbox";
 /// The exit code of a sandbox that there is not.
 const NO_SANDBOX: i32 = 126;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bubblewrap_that_shows_no_descriptors_is_told_and_what_would_do() {
+        let why = can_show_descriptors("/bin/true").unwrap_err().to_string();
+        assert!(why.starts_with("`/bin/true` has no `--ro-bind-fd`"), "{why}");
+        assert!(why.ends_with("install bubblewrap 0.10 or later"), "{why}");
+    }
+}

@@ -9,7 +9,9 @@ mod enter;
 mod keyring;
 mod mounts;
 mod probe;
+mod reach;
 mod words;
+mod written;
 
 #[cfg(feature = "slurm")]
 pub(crate) use enter::told;

@@ -4,37 +4,60 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs;
 use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, access};
+use rustix::fs::{Access, FileType, access, fstat};
+use rustix::io::dup;
 use swifthook_core::Mount;
 
+use super::reach::Reached;
 use super::words::size;
+use super::written::{Written, is_writable};
+use crate::beneath::Beneath;
 
 /// Mounts, as this process finds the files that they are of.
 pub(super) struct Mounts {
     words: Vec<OsString>,
     /// Paths, and what lies at and below each: what the machine has at another one, or nothing of it. The last that fits counts.
     layers: Vec<(PathBuf, Option<PathBuf>)>,
-    /// Places that the run writes to.
-    written: BTreeSet<PathBuf>,
+    written: Written,
+    /// Places that the run writes to, among what is mounted so far.
+    bound: BTreeSet<PathBuf>,
     /// Where in the words file systems in memory are.
     in_memory: Vec<usize>,
+    inherits: Inherits,
+    /// Descriptors that the words name.
+    open: Vec<OwnedFd>,
+}
+
+/// Open files that bubblewrap finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Inherits {
+    /// Those of this process, which becomes it.
+    Descriptors,
+    /// None: it is started elsewhere.
+    #[cfg(any(feature = "slurm", test))]
+    Nothing,
 }
 
 impl Mounts {
     /// # Errors
     ///
     /// When something is not there that the run needs.
-    pub(super) fn of(mounts: &[Mount]) -> io::Result<Self> {
-        let layers = vec![("/".into(), Some("/".into()))];
-        let mut all = Self { words: Vec::new(), layers, written: BTreeSet::new(), in_memory: Vec::new() };
+    pub(super) fn of(mounts: &[Mount], inherits: Inherits) -> io::Result<Self> {
+        let mut all = Self {
+            words: Vec::new(),
+            layers: vec![("/".into(), Some("/".into()))],
+            written: Written::default(),
+            bound: BTreeSet::new(),
+            in_memory: Vec::new(),
+            inherits,
+            open: Vec::new(),
+        };
         all.layers.extend(["/proc", "/dev", "/run"].map(|path| (path.into(), None)));
-        for cache in mounts.iter().filter_map(cache) {
-            // Its mount says what came of it.
-            let _ = fs::create_dir_all(cache);
-        }
+        all.written = Written::of(mounts);
         for file in NAMES {
             all.show_if_covered(Path::new(file));
         }
@@ -56,14 +79,17 @@ impl Mounts {
         self
     }
 
-    pub(super) fn into_words(self) -> Vec<OsString> {
-        self.words
+    pub(super) fn into_words(self) -> (Vec<OsString>, Vec<OwnedFd>) {
+        (self.words, self.open)
     }
 
     fn add(&mut self, mount: &Mount) -> io::Result<()> {
         match mount {
             Mount::Empty(path) => self.empty(Path::new(path)),
             Mount::ReadOnly(path) => self.show(Path::new(path), "--ro-bind"),
+            Mount::ReadOnlyBeneath { folder, path } => {
+                return self.show_beneath(Path::new(folder), Path::new(path));
+            }
             Mount::Cache(path) => self.cache(Path::new(path)),
             Mount::Writable { from, at } => return self.write(Path::new(from), Path::new(at)),
             Mount::Hidden(path) => self.hide(Path::new(path)),
@@ -83,7 +109,11 @@ impl Mounts {
 
     /// Nothing that cannot be reached.
     fn show(&mut self, path: &Path, how: &str) {
-        let Ok(real) = path.canonicalize() else { return };
+        let real = match self.written.reach(path) {
+            Ok(Reached::Real(real)) => real,
+            Ok(Reached::Within(real)) => return self.lead(path, real),
+            Err(_) => return,
+        };
         // A folder may let others through that may not list it.
         let wanted = if real.is_dir() { Access::EXEC_OK } else { Access::READ_OK };
         if access(&real, wanted).is_err() {
@@ -94,14 +124,58 @@ impl Mounts {
         }
     }
 
+    /// What runs write to is seen with the folder that it is in, and they may change where it leads until it is mounted.
+    fn lead(&mut self, path: &Path, real: PathBuf) {
+        if path != real && self.seen(path).is_none() {
+            self.words.extend(["--symlink".into(), real.clone().into(), path.into()]);
+            self.layers.push((path.to_owned(), Some(real)));
+        }
+    }
+
+    /// Somebody may change what is beneath the folder until it is mounted: so it is held from now on.
+    fn show_beneath(&mut self, folder: &Path, path: &Path) -> io::Result<()> {
+        let Ok(real) = folder.canonicalize() else { return Ok(()) };
+        let held = match Beneath::at(&real).and_then(|beneath| beneath.hold(path)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            held => held?,
+        };
+        if FileType::from_raw_mode(fstat(&held)?.st_mode).is_symlink() {
+            return Err(io::Error::other(format!(
+                "`{}` is a symbolic link, and is not followed",
+                path.display()
+            )));
+        }
+        let source = real.join(path);
+        for place in self.places(&source, &folder.join(path)) {
+            match self.inherits {
+                Inherits::Descriptors => {
+                    // For good: it stays open when another program is executed.
+                    let held = dup(&held)?;
+                    let number = held.as_raw_fd().to_string();
+                    self.words.extend(["--ro-bind-fd".into(), number.into(), place.clone().into()]);
+                    self.open.push(held);
+                    self.layers.push((place, Some(source.clone())));
+                }
+                #[cfg(any(feature = "slurm", test))]
+                Inherits::Nothing => self.bind("--ro-bind", &source, place),
+            }
+        }
+        Ok(())
+    }
+
     fn cache(&mut self, path: &Path) {
-        let is_writable = path.is_dir() && access(path, Access::WRITE_OK).is_ok();
-        self.show(path, if is_writable { "--bind" } else { "--ro-bind" });
+        self.show(path, if is_writable(path) { "--bind" } else { "--ro-bind" });
     }
 
     fn write(&mut self, from: &Path, at: &Path) -> io::Result<()> {
         let told = |error| io::Error::other(format!("`{}` cannot be written to: {error}", from.display()));
-        let real = from.canonicalize().map_err(told)?;
+        let real = match self.written.reach(from).map_err(told)? {
+            Reached::Real(real) => real,
+            Reached::Within(real) => {
+                self.lead(at, real);
+                return Ok(());
+            }
+        };
         access(&real, Access::WRITE_OK).map_err(|error| told(error.into()))?;
         let target =
             if from == at { real.clone() } else { at.canonicalize().unwrap_or_else(|_| at.to_owned()) };
@@ -138,7 +212,7 @@ impl Mounts {
         else {
             return;
         };
-        if !self.written.contains(top) {
+        if !self.bound.contains(top) {
             return;
         }
         let top = top.clone();
@@ -204,8 +278,8 @@ impl Mounts {
     fn bind(&mut self, how: &str, from: &Path, place: PathBuf) {
         self.words.extend([how.into(), from.into(), place.clone().into()]);
         match how {
-            "--bind" => self.written.insert(place.clone()),
-            _ => self.written.remove(&place),
+            "--bind" => self.bound.insert(place.clone()),
+            _ => self.bound.remove(&place),
         };
         self.layers.push((place, Some(from.to_owned())));
     }
@@ -222,13 +296,6 @@ impl Mounts {
         let rest = path.strip_prefix(place).ok()?;
         let from = from.as_ref()?;
         Some(if rest.as_os_str().is_empty() { from.clone() } else { from.join(rest) })
-    }
-}
-
-fn cache(mount: &Mount) -> Option<&Path> {
-    match mount {
-        Mount::Cache(path) => Some(Path::new(path)),
-        _ => None,
     }
 }
 
@@ -259,6 +326,7 @@ const OF_THE_SYSTEM: [&str; 15] = [
 ];
 /// Folders that are mounts of each sandbox, or that nothing can cover.
 const NOT_FENCED: [&str; 7] = ["/", "/dev", "/proc", "/run", "/sys", "/tmp", "/var/tmp"];
+pub(super) const FOR_ALL: [&str; 2] = ["/tmp", "/var/tmp"];
 const MOST_ENTRIES: usize = 64;
 
 #[cfg(test)]
@@ -277,8 +345,8 @@ mod tests {
     }
 
     fn words(mounts: &[Mount]) -> Vec<String> {
-        let mounts = Mounts::of(mounts).unwrap_or_else(|error| panic!("{error}"));
-        mounts.into_words().into_iter().map(|word| word.into_string().unwrap()).collect()
+        let mounts = Mounts::of(mounts, Inherits::Nothing).unwrap_or_else(|error| panic!("{error}"));
+        mounts.into_words().0.into_iter().map(|word| word.into_string().unwrap()).collect()
     }
 
     /// The mounts on a path, in order.
@@ -386,6 +454,86 @@ mod tests {
     }
 
     #[test]
+    fn nothing_is_mounted_that_a_link_in_a_folder_of_runs_leads_to() {
+        let (world, home) = (world(), world());
+        let at = |name: &str| text(&world.path().join(name));
+        fs::create_dir_all(at("hf")).unwrap();
+        symlink(home.path(), at("hf/hub")).unwrap();
+        symlink(at("hf"), at("alias")).unwrap();
+        let mounts = [
+            Mount::Empty(at("hf")),
+            Mount::ReadOnly(at("hf/hub")),
+            Mount::Cache(at("hf/hub")),
+            Mount::Cache(at("hf/hub/made")),
+            Mount::Cache(at("alias/hub")),
+            Mount::Writable { from: at("hf"), at: at("hf") },
+            Mount::Writable { from: at("hf/hub"), at: at("hf/hub") },
+        ];
+        for mounts in [mounts.to_vec(), mounts.iter().rev().cloned().collect()] {
+            let words = words(&mounts).join(" ");
+            assert!(!words.contains(&text(home.path())) && !words.contains(&at("hf/hub")), "{words}");
+            assert!(words.contains(&format!("--bind {0} {0}", at("hf"))), "{words}");
+        }
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 0, "nothing is made there");
+        // What a link outside led to is found where it is.
+        let led = words(&[
+            Mount::Empty(text(home.path())),
+            Mount::Writable { from: at("hf"), at: at("hf") },
+            Mount::Empty(text(world.path())),
+        ]);
+        assert!(!led.contains(&at("hf/hub")), "{led:?}");
+    }
+
+    #[test]
+    fn a_link_of_home_into_a_folder_of_runs_is_one_in_the_sandbox_too() {
+        let (world, home) = (world(), world());
+        fs::create_dir_all(world.path().join("hf/hub")).unwrap();
+        symlink(world.path().join("hf"), home.path().join("cache")).unwrap();
+        let (hf, hub) = (text(&world.path().join("hf")), home.path().join("cache/hub"));
+        let write = Mount::Writable { from: hf.clone(), at: hf.clone() };
+        let words = words(&[Mount::Empty(text(home.path())), Mount::Cache(text(&hub)), write]).join(" ");
+        assert!(words.contains(&format!("--symlink {hf}/hub {}", hub.display())), "{words}");
+    }
+
+    #[test]
+    fn state_within_a_folder_of_runs_is_not_what_they_write_to() {
+        let world = world();
+        let at = |name: &str| text(&world.path().join(name));
+        fs::create_dir_all(at("data/state/runs/1-1/tree")).unwrap();
+        let tree = at("data/state/runs/1-1/tree");
+        let words = words(&[
+            Mount::Writable { from: at("data"), at: at("data") },
+            Mount::Empty(at("data/state")),
+            Mount::Writable { from: tree.clone(), at: tree.clone() },
+        ]);
+        assert!(words.join(" ").contains(&format!("--bind {tree} {tree}")), "{words:?}");
+    }
+
+    #[test]
+    fn a_checkpoint_is_held_and_none_is_shown_that_a_link_leads_to() {
+        let (world, outside) = (world(), world());
+        fs::create_dir_all(world.path().join("1-1/output/c")).unwrap();
+        fs::create_dir(outside.path().join("c")).unwrap();
+        let shown = |path: &str| {
+            let mount = Mount::ReadOnlyBeneath { folder: text(world.path()), path: path.to_owned() };
+            Mounts::of(&[mount], Inherits::Descriptors)
+        };
+        let (words, open) =
+            shown("1-1/output/c").map(Mounts::into_words).unwrap_or_else(|why| panic!("{why}"));
+        let place = words.iter().position(|word| word == "--ro-bind-fd").unwrap();
+        assert_eq!(words[place + 1].to_str().unwrap(), open[0].as_raw_fd().to_string());
+        symlink(outside.path(), world.path().join("1-1/link")).unwrap();
+        symlink(outside.path().join("c"), world.path().join("1-1/last")).unwrap();
+        for linked in ["1-1/link/c", "1-1/last"] {
+            assert!(
+                shown(linked).err().is_some_and(|why| why.to_string().contains("not followed")),
+                "{linked}"
+            );
+        }
+        assert!(shown("1-1/absent").is_ok_and(|mounts| mounts.open.is_empty()));
+    }
+
+    #[test]
     fn what_the_run_needs_has_to_be_there_and_the_rest_need_not() {
         let absent = "/var/tmp/no-such-folder/x".to_owned();
         let others =
@@ -395,7 +543,9 @@ mod tests {
             words(&[Mount::Empty("/".to_owned()), Mount::Empty("/usr".to_owned())]),
             Vec::<String>::new()
         );
-        let error = Mounts::of(&[Mount::Writable { from: absent.clone(), at: absent }]).err().unwrap();
+        let error = Mounts::of(&[Mount::Writable { from: absent.clone(), at: absent }], Inherits::Nothing)
+            .err()
+            .unwrap();
         assert!(error.to_string().starts_with("`/var/tmp/no-such-folder/x` cannot be written to"), "{error}");
     }
 }

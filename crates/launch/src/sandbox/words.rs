@@ -1,11 +1,12 @@
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use swifthook_core::Sandbox;
 
-use super::mounts::Mounts;
+use super::mounts::{Inherits, Mounts};
 
 /// The namespaces and what goes with them: see `bwrap(1)`.
 pub(super) fn namespaces(sandbox: &Sandbox) -> Vec<OsString> {
@@ -13,13 +14,14 @@ pub(super) fn namespaces(sandbox: &Sandbox) -> Vec<OsString> {
     ALONE.into_iter().chain(network).map(OsString::from).collect()
 }
 
-/// The words for what is seen, as the user of this process may see it, and for the folder that the command begins in.
+/// The words for what is seen, as the user of this process may see it, and for the folder that the command begins in; and the
+/// descriptors that they name.
 ///
 /// # Errors
 ///
 /// When something is not there that the run needs.
-pub(super) fn words(sandbox: &Sandbox) -> io::Result<Vec<OsString>> {
-    let mounts = Mounts::of(&sandbox.mounts)?;
+pub(super) fn words(sandbox: &Sandbox, inherits: Inherits) -> io::Result<(Vec<OsString>, Vec<OwnedFd>)> {
+    let mounts = Mounts::of(&sandbox.mounts, inherits)?;
     // One more is `/run`.
     let each = sandbox.memory.map(|memory| (memory / (mounts.in_memory() + 1)).max(LEAST));
     let mut words: Vec<OsString> = MACHINE.map(OsString::from).into();
@@ -27,9 +29,10 @@ pub(super) fn words(sandbox: &Sandbox) -> io::Result<Vec<OsString>> {
     words.extend(SHARED_MEMORY.map(OsString::from));
     words.extend(size(each));
     words.extend(RUN.map(OsString::from));
-    words.extend(mounts.sized(each).into_words());
+    let (mounts, open) = mounts.sized(each).into_words();
+    words.extend(mounts);
     words.extend(["--chdir".into(), sandbox.working_dir.clone().into()]);
-    Ok(words)
+    Ok((words, open))
 }
 
 /// The words that come before a file system in memory.
@@ -145,7 +148,12 @@ mod tests {
             let mounts = ["/usr/share", "/usr/lib"].map(|path| swifthook_core::Mount::Empty(path.to_owned()));
             let sandbox =
                 Sandbox { memory, mounts: mounts.into(), working_dir: "/".into(), ..Sandbox::default() };
-            words(&sandbox).unwrap().join(&OsString::from(" ")).into_string().unwrap()
+            words(&sandbox, Inherits::Descriptors)
+                .unwrap()
+                .0
+                .join(&OsString::from(" "))
+                .into_string()
+                .unwrap()
         };
         let words = sized(Some(300 << 20));
         for wanted in [

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use swifthook_core::{RunLimits, Template};
 use swifthook_launch::{LogCap, can_sandbox};
 
-use super::model::{Bubblewrap, Isolation};
+use super::model::{Bubblewrap, Isolation, Recipe};
 use super::queueing::check_each;
 use super::reader::{Fields, Node, Wrong};
 use super::units;
@@ -133,6 +133,26 @@ fn cache(text: &str) -> Result<PathBuf, Wrong> {
             .instead("an absolute path with two parts or more and without `..`, as `/data/hf-cache`"));
     }
     Ok(text.into())
+}
+
+/// A cache in the cache of the same recipe or of another: whoever writes to the outer one may put a link in the place of the
+/// inner one, and so chooses what is shown.
+pub(super) fn nested(recipes: &[Recipe]) -> Option<Wrong> {
+    let caches = recipes.iter().flat_map(|recipe| match &recipe.run.isolation {
+        Some(Isolation::Bubblewrap(of)) => of.caches.as_slice(),
+        _ => &[],
+    });
+    let mut caches: Vec<&PathBuf> = caches.collect();
+    caches.sort();
+    let mut pairs = caches.iter().flat_map(|outer| caches.iter().map(move |inner| (outer, inner)));
+    let (outer, inner) = pairs.find(|(outer, inner)| inner.starts_with(outer) && inner != outer)?;
+    let (outer, inner) = (outer.display(), inner.display());
+    Some(
+        Wrong::new(format!("the cache `{inner}` is within the cache `{outer}`, to which runs write"))
+            .instead(format!(
+                "`caches = [\"{outer}\"]` alone, which has it too, or a folder beside `{outer}`"
+            )),
+    )
 }
 
 fn of_home(text: &str) -> Result<PathBuf, Wrong> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use swifthook_core::{ConfigDigest, Retention};
 use toml::de::DeTable;
 
+use super::confine;
 use super::digest;
 use super::hook::{Around, hooks};
 use super::intake::{self, Intake};
@@ -200,6 +201,7 @@ fn whole(
         ),
     };
     let recipes = recipes(fields.tables("recipe"), &known);
+    confine::nested(&recipes).into_iter().for_each(|wrong| fields.wrong_in_general(wrong));
     let private = private(&file, &store, known.own_secrets, &repositories, &recipes);
     for (key, example) in REQUIRED {
         let is_needed = purpose == Purpose::Serve || key != "hook";

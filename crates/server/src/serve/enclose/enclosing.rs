@@ -10,7 +10,7 @@ use swifthook_runner::Uncomposed;
 use super::account::{User, of_recipe, of_repository, unfit};
 use super::base::base;
 use super::places::Places;
-use super::ready::Ready;
+use super::ready::{RUNS, Ready};
 use super::sandbox::Shown;
 use crate::config::{Bubblewrap, Isolation, program};
 
@@ -226,7 +226,7 @@ async fn try_it(of: &Bubblewrap, as_whom: Option<(u32, u32)>) -> Result<(), Unco
 
 /// A checkpoint, which its run has named: one that leads elsewhere by a link would show what the next run must not see.
 fn checkpoint(path: &str, state_dir: &Path) -> Result<PathBuf, Uncomposed> {
-    let (path, runs) = (PathBuf::from(path), state_dir.join("runs"));
+    let (path, runs) = (PathBuf::from(path), state_dir.join(RUNS));
     let Ok(inside) = path.strip_prefix(&runs) else {
         return Err(unfit(format!(
             "the checkpoint `{}` is in no run of this state directory",

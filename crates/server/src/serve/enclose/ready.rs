@@ -6,7 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use swifthook_core::Account;
-use swifthook_launch::{give, leave_a_way};
+use swifthook_launch::{give, give_beneath, leave_a_way, make_for};
 
 use crate::serve::uv::ENVIRONMENTS;
 
@@ -36,13 +36,12 @@ impl Ready {
             through.extend(cache.parent().map(Path::to_owned));
         }
         for cache in self.caches.iter().filter(|cache| !cache.exists()) {
-            DirBuilder::new().mode(0o755).recursive(true).create(cache)?;
-            give(cache, user, group)?;
+            make_for(cache, user, group)?;
         }
         if let Some(checkpoint) = &self.checkpoint {
-            give_once(checkpoint, user, group)?;
-            let above = checkpoint.ancestors().skip(1);
-            through.extend(above.take_while(|folder| *folder != self.state_dir).map(Path::to_owned));
+            let runs = self.state_dir.join(RUNS);
+            let path = checkpoint.strip_prefix(&runs).map_err(io::Error::other)?;
+            give_beneath(&runs, path, user, group)?;
         }
         let through: Vec<_> = through.iter().map(PathBuf::as_path).filter(|folder| folder.is_dir()).collect();
         leave_a_way(&self.state_dir, &through)
@@ -75,6 +74,9 @@ fn give_once(path: &Path, user: u32, group: u32) -> io::Result<()> {
         Err(error) => Err(error),
     }
 }
+
+/// The folder of all runs.
+pub(super) const RUNS: &str = "runs";
 
 #[cfg(test)]
 mod tests {

@@ -7,6 +7,7 @@ use swifthook_core::{Mount, RepoName};
 use swifthook_launch::borrowed_objects;
 
 use super::places::Places;
+use super::ready::RUNS;
 use crate::config::Bubblewrap;
 use crate::serve::uv::{CACHE, ENVIRONMENTS};
 
@@ -126,9 +127,13 @@ impl Shown<'_> {
     fn of_state(&self) -> Vec<Mount> {
         let objects = self.repository.map(|repository| borrowed_objects(self.state_dir, repository));
         let reads = self.environment().into_iter().flatten().chain(objects.into_iter().flatten());
-        let reads = reads.chain(self.checkpoint.map(Path::to_owned));
+        let reads = reads.map(|path| Mount::ReadOnly(text(&path)));
+        let runs = self.state_dir.join(RUNS);
+        let checkpoint = self.checkpoint.and_then(|checkpoint| checkpoint.strip_prefix(&runs).ok());
+        let checkpoint =
+            checkpoint.map(|path| Mount::ReadOnlyBeneath { folder: text(&runs), path: text(path) });
         let state_dir = Mount::Empty(text(self.state_dir));
-        [state_dir].into_iter().chain(reads.map(|path| Mount::ReadOnly(text(&path)))).collect()
+        [state_dir].into_iter().chain(reads).chain(checkpoint).collect()
     }
 
     /// The environment of the run, if uv made it, and the cache of its recipe, which has the Python that it stands on.
@@ -300,7 +305,10 @@ mod tests {
             empty(STATE),
             read("/srv/state/environments/1f"),
             read("/srv/state/mirrors/acme/models.git/objects"),
-            read("/srv/state/runs/1-0/output/checkpoint-3"),
+            Mount::ReadOnlyBeneath {
+                folder: "/srv/state/runs".to_owned(),
+                path: "1-0/output/checkpoint-3".to_owned(),
+            },
             written("/srv/state/runs/1-1/output"),
             Mount::Hidden("/etc/webhook".to_owned()),
             Mount::Hidden("/data/models/token".to_owned()),
