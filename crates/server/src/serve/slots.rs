@@ -213,9 +213,21 @@ impl Slots {
     /// has proven a signature finds some that nobody has to give up.
     fn has_enough(&self, owner: Owner) -> bool {
         let Owner::Client(client) = owner else { return false };
-        let of_network = self.networks.get(&client.network()).copied().unwrap_or_default();
         let most = self.plan.slots;
-        self.count(owner) >= most.div_ceil(2) || of_network >= most.div_ceil(4) * 3
+        self.count(owner) >= most.div_ceil(2) || self.proven_beside(client.network()) >= most - most / 4
+    }
+
+    /// How many places of a network its proven clients have.
+    fn proven_beside(&self, of: ClientNetwork) -> usize {
+        let all = self.networks.get(&of).copied().unwrap_or_default();
+        if all < self.plan.slots - self.plan.slots / 4 {
+            return all;
+        }
+        let proven = self
+            .held
+            .iter()
+            .filter(|(owner, held)| held.reputation == Reputation::Proven && network(**owner) == Some(of));
+        proven.map(|(_, held)| held.slots.len()).sum()
     }
 
     /// The idle place that a client, or another of its network, would miss least.
@@ -440,6 +452,18 @@ mod tests {
         assert_eq!(held, 16);
         assert!((0..16).all(|_| matches!(come_busy(&mut slots, other), Ok((_, None)))), "half is free");
         assert_eq!(come_busy(&mut slots, hoarder), Err(Full), "its own requests go on");
+    }
+
+    #[test]
+    fn strangers_beside_a_proven_client_do_not_use_up_its_share() {
+        let mut slots = Slots::new(PLAN);
+        for last in 1..100 {
+            if let Ok((slot, _)) = come(&mut slots, client([192, 0, 2, last]), Unknown) {
+                slots.set_busy(slot, true);
+            }
+        }
+        assert_eq!(slots.taken(), 24);
+        assert!(come(&mut slots, client([192, 0, 2, 200]), Proven).is_ok());
     }
 
     #[test]
