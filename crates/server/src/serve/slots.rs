@@ -471,7 +471,9 @@ mod tests {
         let mut slots = Slots::new(PLAN);
         let (many, other) = (client([192, 0, 2, 1]), client([198, 51, 100, 1]));
         let known: Vec<_> = (0..16).map(|_| come_busy(&mut slots, many).unwrap().0).collect();
-        (0..16).for_each(|last| drop(come_busy(&mut slots, client([203, 0, last, 1]))));
+        for last in 0..16 {
+            come_busy(&mut slots, client([203, 0, last, 1])).unwrap();
+        }
         known[1..].iter().for_each(|slot| slots.set_storing(*slot, true));
         assert_eq!(slots.victim_for(other, Proven), Ok(Some(known[0])));
         slots.set_storing(known[0], true);
