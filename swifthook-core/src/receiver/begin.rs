@@ -160,8 +160,8 @@ impl Receiver {
         address::contains(&self.trusted_proxies, peer)
     }
 
-    /// How well a client is known: by the signatures that came by way of this receiver and of those that it replaced
-    /// in [`Current`](super::Current), in the last eight days.
+    /// How well a client is known: by the signed pushes that came by way of this receiver and of those that it replaced
+    /// in [`Current`](super::Current), in the last eight days, and were made within five minutes before they came.
     #[must_use]
     pub fn reputation(&self, client: ClientAddr) -> Reputation {
         if self.proofs.has(client) {
@@ -189,7 +189,11 @@ impl Receiver {
 
     /// This one in the place of `earlier`.
     pub(super) fn continuing(self, earlier: &Self) -> Self {
-        Self { in_flight: earlier.in_flight.clone(), proofs: earlier.proofs.clone(), ..self }
+        Self {
+            in_flight: earlier.in_flight.clone(),
+            proofs: earlier.proofs.continued_by(&self.proofs),
+            ..self
+        }
     }
 
     fn owner(&self, headers: &HeaderMap, peer: IpAddr) -> Option<Owner> {

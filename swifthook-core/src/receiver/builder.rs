@@ -4,12 +4,14 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::begin::Repository;
+use super::proofs::Proofs;
 use super::{Hook, Limits, Receiver};
 use crate::id::RepoName;
 use crate::intake::ConfigDigest;
 use crate::policy::TriggerPolicy;
 use crate::recipe::Recipe;
 use crate::secret::SecretSet;
+use crate::time::Timestamp;
 
 /// Puts a [`Receiver`] together. What is wrong is told by [`Builder::build`], all of it at once.
 #[derive(Default)]
@@ -19,6 +21,7 @@ pub struct Builder {
     limits: Limits,
     trusted_proxies: Vec<IpNet>,
     config: ConfigDigest,
+    started_at: Option<Timestamp>,
     problems: Vec<String>,
 }
 
@@ -83,6 +86,13 @@ impl Builder {
         Self { config, ..self }
     }
 
+    /// Sets the time since which deliveries are taken, for [`Reputation`](super::Reputation): who sends a push that was
+    /// made before may have recorded it. Without it that is the time of the first delivery.
+    #[must_use]
+    pub fn started_at(self, started_at: Timestamp) -> Self {
+        Self { started_at: Some(started_at), ..self }
+    }
+
     /// The receiver.
     ///
     /// # Errors
@@ -99,6 +109,8 @@ impl Builder {
             let repository = repositories.entry(key).or_insert_with(|| Repository::new(&recipe.repository));
             repository.recipes.push(recipe);
         }
+        let ids = self.hooks.iter().map(|hook| hook.id().clone());
+        let proofs = Proofs::new(ids, self.started_at);
         Ok(Receiver {
             hooks: self.hooks.into_iter().map(|hook| (hook.path().clone(), Arc::new(hook))).collect(),
             repositories,
@@ -106,7 +118,7 @@ impl Builder {
             trusted_proxies: self.trusted_proxies,
             config: self.config,
             in_flight: Default::default(),
-            proofs: Default::default(),
+            proofs,
         })
     }
 
@@ -164,7 +176,6 @@ mod tests {
     use super::*;
     use crate::policy::Verdict;
     use crate::push::Push;
-    use crate::time::Timestamp;
 
     struct Always;
 

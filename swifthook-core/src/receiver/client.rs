@@ -22,7 +22,7 @@ pub enum Reputation {
     Unknown,
     /// A hook takes deliveries from its address (`allow_from`), or a client of its network is [proven](Self::Proven).
     Expected,
-    /// A right signature came from its address lately.
+    /// A right signature came from its address lately, of a push that was made just then.
     Proven,
 }
 

@@ -138,14 +138,12 @@ impl Hook {
 }
 
 impl Hook {
-    /// Whether what was signed is no older than pushes may be: what is, anybody may have recorded long ago.
-    pub(super) fn is_fresh(&self, outcome: &Outcome, now: Timestamp) -> bool {
-        match (outcome, self.max_age) {
-            (Outcome::Decided(decided), Some(max_age)) => {
-                decided.push.pushed_at.is_some_and(|pushed_at| now.since(pushed_at) <= max_age)
-            }
-            _ => true,
-        }
+    /// The signed time of a push that is not older than pushes may be. Whatever else is signed has none, and anybody may
+    /// have recorded it long ago.
+    pub(super) fn pushed_at(&self, outcome: &Outcome, now: Timestamp) -> Option<Timestamp> {
+        let Outcome::Decided(decided) = outcome else { return None };
+        let is_young = |at: &Timestamp| self.max_age.is_none_or(|max_age| now.since(*at) <= max_age);
+        decided.push.pushed_at.filter(is_young)
     }
 }
 

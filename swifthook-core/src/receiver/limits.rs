@@ -13,9 +13,10 @@ pub struct Limits {
     /// a few large ones do not shut out the many.
     ///
     /// Clients that have not [proven](super::Reputation) a signature lately get half of it together for bodies over
-    /// 1 MiB and a quarter for smaller ones, a sixteenth more where they are expected. Of either, one address of them has
-    /// no more than it leaves free, one network no more than three times that, and an address that has proven a signature
-    /// no more than four times what it leaves of all. Where a client is not known there are no shares, and a body that is alone in memory needs none.
+    /// 1 MiB and a quarter for smaller ones, a sixteenth more where they are expected, and eleven sixteenths in all. Of
+    /// either, one address of them has no more than it leaves free, one network no more than three times that. An address
+    /// that has proven a signature has room for one body, and for more no more than four times what it leaves of those
+    /// eleven sixteenths. Where a client is not known there are no shares, and a body that is alone in memory needs none.
     pub in_flight: usize,
 }
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use super::begin::Signed;
 use super::budget::{Owner, Share, Size, Spent};
 use super::judge::Unsigned;
+use super::proofs::Proof;
 use super::{Hook, Outcome, Receiver, Refusal};
 use crate::signature::Macs;
 use crate::time::Timestamp;
@@ -85,6 +86,7 @@ impl Reading {
     /// See [`Refusal`]: a body that is shorter than announced, a wrong signature, and only then what is wrong with
     /// the content.
     pub fn finish(self, now: Timestamp) -> Result<Outcome, Refusal> {
+        self.receiver.proofs.begin(now);
         let received = self.received();
         if let Some(announced) = self.signed.length.filter(|announced| *announced > received as u64) {
             return Err(Refusal::TooShort { announced, received });
@@ -92,8 +94,9 @@ impl Reading {
         let claimed = self.signed.claimed;
         let verified = self.hook.proven(self.macs, claimed, self.body.whole())?;
         let outcome = self.receiver.judge(&verified, self.unsigned, now)?;
-        if let Some(client) = self.share.client().filter(|_| self.hook.is_fresh(&outcome, now)) {
-            self.receiver.proofs.note(client, claimed.digest(), now);
+        if let Some((client, pushed_at)) = self.share.client().zip(self.hook.pushed_at(&outcome, now)) {
+            let proof = Proof { client, signature: claimed.digest(), pushed_at };
+            self.receiver.proofs.note(self.hook.id(), proof, now);
         }
         Ok(outcome)
     }

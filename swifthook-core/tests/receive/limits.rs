@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use swifthook_core::{
-    ClientAddr, Current, HoldReason, Hook, Limits, Reading, Receiver, Refusal, Reputation, Verdict,
+    ClientAddr, Current, HoldReason, Hook, Limits, Reading, Receiver, Refusal, Reputation, SecretSet,
+    Verdict, condition,
 };
 
 use crate::world::*;
@@ -23,6 +24,7 @@ fn zeros(length: usize) -> Bytes {
 }
 
 const MIB: usize = 1024 * 1024;
+const HOUR: Duration = Duration::from_secs(3_600);
 
 #[test]
 fn the_limit_holds_whatever_the_announced_length_says() {
@@ -171,7 +173,16 @@ fn an_old_push_is_held_and_a_young_one_may_be_repeated() {
 fn shared() -> Arc<Receiver> {
     let limits = Limits { in_flight: 8 * MIB, ..Limits::default() };
     let proxies = vec!["10.0.0.0/8".parse().unwrap()];
-    Arc::new(Receiver::builder().add_hook(hook()).limits(limits).trusted_proxies(proxies).build().unwrap())
+    Arc::new(
+        Receiver::builder()
+            .add_hook(hook())
+            .recipe("one", "acme/models", condition::branches(["main"]).unwrap())
+            .started_at(NOW.before(HOUR))
+            .limits(limits)
+            .trusted_proxies(proxies)
+            .build()
+            .unwrap(),
+    )
 }
 
 /// A body from this address, by way of a proxy if there is a second one.
@@ -259,6 +270,96 @@ fn a_right_signature_is_remembered_with_its_client() {
     assert_eq!(reputation("198.51.100.1"), Reputation::Unknown, "it may have recorded what another has sent");
     current.replace(narrow());
     assert_eq!(reputation("192.0.2.1"), Reputation::Proven, "also after a reload");
+}
+
+/// A receiver with a hook of another owner beside, `/other`, that has the same secret.
+fn two_hooks() -> Arc<Receiver> {
+    let other = Hook::new("other", "/other", SecretSet::one(SECRET).unwrap(), &["*/*"]).unwrap();
+    let always = condition::branches(["main"]).unwrap();
+    let receiver = Receiver::builder().add_hook(hook()).add_hook(other).recipe("one", "acme/models", always);
+    let receiver: Arc<Receiver> = Arc::new(receiver.build().unwrap());
+    // Signatures are remembered from here on.
+    let begun = receiver.begin("/webhook", &head(signed(b"")), None).unwrap().finish(NOW.before(HOUR));
+    assert!(begun.is_err());
+    receiver
+}
+
+/// Sends a signed body to this path, and tells how well its client is known then.
+fn known_by(receiver: &Arc<Receiver>, (path, event, peer): (&str, &str, &str), body: &[u8]) -> Reputation {
+    let mut head = head(signed(body));
+    head.headers.insert("x-github-event", event.parse().unwrap());
+    let mut reading = receiver.begin(path, &head, Some(peer.parse().unwrap())).unwrap();
+    reading.push(Bytes::copy_from_slice(body)).unwrap();
+    reading.finish(NOW).unwrap();
+    receiver.reputation(ClientAddr::of(peer.parse().unwrap()))
+}
+
+/// A push that was made so many seconds before now.
+fn pushed_ago(seconds: i64) -> Vec<u8> {
+    push_with(|body| body["repository"]["pushed_at"] = (NOW.0 / 1_000 - seconds).into())
+}
+
+#[test]
+fn only_a_push_of_these_minutes_speaks_for_its_client() {
+    let ping = br#"{"zen":"Keep it logically awesome.","hook_id":1}"#;
+    let unknown = push_with(|body| body["repository"]["full_name"] = "acme/unknown".into());
+    let untimed = push_with(|body| body["repository"]["pushed_at"] = serde_json::Value::Null);
+    for (event, body, known) in [
+        ("ping", &ping[..], Reputation::Unknown),
+        ("star", br#"{"action":"created"}"#, Reputation::Unknown),
+        ("push", &unknown, Reputation::Unknown),
+        ("push", &untimed, Reputation::Unknown),
+        ("push", &pushed_ago(6 * 86_400), Reputation::Unknown),
+        ("push", &pushed_ago(301), Reputation::Unknown),
+        ("push", &pushed_ago(-301), Reputation::Unknown),
+        ("push", &pushed_ago(299), Reputation::Proven),
+        ("push", &pushed_ago(-299), Reputation::Proven),
+    ] {
+        let name = String::from_utf8_lossy(body);
+        assert_eq!(known_by(&two_hooks(), ("/webhook", event, "192.0.2.1"), body), known, "{event} {name}");
+    }
+}
+
+#[test]
+fn what_was_pushed_before_the_start_speaks_for_nobody() {
+    let narrow = || {
+        let always = condition::branches(["main"]).unwrap();
+        Receiver::builder().add_hook(hook()).recipe("one", "acme/models", always)
+    };
+    let receiver = Arc::new(narrow().build().unwrap());
+    // Of the time before the first delivery nothing is remembered.
+    assert_eq!(known_by(&receiver, ("/webhook", "push", "192.0.2.1"), &pushed_ago(1)), Reputation::Unknown);
+    assert_eq!(known_by(&receiver, ("/webhook", "push", "192.0.2.1"), &pushed_ago(0)), Reputation::Proven);
+    for (since, known) in [(60, Reputation::Proven), (30, Reputation::Unknown)] {
+        let since = NOW.before(Duration::from_secs(since));
+        let receiver = Arc::new(narrow().started_at(since).build().unwrap());
+        assert_eq!(known_by(&receiver, ("/webhook", "push", "192.0.2.1"), &pushed_ago(40)), known);
+    }
+}
+
+#[test]
+fn a_recording_speaks_for_nobody_at_another_hook_with_the_same_secret() {
+    let receiver = two_hooks();
+    let body = pushed_ago(1);
+    assert_eq!(known_by(&receiver, ("/webhook", "push", "140.82.112.1"), &body), Reputation::Proven);
+    assert_eq!(known_by(&receiver, ("/other", "push", "192.0.2.1"), &body), Reputation::Unknown);
+}
+
+#[test]
+fn the_owner_of_one_hook_drives_out_no_client_of_another() {
+    let receiver = two_hooks();
+    let recorded = pushed_ago(1);
+    known_by(&receiver, ("/webhook", "push", "140.82.112.1"), &recorded);
+    for number in 0..5_000_u32 {
+        let body = push_with(|body| {
+            body["repository"]["pushed_at"] = (NOW.0 / 1_000).into();
+            body["pad"] = number.into();
+        });
+        let [a, b] = (number as u16).to_be_bytes();
+        known_by(&receiver, ("/other", "push", &format!("198.{a}.{b}.1")), &body);
+    }
+    assert_eq!(receiver.reputation(ClientAddr::of("140.82.112.1".parse().unwrap())), Reputation::Proven);
+    assert_eq!(known_by(&receiver, ("/webhook", "push", "203.0.113.1"), &recorded), Reputation::Unknown);
 }
 
 #[test]

@@ -31,6 +31,7 @@ pub(crate) fn with_hook(hook: Hook) -> Arc<Receiver> {
     let configs = paths(["configs/**", "!**/*.md"]).unwrap();
     let receiver = Receiver::builder()
         .add_hook(hook)
+        .started_at(NOW.before(std::time::Duration::from_secs(3_600)))
         .recipe("train", "acme/models", all([branches(["main"]).unwrap(), configs]))
         .add_recipe(Recipe { each: Some(each), ..Recipe::new("each", models, branches(["main"]).unwrap()) })
         .recipe("release", "acme/models", tags(["v*"]).unwrap());

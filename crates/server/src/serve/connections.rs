@@ -222,6 +222,11 @@ impl Slot {
         is_begun.then(request)
     }
 
+    /// Notes that the body of the request under way is there, or that it was answered.
+    pub(super) fn set_storing(&self, is_storing: bool) {
+        self.connections.table().slots.set_storing(self.id, is_storing);
+    }
+
     /// Hands the slot of a proxy over to the client of this request.
     fn begin_for_client(&self, headers: &HeaderMap) -> bool {
         let (owner, reputation) = self.connections.0.clients.behind(self.peer, headers);
@@ -277,6 +282,7 @@ mod tests {
         let secrets = SecretSet::one(SECRET).unwrap();
         let receiver = Receiver::builder()
             .hook("github", "/webhook", secrets, &["acme/*"])
+            .recipe("sft", "acme/models", swifthook_core::condition::branches(["main"]).unwrap())
             .trusted_proxies(vec!["10.0.0.0/8".parse().unwrap()]);
         let receiver = Arc::new(Current::new(receiver.build().unwrap()));
         let plan = Plan { slots: 4, kept: 1, cuts_requests: true };
@@ -291,12 +297,23 @@ mod tests {
         [(http::HeaderName::from_static("x-forwarded-for"), client.parse().unwrap())].into_iter().collect()
     }
 
-    /// Takes a signed ping from this address.
+    /// Takes a signed push from this address.
     fn prove(receiver: &Current, peer: &str) {
-        let body = Bytes::from_static(br#"{"zen":"Keep it logically awesome.","hook_id":1}"#);
+        let (before, after) = ("a".repeat(40), "b".repeat(40));
+        let commit = serde_json::json!({
+            "id": after, "message": "m", "added": [], "removed": [], "modified": ["a.yaml"],
+        });
+        let push = serde_json::json!({
+            "ref": "refs/heads/main", "before": before, "after": after,
+            "created": false, "deleted": false, "forced": false,
+            "repository": { "id": 1, "name": "models", "full_name": "acme/models", "pushed_at": 0 },
+            "pusher": { "name": "dev" }, "sender": { "login": "dev" },
+            "commits": [commit], "head_commit": commit,
+        });
+        let body = Bytes::from(push.to_string());
         let (head, ()) = http::Request::post("/webhook")
             .header("content-type", "application/json")
-            .header("x-github-event", "ping")
+            .header("x-github-event", "push")
             .header("x-hub-signature-256", Secret::new("it", SECRET).unwrap().sign(&body))
             .body(())
             .unwrap()

@@ -163,9 +163,10 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Counted>, Infallible> {
     let Some(counted) = slot.begin(request.headers()) else { return Ok(no_slot()) };
-    let mut request = request.map(Body::new);
+    let mut request = request.map(|body| Body::new(Watched { body, slot: slot.clone() }));
     request.extensions_mut().insert(PeerAddr(peer.ip()));
     let response = router.oneshot(request).await?;
+    slot.set_storing(false);
     Ok(response.map(|body| Counted { body, request: Some(counted) }))
 }
 
@@ -175,6 +176,41 @@ fn no_slot() -> Response<Counted> {
     let mut response = refused.map(|body| Counted { body: body.into(), request: None });
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
+}
+
+/// The body of a request, whose end its slot is told of: from then on the server takes the time.
+struct Watched {
+    body: Incoming,
+    slot: Arc<Slot>,
+}
+
+impl http_body::Body for Watched {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        let is_whole = match &polled {
+            Poll::Ready(Some(Ok(_))) => self.body.is_end_stream(),
+            Poll::Ready(None) => true,
+            Poll::Ready(Some(Err(_))) | Poll::Pending => false,
+        };
+        if is_whole {
+            self.slot.set_storing(true);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// The body of a reply, whose request is under way until it was taken.

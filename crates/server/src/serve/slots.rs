@@ -3,7 +3,9 @@
 //! Nobody waits: a connection that comes takes the place of another that is worth less, or is closed. Worth less are
 //! those whose client is less known; among equals those of whoever has most, network first and then address, idle ones
 //! before others, and the oldest first. So many connections of one address cost that address's own, and a quarter of the
-//! places is for those that have proven a signature, whoever else comes. A request of theirs is never cut.
+//! places is for those that have proven a signature, whoever else comes. One such client has half of the places at most, its
+//! network three quarters. A request of theirs is cut for one of them that has fewer, and for nobody else; one whose body is
+//! there is never cut.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -53,9 +55,20 @@ struct Held {
     slots: BTreeMap<SlotId, State>,
 }
 
+/// What a connection is at, what is missed least first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Activity {
+    /// It has no request under way.
+    Idle,
+    /// Its request is being received, or the reply taken: as long as the other side likes.
+    Transfer,
+    /// The body is there, and is being verified and stored: as long as the server needs.
+    Storing,
+}
+
 #[derive(Clone, Copy)]
 struct State {
-    is_busy: bool,
+    activity: Activity,
     /// Since when it is so, as a number that only grows.
     since: u64,
 }
@@ -69,6 +82,12 @@ impl Plan {
     /// For a port whose requests are short, but for those that showed a token: they stay.
     pub(super) fn private(slots: usize) -> Self {
         Self { slots, kept: 0, cuts_requests: false }
+    }
+}
+
+impl Activity {
+    fn of(is_busy: bool) -> Self {
+        if is_busy { Self::Transfer } else { Self::Idle }
     }
 }
 
@@ -97,7 +116,7 @@ impl Slots {
         let since = self.tick();
         self.owners.insert(slot, owner);
         let held = self.held.entry(owner).or_insert_with(|| Held { reputation, slots: BTreeMap::new() });
-        held.slots.insert(slot, State { is_busy, since });
+        held.slots.insert(slot, State { activity: Activity::of(is_busy), since });
         self.by_reputation[reputation as usize] += 1;
         if let Owner::Client(client) = owner {
             *self.networks.entry(client.network()).or_default() += 1;
@@ -107,9 +126,19 @@ impl Slots {
     /// Notes that a request is under way, or no longer. `false` if the place was taken away.
     pub(super) fn set_busy(&mut self, slot: SlotId, is_busy: bool) -> bool {
         let since = self.tick();
-        let Some(owner) = self.owners.get(&slot) else { return false };
-        let state = self.held.get_mut(owner).and_then(|held| held.slots.get_mut(&slot));
-        state.map(|state| *state = State { is_busy, since }).is_some()
+        let state = self.state(slot);
+        state.map(|state| *state = State { activity: Activity::of(is_busy), since }).is_some()
+    }
+
+    /// Notes that the body of the request under way is there, or that it was answered.
+    pub(super) fn set_storing(&mut self, slot: SlotId, is_storing: bool) {
+        if let Some(state) = self.state(slot).filter(|state| state.activity != Activity::Idle) {
+            state.activity = if is_storing { Activity::Storing } else { Activity::Transfer };
+        }
+    }
+
+    fn state(&mut self, slot: SlotId) -> Option<&mut State> {
+        self.held.get_mut(self.owners.get(&slot)?)?.slots.get_mut(&slot)
     }
 
     /// Gives a place back. `false` if it was taken away before.
@@ -162,6 +191,9 @@ impl Slots {
     /// Where one more of `owner` would sit: `None` where a place is free, else the one that has to give way.
     pub(super) fn victim_for(&self, owner: Owner, reputation: Reputation) -> Result<Option<SlotId>, Full> {
         let rank = self.rank(reputation, 1);
+        if rank == Reputation::Proven && self.has_enough(owner) {
+            return self.own_idle(owner).map(Some).ok_or(Full);
+        }
         let [unknown, expected, _] = self.by_reputation;
         let is_full = self.taken() >= self.plan.slots
             || rank < Reputation::Proven && unknown + expected >= self.plan.slots - self.plan.kept;
@@ -171,47 +203,85 @@ impl Slots {
     /// The place that is worth least, and less than one more of `owner`.
     pub(super) fn victim(&self, owner: Owner, rank: Reputation) -> Option<SlotId> {
         let lower = [Reputation::Unknown, Reputation::Expected].into_iter().filter(|lower| *lower < rank);
-        let among = |of: Reputation, newcomer| self.largest(of, newcomer);
-        lower.into_iter().find_map(|lower| among(lower, None)).or_else(|| among(rank, Some(owner)))
+        lower
+            .into_iter()
+            .find_map(|lower| self.largest(lower, None))
+            .or_else(|| self.largest(rank, Some(owner)))
+    }
+
+    /// Whether a client has half of all places, or its network three quarters: however many are free, the next one that
+    /// has proven a signature finds some that nobody has to give up.
+    fn has_enough(&self, owner: Owner) -> bool {
+        let Owner::Client(client) = owner else { return false };
+        let most = self.plan.slots;
+        self.count(owner) >= most.div_ceil(2) || self.proven_beside(client.network()) >= most - most / 4
+    }
+
+    /// How many places of a network its proven clients have.
+    fn proven_beside(&self, of: ClientNetwork) -> usize {
+        let all = self.networks.get(&of).copied().unwrap_or_default();
+        if all < self.plan.slots - self.plan.slots / 4 {
+            return all;
+        }
+        let proven = self
+            .held
+            .iter()
+            .filter(|(owner, held)| held.reputation == Reputation::Proven && network(**owner) == Some(of));
+        proven.map(|(_, held)| held.slots.len()).sum()
+    }
+
+    /// The idle place that a client, or another of its network, would miss least.
+    fn own_idle(&self, owner: Owner) -> Option<SlotId> {
+        let idle = |of: Owner| {
+            let (slot, state) = Self::worst(self.held.get(&of)?, Activity::Idle)?;
+            Some((state.since, slot))
+        };
+        let around = || self.held.keys().filter(|other| network(**other) == network(owner));
+        let own = idle(owner).or_else(|| around().filter_map(|other| idle(*other)).min());
+        own.map(|(_, slot)| slot)
     }
 
     /// The place to give up among those of one rank: of the largest network's largest owner, with the newcomer as if it
     /// had one already.
     fn largest(&self, rank: Reputation, newcomer: Option<Owner>) -> Option<SlotId> {
-        let network = |owner: Owner| match owner {
-            Owner::Client(client) => Some(client.network()),
-            Owner::Proxy => None,
-        };
-        let joins = newcomer.and_then(network);
-        // One that has half of them takes none from others.
-        let has_enough = newcomer
-            .filter(|owner| matches!(owner, Owner::Client(_)))
-            .and_then(|owner| self.held.get(&owner))
-            .is_some_and(|held| held.slots.len() >= self.plan.slots / 2 && rank == Reputation::Proven);
-        let of_rank = self.held.iter().filter(|(owner, held)| {
-            self.rank(held.reputation, 0) == rank && (!has_enough || newcomer == Some(**owner))
-        });
-        let candidates = of_rank.filter_map(|(owner, held)| {
-            let (slot, state) = self.worst(held, rank)?;
-            let of_network = match network(*owner) {
-                Some(network) => self.networks.get(&network).copied(),
-                None => Some(held.slots.len()),
+        let more = |is_so: bool| usize::from(is_so);
+        let key = |owner: Owner| {
+            let joins = newcomer.is_some_and(|newcomer| network(newcomer) == network(owner));
+            let of_network = match network(owner) {
+                Some(network) => self.networks.get(&network).copied().unwrap_or_default(),
+                None => self.count(owner),
             };
-            let with = |is_so: bool| usize::from(is_so);
-            let around =
-                of_network.unwrap_or_default() + with(newcomer.is_some() && network(*owner) == joins);
-            let own = held.slots.len() + with(newcomer == Some(*owner));
-            Some(((around, own, Reverse(state.since)), slot))
+            (of_network + more(joins), self.count(owner) + more(newcomer == Some(owner)))
+        };
+        let has_none = newcomer.is_some_and(|newcomer| self.count(newcomer) == 0);
+        // Those with as much give way to whoever has nothing.
+        let may_cut = |owner: Owner| {
+            newcomer.is_none_or(|newcomer| {
+                newcomer != owner && key(owner) >= (key(newcomer).0, key(newcomer).1 + more(!has_none))
+            })
+        };
+        let of_rank = self.held.iter().filter(|(_, held)| self.rank(held.reputation, 0) == rank);
+        let candidates = of_rank.filter_map(|(owner, held)| {
+            let (slot, state) = Self::worst(held, self.most_cut(held, rank, || may_cut(*owner)))?;
+            Some(((key(*owner), Reverse(state.since)), slot))
         });
         candidates.max_by_key(|(key, _)| *key).map(|(_, slot)| slot)
     }
 
-    /// The place that an owner itself would miss least; none where it may keep all.
-    fn worst(&self, held: &Held, rank: Reputation) -> Option<(SlotId, State)> {
-        let keeps_requests =
-            rank == Reputation::Proven || held.reputation == Reputation::Proven || !self.plan.cuts_requests;
-        let slots = held.slots.iter().filter(|(_, state)| !(state.is_busy && keeps_requests));
-        slots.min_by_key(|(_, state)| (state.is_busy, state.since)).map(|(slot, state)| (*slot, *state))
+    /// What of an owner may be cut at most, where what it has proven protects it from all but `may_cut`.
+    fn most_cut(&self, held: &Held, rank: Reputation, may_cut: impl FnOnce() -> bool) -> Activity {
+        let is_proven = rank == Reputation::Proven || held.reputation == Reputation::Proven;
+        if self.plan.cuts_requests && (!is_proven || may_cut()) { Activity::Transfer } else { Activity::Idle }
+    }
+
+    /// The place that an owner itself would miss least, among those that are at no more than this.
+    fn worst(held: &Held, most: Activity) -> Option<(SlotId, State)> {
+        let slots = held.slots.iter().filter(|(_, state)| state.activity <= most);
+        slots.min_by_key(|(_, state)| (state.activity, state.since)).map(|(slot, state)| (*slot, *state))
+    }
+
+    fn count(&self, owner: Owner) -> usize {
+        self.held.get(&owner).map_or(0, |held| held.slots.len())
     }
 
     /// How much a place is worth. Neighbours of those that have proven a signature have half of what is kept: a stranger
@@ -227,6 +297,13 @@ impl Slots {
     fn tick(&mut self) -> u64 {
         self.next += 1;
         self.next
+    }
+}
+
+fn network(owner: Owner) -> Option<ClientNetwork> {
+    match owner {
+        Owner::Client(client) => Some(client.network()),
+        Owner::Proxy => None,
     }
 }
 
@@ -332,10 +409,17 @@ mod tests {
         slots.release(proxied[24]);
         assert_eq!(slots.victim_for(client([198, 51, 100, 1]), Unknown), Ok(Some(proxied[0])));
         slots.put(proxied[24], Owner::Proxy, Proven, false);
-        let direct = (0..24).map(|_| come(&mut slots, client([140, 82, 112, 1]), Proven).unwrap().0).last();
+        for last in [1, 2].repeat(10) {
+            come(&mut slots, client([140, 82, 112, last]), Proven).unwrap();
+        }
+        for slot in proxied[..24].iter().chain(&proxied[25..]) {
+            slots.release(*slot);
+        }
+        for _ in 0..11 {
+            come(&mut slots, Owner::Proxy, Proven).unwrap();
+        }
         let (_, before) = come(&mut slots, Owner::Proxy, Proven).unwrap();
         assert_eq!(before, Some(client([140, 82, 112, 1])), "who has most gives way");
-        assert!(direct.is_some());
     }
 
     #[test]
@@ -353,24 +437,77 @@ mod tests {
         assert_eq!(before, None, "what is kept is kept for it");
     }
 
+    /// One that comes and begins a request that does not end.
+    fn come_busy(slots: &mut Slots, owner: Owner) -> Result<(SlotId, Option<Owner>), Full> {
+        let (slot, before) = come(slots, owner, Proven)?;
+        slots.set_busy(slot, true);
+        Ok((slot, before))
+    }
+
     #[test]
-    fn one_proven_client_leaves_half_to_the_others() {
+    fn one_proven_client_leaves_half_to_the_others_though_places_are_free() {
         let mut slots = Slots::new(PLAN);
         let (hoarder, other) = (client([192, 0, 2, 1]), client([198, 51, 100, 1]));
-        let busy = |slots: &mut Slots, owner| {
-            let (slot, before) = come(slots, owner, Proven)?;
-            slots.set_busy(slot, true);
-            Ok::<_, Full>(before)
-        };
-        let strangers = (0..16).map(|last| slots.acquire(client([203, 0, last, 1]), Unknown)).count();
-        for _ in 0..strangers {
-            busy(&mut slots, hoarder).unwrap();
+        let held = (0..100).filter(|_| come_busy(&mut slots, hoarder).is_ok()).count();
+        assert_eq!(held, 16);
+        assert!((0..16).all(|_| matches!(come_busy(&mut slots, other), Ok((_, None)))), "half is free");
+        assert_eq!(come_busy(&mut slots, hoarder), Err(Full), "its own requests go on");
+    }
+
+    #[test]
+    fn strangers_beside_a_proven_client_do_not_use_up_its_share() {
+        let mut slots = Slots::new(PLAN);
+        for last in 1..100 {
+            if let Ok((slot, _)) = come(&mut slots, client([192, 0, 2, last]), Unknown) {
+                slots.set_busy(slot, true);
+            }
         }
-        assert!(busy(&mut slots, other).unwrap().is_some(), "a stranger makes room");
-        for _ in 0..15 {
-            busy(&mut slots, other).unwrap();
+        assert_eq!(slots.taken(), 24);
+        assert!(come(&mut slots, client([192, 0, 2, 200]), Proven).is_ok());
+    }
+
+    #[test]
+    fn what_is_being_stored_is_never_cut() {
+        let mut slots = Slots::new(PLAN);
+        let (many, other) = (client([192, 0, 2, 1]), client([198, 51, 100, 1]));
+        let known: Vec<_> = (0..16).map(|_| come_busy(&mut slots, many).unwrap().0).collect();
+        for last in 0..16 {
+            come_busy(&mut slots, client([203, 0, last, 1])).unwrap();
         }
-        assert_eq!(busy(&mut slots, hoarder), Err(Full), "no request of a proven client is cut");
+        known[1..].iter().for_each(|slot| slots.set_storing(*slot, true));
+        assert_eq!(slots.victim_for(other, Proven), Ok(Some(known[0])));
+        slots.set_storing(known[0], true);
+        let (_, before) = come_busy(&mut slots, other).expect("there is a slot");
+        assert_eq!(before, Some(client([203, 0, 0, 1])), "one that has as few");
+        slots.set_storing(known[3], false);
+        assert_eq!(
+            slots.victim_for(client([198, 51, 101, 1]), Proven),
+            Ok(Some(known[3])),
+            "it was answered"
+        );
+    }
+
+    #[test]
+    fn one_network_of_proven_clients_leaves_a_quarter_to_the_others() {
+        let mut slots = Slots::new(PLAN);
+        let held = (0..100).filter(|last| come_busy(&mut slots, client([192, 0, 2, *last])).is_ok()).count();
+        assert_eq!(held, 24);
+        assert!(
+            (0..8).all(|last| matches!(come_busy(&mut slots, client([198, 51, 100, last])), Ok((_, None))))
+        );
+    }
+
+    #[test]
+    fn proven_clients_with_requests_that_do_not_end_keep_no_other_out() {
+        for hoarders in [2, 8, 32] {
+            let mut slots = Slots::new(PLAN);
+            for number in (0..hoarders).cycle().take(200) {
+                let _: Result<_, Full> = come_busy(&mut slots, client([192, 0, number, 1]));
+            }
+            assert_eq!(slots.taken(), 32, "{hoarders}");
+            let (_, before) = come_busy(&mut slots, client([198, 51, 100, 1])).expect("there is a slot");
+            assert!(before.is_some_and(|before| before != client([198, 51, 100, 1])), "{hoarders}");
+        }
     }
 
     #[derive(Clone, Debug)]

@@ -1,9 +1,10 @@
 //! What a configuration becomes: what receives, and what runs.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use ipnet::IpNet;
-use swifthook_core::{Limits, Receiver, Recipe};
+use swifthook_core::{Limits, Receiver, Recipe, Timestamp};
 
 use super::catalog::Recipes;
 use super::recipes::recipe;
@@ -14,6 +15,7 @@ pub(super) fn of(config: &Config, github: &[IpNet]) -> Result<(Receiver, Recipes
     let recipes = recipes(config)?;
     let mut receiver = Receiver::builder()
         .config(config.digest)
+        .started_at(Timestamp::from(SystemTime::now()))
         .limits(Limits { in_flight: config.limits.body_memory, ..Limits::default() })
         .trusted_proxies(config.server.trusted_proxies.clone());
     for hook in &config.hooks {
