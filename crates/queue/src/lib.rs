@@ -28,6 +28,7 @@ mod message;
 pub mod postgres;
 #[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
+mod repeats;
 mod rules;
 mod sqlite;
 mod store;

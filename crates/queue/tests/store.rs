@@ -114,6 +114,7 @@ async fn a_full_disk_refuses_pushes_while_reading_goes_on_and_heals_by_itself() 
     let place = Place::new();
     let store =
         SqliteQueue::open(place.path(), Options { max_pages: Some(120), ..Options::default() }).unwrap();
+    store.check_writable().await.unwrap();
     let mut head = 0;
     let refused = loop {
         head += 1;
@@ -129,10 +130,12 @@ async fn a_full_disk_refuses_pushes_while_reading_goes_on_and_heals_by_itself() 
     let page = JobFilter { limit: 10_000, ..JobFilter::default() };
     assert_eq!(store.jobs(&page).await.unwrap().len(), head as usize - 1, "nothing was half stored");
     assert!(store.accept(&push(head)).await.is_err(), "and it is still full");
+    assert!(store.check_writable().await.is_err(), "whoever asks is told so");
 
     place.sql("DELETE FROM jobs WHERE id IN (SELECT id FROM jobs ORDER BY id LIMIT 100)");
     place.sql("DELETE FROM deliveries");
     accepted_in_the_end(&store, &push(head)).await;
+    store.check_writable().await.unwrap();
     assert_eq!(new(&store, head).await.admitted, Admitted::Duplicate);
 }
 

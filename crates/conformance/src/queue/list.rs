@@ -11,6 +11,8 @@ macro_rules! queue_behaviours {
             intake::a_push_that_trains_nothing_is_recorded_within_a_second
             intake::every_verdict_is_kept_with_the_jobs_that_it_led_to
             intake::a_known_change_names_its_job
+            intake::a_replayed_delivery_leaves_a_bounded_number_of_receipts
+            intake::a_replay_does_not_hide_a_redelivery_that_trains_again
             intake::one_push_makes_a_job_for_each_recipe_and_file
             intake::a_branch_and_a_tag_of_one_name_are_two_changes
             intake::two_hundred_identical_deliveries_at_once_make_one_job

@@ -14,6 +14,7 @@ use crate::clock::{Clock, system_clock};
 use crate::ids::Ids;
 use crate::keeper::{Keeper, STEPS_A_SWEEP};
 use crate::message::{Message, MessageStore, Stored};
+use crate::repeats::Repeats;
 use crate::rules::{Rules, Submission, with_beginning, with_specs};
 use crate::store::{Entry, Store};
 use crate::workers::Workers;
@@ -26,6 +27,7 @@ pub struct MemoryQueue {
     keeper: Keeper,
     news: watch::Sender<u64>,
     workers: Workers,
+    repeats: Repeats,
 }
 
 impl MemoryQueue {
@@ -45,6 +47,7 @@ impl MemoryQueue {
             keeper: Keeper::new(),
             news: watch::Sender::default(),
             workers: Workers::default(),
+            repeats: Repeats::default(),
         }
     }
 
@@ -81,9 +84,14 @@ impl Default for MemoryQueue {
 #[async_trait]
 impl Intake for MemoryQueue {
     async fn accept(&self, decided: &Decided) -> Result<Receipt, IntakeError> {
-        let submission = Submission::new(decided, self.ids.delivery((self.clock)()))?;
-        self.transact(|rules| rules.accept(&submission))
-            .map_err(|error| IntakeError::passing("the push could not be stored").because(error))
+        let now = (self.clock)();
+        let mut submission = Submission::new(decided, self.ids.delivery(now))?;
+        let body = self.repeats.recognize(&mut submission, now);
+        let receipt = self
+            .transact(|rules| rules.accept(&submission))
+            .map_err(|error| IntakeError::passing("the push could not be stored").because(error))?;
+        self.repeats.stored(body, &receipt, now);
+        Ok(receipt)
     }
 }
 

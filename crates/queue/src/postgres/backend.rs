@@ -27,6 +27,7 @@ use super::{gpus, listener, lists, logs, reader, schema, workers};
 use crate::ids::{Ids, split};
 use crate::keeper::{Keeper, STEPS_A_SWEEP};
 use crate::message::{Message, MessageStore, Stored};
+use crate::repeats::Repeats;
 use crate::rules::{Rules, Submission};
 use crate::store::Store;
 
@@ -41,6 +42,7 @@ pub struct PostgresQueue {
     /// What goes on beside its callers.
     tasks: Vec<AbortHandle>,
     keeper: Keeper,
+    repeats: Repeats,
 }
 
 impl PostgresQueue {
@@ -82,6 +84,7 @@ impl PostgresQueue {
             tasks: tasks.iter().map(JoinHandle::abort_handle).collect(),
             crowd,
             keeper: Keeper::new(),
+            repeats: Repeats::default(),
         })
     }
 
@@ -108,6 +111,19 @@ impl PostgresQueue {
     #[must_use]
     pub fn unrecorded(&self) -> u64 {
         self.later.ignored.lost()
+    }
+
+    /// Takes the number of a transaction that writes, which is durable as a push is.
+    ///
+    /// # Errors
+    ///
+    /// When the database does not answer, or takes no writes.
+    pub async fn check_writable(&self) -> Result<(), QueueError> {
+        let write = |rules: &mut Rules<'_, Transaction<'_>>| {
+            rules.store.query("SELECT txid_current()", &[])?;
+            Ok(())
+        };
+        self.transact(Needs::default(), write).await
     }
 
     /// Writes what is left, and waits a moment for what is under way. What is to be written afterwards is refused, if
@@ -153,16 +169,24 @@ impl Drop for PostgresQueue {
 #[async_trait]
 impl Intake for PostgresQueue {
     async fn accept(&self, decided: &Decided) -> Result<Receipt, IntakeError> {
+        let now = self.core.about_now();
+        let mut submission = Submission::new(decided, NOT_YET)?;
+        let body = self.repeats.recognize(&mut submission, now);
         if decided.makes_jobs() {
             let place = (decided.push.repository.clone(), decided.push.ref_name.clone());
             self.later.write_those_of(&place).await;
-        } else if let Some(receipt) = self.later.take(decided).await? {
+        } else if let Some(delivery) = submission.stands_for {
+            return Ok(Receipt::Stored { delivery, jobs: Vec::new() });
+        } else if let Some(receipt) = self.later.take(&submission).await? {
+            self.repeats.stored(body, &receipt, now);
             return Ok(receipt);
         }
-        let stored = self.crowd.accept(Submission::new(decided, NOT_YET)?);
-        stored.await.map_err(|error| {
+        let stored = self.crowd.accept(submission);
+        let receipt = stored.await.map_err(|error| {
             IntakeError::passing("the push could not be stored").because(error).after(TRY_AGAIN)
-        })
+        })?;
+        self.repeats.stored(body, &receipt, now);
+        Ok(receipt)
     }
 }
 

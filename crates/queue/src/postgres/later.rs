@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use swifthook_core::{Decided, DeliveryId, IntakeError, QueueError, Receipt};
+use swifthook_core::{Delivery, DeliveryId, IntakeError, QueueError, Receipt};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
@@ -47,12 +47,13 @@ impl Later {
 
     /// Takes a push for which nothing is to run. `None` if it is to be written before it is answered, as nothing is
     /// promised that the store refuses.
-    pub(super) async fn take(&self, decided: &Decided) -> Result<Option<Receipt>, IntakeError> {
+    pub(super) async fn take(&self, submission: &Submission) -> Result<Option<Receipt>, IntakeError> {
         if self.ignored.is_failing() {
             return Ok(None);
         }
         let delivery = self.core.ids.delivery(self.core.about_now());
-        match self.ignored.push(Submission::new(decided, delivery)?).await {
+        let receipt = Delivery { id: delivery, ..submission.delivery.clone() };
+        match self.ignored.push(Submission { delivery: receipt, ..submission.clone() }).await {
             Pushed::First => self.has_some.notify_one(),
             Pushed::Crowding => self.is_crowded.notify_one(),
             Pushed::Later => {}

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use swifthook_core::{Delivery, QueueError, Receipt};
+use swifthook_core::{Admitted, Delivery, QueueError, Receipt};
 
 use super::enqueue::Origin;
 use super::{Rules, Submission, timeline};
@@ -25,7 +25,8 @@ impl<S: Store> Rules<'_, S> {
         self.accept(&Submission { delivery, ..submission.clone() })
     }
 
-    /// Records a receipt and enqueues what is new of it.
+    /// Records a receipt and enqueues what is new of it. Where nothing is, and another receipt stands for it, there is
+    /// nothing to record.
     pub(crate) fn accept(&mut self, submission: &Submission) -> Result<Receipt, QueueError> {
         let delivery = &submission.delivery;
         let who: Arc<str> = timeline::INTAKE.into();
@@ -46,6 +47,11 @@ impl<S: Store> Rules<'_, S> {
                 let may_rerun = submission.is_redeliverable;
                 jobs.push(self.admit(&origin, spec.clone(), birth.clone(), may_rerun, &who)?);
             }
+        }
+        if let Some(first) = submission.stands_for
+            && jobs.iter().all(|job| job.admitted == Admitted::Duplicate)
+        {
+            return Ok(Receipt::Stored { delivery: first, jobs });
         }
         let ids: Vec<_> = jobs.iter().map(|job| job.id).collect();
         self.store.record(delivery, &ids)?;

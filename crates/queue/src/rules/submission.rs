@@ -13,6 +13,8 @@ pub(crate) struct Submission {
     pub(crate) offers: Vec<(JobSpec, Birth)>,
     pub(crate) pushed_at: Option<Timestamp>,
     pub(crate) is_redeliverable: bool,
+    /// The receipt that stands for this one, unless it leads to a new job.
+    pub(crate) stands_for: Option<DeliveryId>,
 }
 
 impl Submission {
@@ -47,6 +49,7 @@ impl Submission {
             offers: decided.verdicts.iter().flat_map(offers).collect(),
             pushed_at: push.pushed_at,
             is_redeliverable: decided.is_redeliverable,
+            stands_for: None,
         })
     }
 }

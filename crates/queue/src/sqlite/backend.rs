@@ -29,6 +29,7 @@ use crate::ids::Ids;
 use crate::ignored::{Ignored, Pushed};
 use crate::keeper::{Keeper, STEPS_A_SWEEP};
 use crate::message::{self, MessageStore, Stored};
+use crate::repeats::Repeats;
 use crate::rules::{Rules, Submission};
 use crate::store::Store;
 use crate::workers::Workers;
@@ -47,6 +48,7 @@ pub struct SqliteQueue {
     keeper: Keeper,
     news: watch::Sender<u64>,
     workers: Workers,
+    repeats: Repeats,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -79,6 +81,7 @@ impl SqliteQueue {
             keeper: Keeper::new(),
             news,
             workers: Workers::default(),
+            repeats: Repeats::default(),
             writer: Mutex::new(Some(thread)),
         })
     }
@@ -114,6 +117,24 @@ impl SqliteQueue {
     #[must_use]
     pub fn unrecorded(&self) -> u64 {
         self.ignored.lost()
+    }
+
+    /// Writes some pages and takes them back, as durable as a push, and refused where one is.
+    ///
+    /// # Errors
+    ///
+    /// When the store could not take a new push: most often its disk is full.
+    pub async fn check_writable(&self) -> Result<(), QueueError> {
+        let write = |rules: &mut Rules<'_, Transaction<'_>>| {
+            let connection = rules.store.connection;
+            // The last of these makes sure that the log is written, the first that there are pages to be had.
+            let written = connection
+                .execute("INSERT INTO names (name) VALUES (hex(zeroblob(8192)))", ())
+                .and_then(|_| connection.execute("DELETE FROM names WHERE name = hex(zeroblob(8192))", ()))
+                .and_then(|_| connection.pragma_update(None, "user_version", schema::newest()));
+            written.map_err(|error| QueueError::from(RowError::from(error)))
+        };
+        self.send(Question::of_intake(write)).await
     }
 
     /// Writes what is left and lets others have the file. Blocks until that is done; what is to be written
@@ -171,7 +192,12 @@ impl Drop for SqliteQueue {
 #[async_trait]
 impl Intake for SqliteQueue {
     async fn accept(&self, decided: &Decided) -> Result<Receipt, IntakeError> {
-        let submission = Submission::new(decided, self.ids.delivery((self.clock)()))?;
+        let now = (self.clock)();
+        let mut submission = Submission::new(decided, self.ids.delivery(now))?;
+        let body = self.repeats.recognize(&mut submission, now);
+        if let (Some(delivery), true) = (submission.stands_for, submission.offers.is_empty()) {
+            return Ok(Receipt::Stored { delivery, jobs: Vec::new() });
+        }
         // What the store refuses to write is promised to nobody before it is written.
         if submission.offers.is_empty() && !self.ignored.is_failing() {
             let delivery = submission.delivery.id;
@@ -184,12 +210,16 @@ impl Intake for SqliteQueue {
             if !is_taken {
                 return Err(IntakeError::passing("the store is closed").after(TRY_AGAIN));
             }
-            return Ok(Receipt::Stored { delivery, jobs: Vec::new() });
+            let receipt = Receipt::Stored { delivery, jobs: Vec::new() };
+            self.repeats.stored(body, &receipt, now);
+            return Ok(receipt);
         }
         let stored = self.send(Question::of_intake(move |rules| rules.accept(&submission))).await;
-        stored.map_err(|error| {
+        let receipt = stored.map_err(|error| {
             IntakeError::passing("the push could not be stored").because(error).after(TRY_AGAIN)
-        })
+        })?;
+        self.repeats.stored(body, &receipt, now);
+        Ok(receipt)
     }
 }
 

@@ -1,4 +1,5 @@
 use std::error::Error;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use swifthook_core::text::{printable_lines, without_user_info};
@@ -35,5 +36,7 @@ fn tell(error: &dyn Error) {
 
 /// Tells something on standard error. Whoever is at fault may have chosen some of the words.
 pub(super) fn complain(text: &str) {
-    eprintln!("{}", printable_lines(&without_user_info(text)));
+    let text = without_user_info(text);
+    // `eprintln!` panics where it cannot be written, and there is nobody left to tell.
+    let _: io::Result<()> = writeln!(io::stderr(), "{}", printable_lines(&text));
 }

@@ -86,13 +86,19 @@ impl Connections {
     pub(super) fn admit(&self, peer: IpAddr) -> Option<(Slot, oneshot::Receiver<()>)> {
         let (owner, reputation) = self.0.clients.owner(peer);
         let mut table = self.table();
-        if !self.make_room(&mut table, owner, reputation) {
+        let has_room = self.make_room(&mut table, owner, reputation);
+        let news = table.news(Instant::now());
+        if !has_room {
+            drop(table);
+            self.tell(news);
             return None;
         }
         let id = table.slots.acquire(owner, reputation);
         table.counts.open += 1;
         let (evict, evicted) = oneshot::channel();
         table.evictions.insert(id, evict);
+        drop(table);
+        self.tell(news);
         let slot = Slot { connections: self.clone(), id, peer, is_proxied: owner == Owner::Proxy };
         Some((slot, evicted))
     }
@@ -128,13 +134,11 @@ impl Connections {
                     // It may have proven a signature a moment ago, and its push be on its way into the store.
                     if !self.is_better_known(table, victim) {
                         table.evict(victim);
-                        self.tell(table);
                         return true;
                     }
                 }
                 Err(Full) => {
                     table.counts.refused += 1;
-                    self.tell(table);
                     return false;
                 }
             }
@@ -147,18 +151,16 @@ impl Connections {
         table.slots.improve(owner, self.0.clients.reputation(client))
     }
 
-    fn tell(&self, table: &mut Table) {
-        if table.told.is_time(Instant::now()) {
-            let Counts { open, evicted, refused } = table.counts;
-            warn!(
-                port = self.0.port,
-                open,
-                evicted = evicted - table.untold.evicted,
-                refused = refused - table.untold.refused,
-                "all connections are taken: those of clients with many, and of unknown ones, make room"
-            );
-            table.untold = table.counts;
-        }
+    /// Logs what happened, without the lock: a log that takes its time would hold up whoever connects.
+    fn tell(&self, news: Option<Counts>) {
+        let Some(Counts { open, evicted, refused }) = news else { return };
+        warn!(
+            port = self.0.port,
+            open,
+            evicted,
+            refused,
+            "all connections are taken: those of clients with many, and of unknown ones, make room"
+        );
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {
@@ -198,6 +200,17 @@ impl Clients {
 }
 
 impl Table {
+    /// Those that are open, and what happened to others since the last news, where it is time to tell.
+    fn news(&mut self, now: Instant) -> Option<Counts> {
+        let Counts { open, evicted, refused } = self.counts;
+        let (evicted, refused) = (evicted - self.untold.evicted, refused - self.untold.refused);
+        if (evicted, refused) == (0, 0) || !self.told.is_time(now) {
+            return None;
+        }
+        self.untold = self.counts;
+        Some(Counts { open, evicted, refused })
+    }
+
     fn evict(&mut self, slot: SlotId) {
         self.slots.release(slot);
         self.counts.evicted += 1;
@@ -240,6 +253,9 @@ impl Slot {
         } else {
             table.slots.put(self.id, Owner::Proxy, Reputation::Proven, false);
         }
+        let news = table.news(Instant::now());
+        drop(table);
+        self.connections.tell(news);
         has_room
     }
 }

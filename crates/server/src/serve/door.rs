@@ -62,6 +62,18 @@ pub(super) async fn observe(State(metrics): State<Arc<Metrics>>, request: Reques
                 Line::Nothing => return response,
             }
         }
+        if matches!(answered.decision, "duplicate" | "ignored" | "pong") {
+            match metrics.known_line(Instant::now()) {
+                Line::Write => {}
+                Line::LeaveOut => {
+                    warn!(
+                        "too many deliveries with nothing new for the log: more of this minute are in /metrics alone"
+                    );
+                    return response;
+                }
+                Line::Nothing => return response,
+            }
+        }
         info!(
             delivery = answered.delivery.map(tracing::field::display),
             repository = answered.repository.as_ref().map(tracing::field::display),

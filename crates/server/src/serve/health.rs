@@ -15,14 +15,14 @@ use tokio::time::timeout;
 
 use super::broker::Broker;
 use super::door::with_causes;
-use crate::api::Backend;
+use super::store::Store;
 
 /// What has to be well for the server to be.
 #[derive(Clone)]
 pub(super) struct Health(Arc<Parts>);
 
 struct Parts {
-    store: Arc<dyn Backend>,
+    store: Arc<dyn Store>,
     runner: Option<Handle>,
     broker: Option<Broker>,
     /// What was found last, so that asking often does not cost the store as often.
@@ -43,7 +43,7 @@ struct Report {
 
 impl Health {
     /// Asks these: there is no `runner` where none is to be at work, and no `broker` where pushes are stored at once.
-    pub(super) fn new(store: Arc<dyn Backend>, runner: Option<Handle>, broker: Option<Broker>) -> Self {
+    pub(super) fn new(store: Arc<dyn Store>, runner: Option<Handle>, broker: Option<Broker>) -> Self {
         Self(Arc::new(Parts { store, runner, broker, last: Mutex::default() }))
     }
 
@@ -89,8 +89,13 @@ impl Parts {
     }
 
     async fn find(&self) -> Found {
-        let store = match timeout(PATIENCE, self.store.deliveries(None, 1)).await {
-            Ok(Ok(_)) => None,
+        // What can be read cannot always be written: a disk may be full.
+        let asked = async {
+            self.store.deliveries(None, 1).await?;
+            self.store.check_writable().await
+        };
+        let store = match timeout(PATIENCE, asked).await {
+            Ok(Ok(())) => None,
             Ok(Err(error)) => Some(with_causes(&error)),
             Err(_) => Some("the store does not answer in time".to_owned()),
         };
@@ -106,5 +111,5 @@ async fn alive() -> Json<Report> {
 }
 
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long what was found is told again.
-const FRESH: Duration = Duration::from_millis(500);
+/// How long what was found is told again: a look is a write, and anybody may ask.
+const FRESH: Duration = Duration::from_secs(1);

@@ -144,6 +144,8 @@ impl Connection {
             .timer(TokioTimer::new())
             .header_read_timeout(bounds.head_time)
             .max_buf_size(MOST_HEAD)
+            // Whoever has sent all may say so before the reply: the push is stored and answered all the same.
+            .half_close(true)
             .serve_connection(TokioIo::new(WriteTimeout::new(stream, bounds.write_time)), service);
         tokio::select! {
             served = watcher.watch(served) => {
@@ -332,6 +334,31 @@ mod tests {
         let many = ASKED.repeat(100);
         let writing = async { while stream.write_all(&many).await.is_ok() {} };
         tokio::time::timeout(Duration::from_secs(60), writing).await.expect("the connection ends");
+    }
+
+    #[tokio::test]
+    async fn whoever_ends_what_it_sends_is_answered_all_the_same() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (release, released) = tokio::sync::watch::channel(false);
+        let slow = async move || {
+            released.clone().wait_for(|is_released| *is_released).await.unwrap();
+            "stored"
+        };
+        let bounds = Bounds { head_time: Duration::from_secs(600), ..Bounds::default() };
+        let connections = Connections::new("test", Plan::public(bounds.connections), Clients::Alike);
+        let port = (listener, Router::new().route("/", get(slow)), connections);
+        tokio::spawn(serve(port, bounds, std::future::pending()));
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(ASKED).await.unwrap();
+        stream.shutdown().await.unwrap();
+        // Without a reply to come it would be closed here, and the handler dropped.
+        let mut byte = [0];
+        let early = tokio::time::timeout(Duration::from_millis(200), stream.read(&mut byte)).await;
+        assert!(early.is_err(), "it was closed before the reply");
+        release.send(true).unwrap();
+        let told = tokio::time::timeout(Duration::from_secs(20), all(&mut stream)).await.expect("it ends");
+        assert!(told.ends_with("stored"), "{told}");
     }
 
     #[tokio::test]

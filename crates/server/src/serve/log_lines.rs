@@ -14,7 +14,7 @@ pub(super) enum Form {
     Json,
 }
 
-/// A writer of whole lines, as the log has them.
+/// A writer of whole lines, as the log has them. It never fails: whoever logs has no answer to a log that is full.
 pub(super) struct Shown<W> {
     pub(super) form: Form,
     pub(super) to: W,
@@ -30,12 +30,13 @@ impl<W: Write> Write for Shown<W> {
             Form::Json => json(body),
         };
         shown.push_str(&text[body.len()..]);
-        self.to.write_all(shown.as_bytes())?;
+        let _: io::Result<()> = self.to.write_all(shown.as_bytes());
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.to.flush()
+        let _: io::Result<()> = self.to.flush();
+        Ok(())
     }
 }
 
@@ -100,6 +101,28 @@ mod tests {
             shown(Form::Coloured, coloured),
             "\u{1b}[33mWARN\u{1b}[0m https://…@h/a\\nforged\\u{202e}\n"
         );
+    }
+
+    /// A disk that is full.
+    struct Full;
+
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+    }
+
+    #[test]
+    fn whoever_logs_goes_on_where_the_log_cannot_be_written() {
+        for form in [Form::Plain, Form::Coloured, Form::Json] {
+            let mut shown = Shown { form, to: Full };
+            assert_eq!(shown.write(b"INFO delivery\n").unwrap(), 14);
+            shown.flush().unwrap();
+        }
     }
 
     #[test]

@@ -23,7 +23,8 @@ pub enum LogFormat {
     Json,
 }
 
-/// Logs to standard error from here on.
+/// Logs to standard error from here on. Lines that cannot be written, on a full disk or to a reader that has gone, are
+/// lost; the process goes on.
 ///
 /// # Errors
 ///
@@ -37,7 +38,8 @@ pub fn init(arguments: &LogArguments) -> Result<(), Box<dyn std::error::Error + 
         LogFormat::Text => Form::Plain,
         LogFormat::Json => Form::Json,
     };
-    let lines = tracing_subscriber::fmt().with_env_filter(filter);
+    // It reports errors with `eprintln!`, which panics where standard error cannot be written.
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).log_internal_errors(false);
     let lines = lines.with_writer(move || Shown { form, to: std::io::stderr() });
     match arguments.log_format {
         LogFormat::Text => lines.with_ansi(is_terminal).try_init(),

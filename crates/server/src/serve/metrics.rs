@@ -15,6 +15,7 @@ use super::occasionally::{Line, LineBudget};
 pub struct Metrics {
     counted: Mutex<Counted>,
     refusal_lines: Mutex<LineBudget>,
+    known_lines: Mutex<LineBudget>,
 }
 
 #[derive(Debug, Default)]
@@ -36,7 +37,11 @@ struct Histogram {
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self { counted: Mutex::default(), refusal_lines: Mutex::new(LineBudget::new(REFUSAL_LINES)) }
+        Self {
+            counted: Mutex::default(),
+            refusal_lines: Mutex::new(LineBudget::new(REFUSAL_LINES)),
+            known_lines: Mutex::new(LineBudget::new(KNOWN_LINES)),
+        }
     }
 }
 
@@ -54,6 +59,11 @@ impl Metrics {
     /// Whether a refusal gets a line in the log.
     pub(super) fn refusal_line(&self, now: Instant) -> Line {
         self.refusal_lines.lock().expect("nothing panics under this lock").take(now)
+    }
+
+    /// Whether a delivery that brings nothing new gets a line in the log.
+    pub(super) fn known_line(&self, now: Instant) -> Line {
+        self.known_lines.lock().expect("nothing panics under this lock").take(now)
     }
 
     pub(super) fn accepted(&self, took: Duration, is_stored: bool) {
@@ -207,6 +217,8 @@ impl Text {
 
 /// Lines of refusals in the log, a minute, of all clients together.
 const REFUSAL_LINES: u32 = 600;
+/// Lines of deliveries that bring nothing new, as one that is replayed.
+const KNOWN_LINES: u32 = 600;
 /// Seconds. GitHub gives up after ten.
 const BOUNDS: [f64; 11] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 5.0, 8.0];
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::{fs, io};
 
 use async_trait::async_trait;
+use swifthook_core::QueueError;
 #[cfg(feature = "postgres")]
 use swifthook_queue::postgres::{self, PostgresQueue};
 use swifthook_queue::{MessageStore, OpenError, Options, SqliteQueue};
@@ -22,6 +23,13 @@ pub(super) trait Store: Backend + MessageStore {
 
     /// How many pushes that train nothing went unrecorded since it was opened.
     fn unrecorded(&self) -> u64;
+
+    /// Writes something small, as a new push would be written.
+    ///
+    /// # Errors
+    ///
+    /// When the store could not take a new push.
+    async fn check_writable(&self) -> Result<(), QueueError>;
 
     /// Writes what is left. What is to be written afterwards is refused.
     async fn close(self: Arc<Self>);
@@ -89,6 +97,10 @@ impl Store for SqliteQueue {
         self.unrecorded()
     }
 
+    async fn check_writable(&self) -> Result<(), QueueError> {
+        self.check_writable().await
+    }
+
     async fn close(self: Arc<Self>) {
         let closing = tokio::task::spawn_blocking(move || Self::close(&self)).await;
         closing.expect("closing a store does not panic");
@@ -104,6 +116,10 @@ impl Store for PostgresQueue {
 
     fn unrecorded(&self) -> u64 {
         self.unrecorded()
+    }
+
+    async fn check_writable(&self) -> Result<(), QueueError> {
+        self.check_writable().await
     }
 
     async fn close(self: Arc<Self>) {

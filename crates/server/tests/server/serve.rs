@@ -297,3 +297,26 @@ fn a_server_says_whether_it_is_well() {
         assert_eq!(get(format!("{public}{admin_only}")).0, 404, "hooks and administration never mix");
     }
 }
+
+/// The disk of the log is full, or whoever read it has gone.
+#[test]
+fn pushes_are_answered_though_the_log_cannot_be_written() {
+    let world = World::new("run = { command = [\"true\"] }");
+    std::os::unix::fs::symlink("/dev/full", world.path("server.log")).unwrap();
+    let server = world.serve();
+    for file in ["x", "y"] {
+        let commit = world.commit(file, file);
+        assert_eq!(server.deliver(&world.push(&commit, &commit, &[file])).status.as_u16(), 202);
+    }
+    server.signal("TERM");
+    assert!(server.ended().success());
+}
+
+#[test]
+fn a_command_that_cannot_say_what_is_wrong_exits_as_if_it_could() {
+    let world = World::new("run = { command = [\"true\"] }");
+    let mut command = world.program(&["--config", "nowhere.toml", "serve"]);
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let status = command.stderr(full).status().unwrap();
+    assert_ne!(status.code(), Some(101), "it panicked");
+}
