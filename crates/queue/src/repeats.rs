@@ -57,20 +57,18 @@ impl Repeats {
     fn count(&self, body: Body, receipt: DeliveryId, now: Timestamp) {
         let mut known = self.known();
         match known.bodies.get_mut(&body) {
-            Some(receipts) if receipts.first == receipt => return,
+            Some(receipts) if receipts.first == receipt => {}
             Some(receipts) if receipts.is_young(now) => {
                 receipts.count += 1;
-                if receipts.count != MOST_RECEIPTS {
-                    return;
+                if receipts.count == MOST_RECEIPTS {
+                    let first = receipts.first;
+                    drop(known);
+                    tracing::info!(
+                        delivery = %first,
+                        receipts = MOST_RECEIPTS,
+                        "a push came so often today that one more which brings nothing new is counted alone"
+                    );
                 }
-                let first = receipts.first;
-                drop(known);
-                tracing::info!(
-                    delivery = %first,
-                    receipts = MOST_RECEIPTS,
-                    "a push came so often today that one more which brings nothing new is counted alone"
-                );
-                return;
             }
             Some(receipts) => *receipts = Receipts { first: receipt, count: 1, since: now },
             None => known.insert(body, Receipts { first: receipt, count: 1, since: now }),
