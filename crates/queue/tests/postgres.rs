@@ -87,7 +87,9 @@ fn two_receivers_of_one_database_make_one_job_of_four_hundred_deliveries() {
         let all = JobFilter { limit: 1_000, ..JobFilter::default() };
         (receivers[0].jobs(&all).await.unwrap(), receivers[1].deliveries(None, 1_000).await.unwrap())
     });
-    assert_eq!((kept.len(), receipts.len()), (2, 600));
+    assert_eq!(kept.len(), 2);
+    // Of those that bring nothing new, each receiver keeps those that came at once, and the first sixteen of each.
+    assert!((2 * 16..=600).contains(&receipts.len()), "{}", receipts.len());
 }
 
 #[test]

@@ -14,8 +14,14 @@ use crate::support;
 struct Slurm(Cluster);
 
 impl Slurm {
-    fn elsewhere(&self) -> PathBuf {
-        self.0.path().join("elsewhere")
+    fn control(&self) -> PathBuf {
+        self.0.runs().with_file_name("control")
+    }
+
+    /// The folders of the shared file system, and where they are while it is away.
+    fn shared(&self) -> [(PathBuf, PathBuf); 2] {
+        let away = |name| self.0.path().join(name);
+        [(self.0.runs(), away("runs-away")), (self.control(), away("control-away"))]
     }
 }
 
@@ -38,7 +44,7 @@ impl Ground for Slurm {
         let lines = fs::read_to_string(self.0.path().join("begun")).unwrap_or_default();
         let count = lines.lines().filter(|line| **line == key.to_string()).count();
         // One that is stopped while it waits in the queue does not come to its first line.
-        let was_submitted = self.0.runs().join(key.to_string()).join("submitted.json").exists();
+        let was_submitted = self.control().join(key.to_string()).join("submitted.json").exists();
         count.max(usize::from(was_submitted))
     }
 
@@ -49,13 +55,15 @@ impl Ground for Slurm {
     /// The cluster and the shared file system.
     fn cut_off(&self) {
         self.0.cut_off();
-        fs::rename(self.0.runs(), self.elsewhere()).unwrap();
+        self.shared().iter().for_each(|(folder, away)| fs::rename(folder, away).unwrap());
     }
 
     fn reconnect(&self) {
-        // A launcher makes it where it is not there.
-        let _ = fs::remove_dir(self.0.runs());
-        fs::rename(self.elsewhere(), self.0.runs()).unwrap();
+        for (folder, away) in self.shared() {
+            // A launcher makes it where it is not there.
+            let _ = fs::remove_dir(&folder);
+            fs::rename(away, folder).unwrap();
+        }
         self.0.connect();
     }
 
