@@ -53,6 +53,12 @@ impl Beneath {
         Ok(Self { fd: openat(CWD, path.as_ref(), flags, Mode::empty())? })
     }
 
+    /// The same for whoever may pass through the directory and not list it: what is beneath can be held, and no more.
+    pub(crate) fn passage(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        Ok(Self { fd: openat(CWD, path, flags, Mode::empty())? })
+    }
+
     /// The folder at `path` beneath it.
     ///
     /// # Errors

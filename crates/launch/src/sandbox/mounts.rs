@@ -135,7 +135,7 @@ impl Mounts {
     /// Somebody may change what is beneath the folder until it is mounted: so it is held from now on.
     fn show_beneath(&mut self, folder: &Path, path: &Path) -> io::Result<()> {
         let Ok(real) = folder.canonicalize() else { return Ok(()) };
-        let held = match Beneath::at(&real).and_then(|beneath| beneath.hold(path)) {
+        let held = match Beneath::passage(&real).and_then(|beneath| beneath.hold(path)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             held => held?,
         };
