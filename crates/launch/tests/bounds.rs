@@ -234,7 +234,7 @@ async fn a_log_that_cannot_be_cut_ends_its_run() {
     assert!(message.starts_with("its log has more than 1 MiB (`max_log`)"), "{message}");
 }
 
-/// It looked again and again at nothing, for all of the grace.
+/// The supervisor looked again and again at nothing, for all of the grace.
 #[tokio::test]
 async fn a_supervisor_rests_while_its_run_saves() {
     let runs = tempfile::tempdir().unwrap();

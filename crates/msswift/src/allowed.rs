@@ -22,7 +22,7 @@ impl Allowed {
     ///
     /// # Errors
     ///
-    /// When one is not for an absolute path; the error of one for an id of a hub says where it belongs.
+    /// If one is not for an absolute path; the error of one for an id of a hub says where it belongs.
     pub fn files<S: AsRef<str>>(patterns: impl IntoIterator<Item = S>) -> Result<Self, InvalidPattern> {
         Self::read(patterns, |pattern| match pattern.place {
             Place::Path => None,
@@ -37,7 +37,7 @@ impl Allowed {
     ///
     /// # Errors
     ///
-    /// When one is not for an id; the error of one for a path says where it belongs.
+    /// If one is not for an id; the error of one for a path says where it belongs.
     pub fn data_sets<S: AsRef<str>>(patterns: impl IntoIterator<Item = S>) -> Result<Self, InvalidPattern> {
         Self::read(patterns, |pattern| match pattern.place {
             Place::Hub(_) => None,

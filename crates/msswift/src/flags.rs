@@ -11,7 +11,7 @@ pub struct Flags {
     pub(crate) env: BTreeMap<String, String>,
     /// The hub that the names were checked for, which the run asks and no other; `None` of a config that may run code.
     pub(crate) hub: Option<Hub>,
-    /// Whether the recipe lets kernels of Hugging Face pass.
+    /// True if the recipe lets kernels of Hugging Face pass.
     pub(crate) may_take_kernels: bool,
 }
 

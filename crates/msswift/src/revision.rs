@@ -17,7 +17,7 @@ impl Revisions {
     ///
     /// # Errors
     ///
-    /// When one is for something else than names of branches and tags, of which each is one word.
+    /// If one is for something else than names of branches and tags, of which each is one word.
     pub fn new<S: AsRef<str>>(patterns: impl IntoIterator<Item = S>) -> Result<Self, InvalidPattern> {
         let read = |text: S| {
             let text = text.as_ref();

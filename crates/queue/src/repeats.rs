@@ -19,7 +19,7 @@ use crate::rules::Submission;
 #[derive(Debug, Default)]
 pub(crate) struct Repeats(Mutex<Known>);
 
-/// The same for all deliveries of one body by one hook.
+/// Repeats of all deliveries of one body by one hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Body([u8; 16]);
 
@@ -120,9 +120,9 @@ impl Body {
     }
 }
 
-/// How many receipts of a push are kept in a day.
+/// Limit of receipts of a push that are kept in a day.
 const MOST_RECEIPTS: usize = 16;
 /// Shorter than the shortest retention: the first receipt is there as long as it stands for others.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// How many pushes are remembered: some megabytes.
+/// Limit of pushes that are remembered: some megabytes.
 const MOST_BODIES: usize = 65_536;

@@ -154,13 +154,13 @@ impl Receiver {
         }
     }
 
-    /// Whether this is a proxy whose `X-Forwarded-For` is believed.
+    /// Tells whether this is a proxy whose `X-Forwarded-For` is believed.
     #[must_use]
     pub fn is_trusted_proxy(&self, peer: IpAddr) -> bool {
         address::contains(&self.trusted_proxies, peer)
     }
 
-    /// How well a client is known: by the signed pushes that came by way of this receiver and of those that it replaced
+    /// Standing of a client: by the signed pushes that came by way of this receiver and of those that it replaced
     /// in [`Current`](super::Current), in the last eight days, and were made within five minutes before they came.
     #[must_use]
     pub fn reputation(&self, client: ClientAddr) -> Reputation {

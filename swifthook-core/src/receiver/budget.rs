@@ -30,7 +30,7 @@ struct Used {
 /// Bytes of small and of large bodies.
 type BySize = [usize; 2];
 
-/// How large a body is, or is announced to be.
+/// Size that a body has, or is announced to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Size {
     /// At most 1 MiB.
@@ -60,12 +60,12 @@ pub(super) struct Owner {
     pub(super) reputation: Reputation,
 }
 
-/// What stands in the way of more bytes.
+/// Limits in the way of more bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Spent {
     /// All that there is for such bodies is taken.
     Budget,
-    /// Its client, or the network of its client, has its share.
+    /// The client, or the network of its client, has its share.
     Share,
 }
 
@@ -112,7 +112,7 @@ impl Share {
         self.part.owner.map(|owner| owner.client)
     }
 
-    /// Whether it has to make haste, since its like have more than half of what they may have.
+    /// Tells whether it has to make haste, since its like have more than half of what they may have.
     pub(super) fn is_pressed(&self, all: usize) -> bool {
         let Some(owner) = self.part.owner.filter(|owner| owner.reputation != Reputation::Proven) else {
             return false;
@@ -130,7 +130,7 @@ impl Drop for Share {
 }
 
 impl Owner {
-    /// What clients that have proven nothing may have together, for bodies of this size.
+    /// Share that clients that have proven nothing may have together, for bodies of this size.
     fn pool(&self, size: Size, all: usize) -> usize {
         let pool = match size {
             Size::Small => all / 4,
@@ -216,13 +216,13 @@ fn take_off<K: Hash + Eq>(held: &mut HashMap<K, BySize>, key: K, part: &Part) {
     }
 }
 
-/// Whether one of whom `held` bytes are may have `more`: it has at most `factor` times what is then left of `room`.
+/// Tells whether one of whom `held` bytes are may have `more`: it has at most `factor` times what is then left of `room`.
 fn leaves(held: usize, more: usize, room: usize, factor: usize) -> Result<(), Spent> {
     let left = room.saturating_sub(more).saturating_mul(factor);
     if held.saturating_add(more) > left { Err(Spent::Share) } else { Ok(()) }
 }
 
-/// What is not kept for clients that have proven a signature: of the rest a quarter is for a largest body of one of them,
+/// Room that is not kept for clients that have proven a signature: of the rest a quarter is for a largest body of one of them,
 /// whatever strangers and another one hold, and a sixteenth for their small ones.
 fn shared(all: usize) -> usize {
     all - all / 4 - all / 16

@@ -14,7 +14,7 @@ pub struct ClientAddr(IpAddr);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientNetwork(IpAddr);
 
-/// How well a client is known by its address. It decides who gives way when there is not enough for all, and nothing
+/// Standing of a client, known by its address. It decides who gives way when there is not enough for all, and nothing
 /// else: whatever it is, a delivery is taken for its signature alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reputation {
@@ -44,7 +44,7 @@ impl ClientAddr {
         ClientNetwork(network(self.0, 24, 48))
     }
 
-    /// Whether it has an address of this network.
+    /// Tells whether it has an address of this network.
     pub(super) fn is_in(self, network: &IpNet) -> bool {
         let is_part = match (self.0, network) {
             (IpAddr::V6(v6), IpNet::V6(part)) => {

@@ -44,7 +44,7 @@ impl Proofs {
         Self(Arc::new(Mutex::new(hooks.map(|hook| (hook, Proven::new(since))).collect())))
     }
 
-    /// This one, for the hooks of `later`: those that are new begin with nothing, and those that are gone are forgotten.
+    /// Carries this one over to the hooks of `later`: those that are new begin with nothing, and those that are gone are forgotten.
     pub(super) fn continued_by(&self, later: &Self) -> Self {
         let new = std::mem::take(&mut *later.hooks());
         let mut hooks = self.hooks();
@@ -79,7 +79,7 @@ impl Proofs {
         self.hooks().values().any(|proven| proven.clients.contains_key(&client))
     }
 
-    /// Whether a client of the network is proven.
+    /// Tells whether a client of the network is proven.
     pub(super) fn has_near(&self, client: ClientAddr) -> bool {
         self.hooks().values().any(|proven| proven.networks.contains_key(&client.network()))
     }
@@ -94,7 +94,7 @@ impl Proven {
         Self { since, clients: HashMap::new(), networks: HashMap::new(), signatures: Signatures::default() }
     }
 
-    /// Whether it speaks for a client that was not known before.
+    /// Tells whether it speaks for a client that was not known before.
     fn note(&mut self, proof: Proof, now: Timestamp) -> bool {
         let is_remembered = self.since.is_some_and(|since| since <= proof.pushed_at);
         let is_fresh = now.since(proof.pushed_at) <= FRESH && proof.pushed_at.since(now) <= FRESH;
@@ -143,9 +143,9 @@ impl Signatures {
     }
 }
 
-/// How long a right signature speaks for its client: over a week without a push.
+/// Time for which a right signature speaks for its client: over a week without a push.
 const LATELY: Duration = Duration::from_secs(8 * 86_400);
-/// How far the time of a push may be from now, either way, for it to speak for a client.
+/// Distance that the time of a push may be from now, either way, for it to speak for a client.
 const FRESH: Duration = Duration::from_secs(300);
 /// GitHub delivers from some dozens of addresses.
 const MOST_CLIENTS: usize = 1_024;

@@ -77,7 +77,7 @@ pub enum Refusal {
     /// Too many of the bytes that are being received at once are of its client.
     #[error("too much is being received from this address at once")]
     Share {
-        /// How long to wait.
+        /// Time to wait.
         retry_after: Duration,
     },
     /// Its client's address has sent too much that was not signed. [`Receiver`](crate::Receiver) never says so, since

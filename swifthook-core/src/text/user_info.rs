@@ -114,7 +114,7 @@ fn last_at(text: &str) -> Option<(usize, usize)> {
     text.rfind('@').map(|at| (at, at + 1)).max(escaped)
 }
 
-/// Where what follows a scheme begins, however it is misspelt: `https://`, `https:/`, `//`, `git+https://`.
+/// Position at which what follows a scheme begins, however it is misspelt: `https://`, `https:/`, `//`, `git+https://`.
 fn after_scheme(address: &str) -> usize {
     let blank = address.len() - address.trim_start().len();
     scheme_end(address).unwrap_or(blank)

@@ -47,13 +47,13 @@ impl Beneath {
     ///
     /// # Errors
     ///
-    /// When there is no such directory.
+    /// If there is no such directory.
     pub fn at(path: impl AsRef<Path>) -> io::Result<Self> {
         let flags = FOLDER | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         Ok(Self { fd: openat(CWD, path.as_ref(), flags, Mode::empty())? })
     }
 
-    /// The same for whoever may pass through the directory and not list it: what is beneath can be held, and no more.
+    /// Opens it also for whoever may pass through the directory and not list it: what is beneath can be held, and no more.
     pub(crate) fn passage(path: &Path) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         Ok(Self { fd: openat(CWD, path, flags, Mode::empty())? })
@@ -63,7 +63,7 @@ impl Beneath {
     ///
     /// # Errors
     ///
-    /// When there is none, or a link is on the way.
+    /// If there is none, or a link is on the way.
     pub fn folder(&self, path: impl AsRef<Path>) -> io::Result<Self> {
         Ok(Self { fd: resolve::open(self.fd.as_fd(), path.as_ref(), FOLDER, Mode::empty())? })
     }
@@ -72,12 +72,12 @@ impl Beneath {
     ///
     /// # Errors
     ///
-    /// When there is none, it is something else, or a link is on the way.
+    /// If there is none, it is something else, or a link is on the way.
     pub fn file(&self, path: impl AsRef<Path>) -> io::Result<File> {
         self.regular(path.as_ref(), OFlags::RDONLY)
     }
 
-    /// The same to append to; it is made for our user alone if it is not there.
+    /// Opens one to append to; it is made for our user alone if it is not there.
     ///
     /// # Errors
     ///
@@ -86,7 +86,7 @@ impl Beneath {
         self.regular(path.as_ref(), OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE)
     }
 
-    /// The same to read from and write to.
+    /// Opens one to read from and write to.
     ///
     /// # Errors
     ///
@@ -99,7 +99,7 @@ impl Beneath {
     ///
     /// # Errors
     ///
-    /// When there is anything of that name, also a link that leads nowhere.
+    /// If there is anything of that name, also a link that leads nowhere.
     pub fn create_new(&self, path: impl AsRef<Path>) -> io::Result<File> {
         self.regular(path.as_ref(), OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::EXCL)
     }
@@ -108,7 +108,7 @@ impl Beneath {
     ///
     /// # Errors
     ///
-    /// When there is none, or a link is on the way.
+    /// If there is none, or a link is on the way.
     pub fn metadata(&self, path: impl AsRef<Path>) -> io::Result<Metadata> {
         let fd = resolve::open(self.fd.as_fd(), path.as_ref(), OFlags::PATH, Mode::empty())?;
         File::from(fd).metadata()
@@ -118,7 +118,7 @@ impl Beneath {
     ///
     /// # Errors
     ///
-    /// When that cannot be told.
+    /// If that cannot be told.
     pub fn has(&self, name: &str) -> io::Result<bool> {
         match statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(_) => Ok(true),
@@ -173,7 +173,7 @@ impl Beneath {
     ///
     /// # Errors
     ///
-    /// When it cannot be listed.
+    /// If it cannot be listed.
     pub fn entries(&self, most: usize) -> io::Result<Vec<Entry>> {
         let mut found = Vec::new();
         if most > 0 {
@@ -214,7 +214,7 @@ impl Beneath {
     ///
     /// # Errors
     ///
-    /// When it cannot be removed, as a folder.
+    /// If it cannot be removed, as a folder.
     pub fn remove_file(&self, name: &str) -> io::Result<()> {
         match unlinkat(&self.fd, name, AtFlags::empty()) {
             Err(rustix::io::Errno::NOENT) => Ok(()),
@@ -237,7 +237,7 @@ impl Beneath {
         Ok(resolve::open(self.fd.as_fd(), Path::new(name), OFlags::WRONLY, Mode::empty())?.into())
     }
 
-    /// What stands at `path` beneath it, a link too, held and not opened.
+    /// Entry at `path` beneath it, a link too, held and not opened.
     pub(crate) fn hold(&self, path: &Path) -> io::Result<OwnedFd> {
         resolve::open(self.fd.as_fd(), path, OFlags::PATH, Mode::empty())
     }

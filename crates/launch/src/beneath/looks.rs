@@ -52,7 +52,7 @@ impl Looks {
     ///
     /// # Errors
     ///
-    /// When it does not answer in time, or too many do not already. It is not undone.
+    /// If it does not answer in time, or too many do not already. It is not undone.
     pub async fn look<T: Send + 'static>(
         &self,
         run: &RunKey,

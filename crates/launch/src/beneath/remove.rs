@@ -17,7 +17,7 @@ use super::dir::Beneath;
 ///
 /// # Errors
 ///
-/// When something of it cannot be removed. Then there is a rest.
+/// If something of it cannot be removed. Then there is a rest.
 pub fn remove_tree(path: &Path) -> io::Result<()> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it has no name"));

@@ -22,7 +22,7 @@ pub(super) fn open(dir: BorrowedFd<'_>, path: &Path, flags: OFlags, mode: Mode) 
     opened.map_err(|error| in_words(path, error))
 }
 
-/// The same with one call for each name.
+/// Resolves with one call for each name.
 pub(super) fn step_by_step(
     dir: BorrowedFd<'_>,
     names: &[&Path],

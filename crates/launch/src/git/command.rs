@@ -22,7 +22,7 @@ pub(super) struct Git {
     what: &'static str,
     limits: process::Limits,
     holder: Option<std::fs::File>,
-    /// What is in nothing that is told of it.
+    /// Secrets, left out of all that is told of it.
     secrets: Vec<String>,
 }
 
@@ -124,7 +124,7 @@ impl Git {
         }
     }
 
-    /// The same, and the headers that come back are in its last words.
+    /// Does the same, and the headers that come back are in its last words.
     pub(super) fn telling_headers(mut self) -> Self {
         self.command.envs([
             ("GIT_TRACE_CURL", "1"),
@@ -134,13 +134,13 @@ impl Git {
         self
     }
 
-    /// The same with no more memory than this for what it works on.
+    /// Limits the memory for what it works on.
     pub(super) fn using_at_most(mut self, bytes: u64) -> Self {
         self.limits.memory = Some(bytes);
         self
     }
 
-    /// The same where what it writes may be as long as this.
+    /// Sets how long its output may be.
     pub(super) fn writing_at_most(mut self, bytes: usize) -> Self {
         self.limits.output = bytes;
         self

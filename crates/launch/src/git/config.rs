@@ -108,7 +108,7 @@ pub enum InvalidRemote {
     /// It has a user and perhaps a password. The URL is not repeated here.
     #[error("a clone URL with a user or token in it (put a token into `credentials`)")]
     WithUser,
-    /// It is none that is supported; here without what may be a user, a password or a token in it.
+    /// Address of a kind that is not supported; here without what may be a user, a password or a token in it.
     #[error(
         "not a clone URL: `{0}` (expected `https://…`, `ssh://…`, `user@host:path`, `file://…` or an absolute path)"
     )]

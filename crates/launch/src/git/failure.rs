@@ -12,7 +12,7 @@ pub(super) struct Failure {
     message: String,
     /// Everything that this side said.
     said: String,
-    /// Where the other side would have us go, if git was asked to tell.
+    /// Address to which the other side would have us go, if git was asked to tell.
     location: Option<String>,
 }
 
@@ -31,7 +31,7 @@ impl Failure {
         Self { what, code, said: own.join("; "), message: in_short(&lines), location }
     }
 
-    /// The same without these words, which the other side knows and may have repeated.
+    /// Leaves these words out, which the other side knows and may have repeated.
     pub(super) fn without(mut self, secrets: &[String]) -> Self {
         for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
             for text in [&mut self.message, &mut self.said].into_iter().chain(&mut self.location) {
@@ -41,13 +41,13 @@ impl Failure {
         self
     }
 
-    /// Whether the other side sends us elsewhere, where we do not go.
+    /// Tells whether the other side sends us elsewhere, where we do not go.
     pub(super) fn is_redirect(&self) -> bool {
         const STATUSES: [&str; 5] = ["301", "302", "303", "307", "308"];
         STATUSES.iter().any(|status| self.said.contains(&format!("returned error: {status}")))
     }
 
-    /// Where that is, if git was asked to tell.
+    /// Place to which it sends, if git was asked to tell.
     pub(super) fn location(self) -> Option<String> {
         self.location
     }
@@ -78,7 +78,7 @@ impl Failure {
         self.says(&[".lock", "File exists"])
     }
 
-    /// Whether it needed more memory than it may have.
+    /// Tells whether it needed more memory than it may have.
     pub(super) fn is_out_of_memory(&self) -> bool {
         self.says(&["ut of memory"])
     }
@@ -189,7 +189,7 @@ fn location(line: &str) -> Option<String> {
     name.eq_ignore_ascii_case("location").then(|| place.trim().to_owned())
 }
 
-/// What git said, but for advice. The other end may have written some of it: nothing in it controls a terminal, no line
+/// Words of git, but for advice. The other end may have written some of it: nothing in it controls a terminal, no line
 /// is longer than people read, and no address has a user in it.
 fn clean_lines(stderr: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(stderr);

@@ -25,7 +25,7 @@ pub(super) struct Mirror {
     pub(super) path: PathBuf,
     pub(super) remote: Remote,
     pub(super) changing: Mutex<()>,
-    /// Whether its address comes from a commit, and not from the configuration.
+    /// True if its address comes from a commit, and not from the configuration.
     pub(super) is_submodule: bool,
 }
 

@@ -20,9 +20,9 @@ pub(super) struct Limits {
     whole: Duration,
     /// For how long nothing at all may happen.
     idle: Option<Duration>,
-    /// How many bytes are kept of what it writes; of one that writes more nothing is.
+    /// Limit in bytes of what is kept of its output; of one that writes more nothing is.
     pub(super) output: usize,
-    /// How much memory it may have for what it works on.
+    /// Bytes of memory that it may have for what it works on.
     pub(super) memory: Option<u64>,
 }
 
@@ -45,7 +45,7 @@ pub(super) trait Reader: Send {
     ///
     /// # Errors
     ///
-    /// When it cannot be what was asked for: then the command is ended, as one that failed.
+    /// If it cannot be what was asked for: then the command is ended, as one that failed.
     fn read(&mut self, piece: &[u8]) -> io::Result<ControlFlow<()>>;
 }
 
@@ -174,7 +174,7 @@ async fn finish(mut child: Child, reader: &mut impl Reader) -> io::Result<Option
     }
 }
 
-/// Why a command is not waited for any more.
+/// Reasons for which a command is not waited for any more.
 enum Stop {
     Enough,
     Failed(io::Error),

@@ -54,7 +54,7 @@ enum Place {
     Elsewhere(String),
 }
 
-/// What a `Location` in the answer to a question of git means: the repository, and not the file in it.
+/// Meaning of a `Location` in the answer to a question of git means: the repository, and not the file in it.
 fn repository_at(remote: &Remote, location: &str) -> Place {
     let origin = origin(&remote.url);
     let whole = match location.strip_prefix("//") {

@@ -186,7 +186,7 @@ struct Watcher {
     history: History,
     /// Those that were told so far; they stay as long as the machine does not start anew.
     minors: Arc<HashMap<Arc<str>, u32>>,
-    /// When somebody was last asked for them: not all tell them.
+    /// Time at which somebody was last asked for them: not all tell them.
     asked_for_minors: Option<Instant>,
     open: Open,
 }

@@ -62,13 +62,13 @@ impl Files {
         self.write(NAME, &serde_json::to_vec(&record)?)
     }
 
-    /// How it ended, if that was kept.
+    /// End of the run, if that was kept.
     pub(super) fn kept(&self, uid: &str) -> Option<Exit> {
         let record: Record = serde_json::from_slice(&self.read(NAME).ok()??).ok()?;
         (record.version == VERSION && record.uid == uid).then_some(record.exit)
     }
 
-    /// How a run ended, as its keeper left word of it in its directory: what a pod tells is lost with the pod.
+    /// End of a run, as its keeper left word of it in its directory: what a pod tells is lost with the pod.
     pub(super) fn left(&self) -> Option<Exit> {
         // The run can write there too.
         let text = Beneath::at(&self.run).ok()?.read_all(LEFT, LONGEST).ok()?;
@@ -123,7 +123,7 @@ impl Files {
 
 /// The names of what may be kept.
 const OLD: [&str; 3] = [JOB, NAME, COPIED];
-/// How far its log was copied.
+/// Length of its log that was copied.
 pub(super) const COPIED: &str = "log.copied";
 const JOB: &str = "job.kubernetes";
 const NAME: &str = "ended.json";

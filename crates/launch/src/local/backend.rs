@@ -226,7 +226,7 @@ impl LocalLauncher {
         end(dir)?.ok_or_else(|| io::Error::other("the end of the run was recorded and is not there"))
     }
 
-    /// How a run ended, with what its log says of it, if that can be read.
+    /// End of a run, with what its log says of it, if that can be read.
     async fn with_its_end(&self, key: &RunKey, dir: RunDir, ended: Ended) -> Exit {
         let plain = ended.clone();
         let read = self.follows.look_at(key, move || memory::with_its_end(&dir, ended)).await;

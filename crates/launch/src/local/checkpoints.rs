@@ -48,7 +48,7 @@ impl Shelf {
 
 /// The checkpoint from which another run can go on after the one in `dir`, which has ended. `host` is who alone has it.
 ///
-/// What the run told of one counts if it is beneath its own results and no link is on the way: it is shown to the next
+/// A checkpoint that the run tells of counts if it is beneath its own results and no link is on the way: it is shown to the next
 /// attempt, whatever is there.
 pub(super) fn last_checkpoint(
     follows: &Follows,
@@ -133,7 +133,7 @@ fn is_there(checkpoint: &Checkpoint, runs: &Path) -> io::Result<bool> {
     }
 }
 
-/// Whether a place is among the results of a run of this attempt: `<job>-<attempt>/output/…`.
+/// Tells whether a place is among the results of a run of this attempt: `<job>-<attempt>/output/…`.
 fn is_result(place: &Path, attempt: u32) -> bool {
     let mut names = place.iter().map(|name| name.to_str().unwrap_or_default());
     let run = names.next().and_then(|run| run.rsplit_once('-'));
@@ -221,16 +221,16 @@ fn list(folder: &Beneath, prefix: &str, files: &mut Vec<(String, u64)>) {
     }
 }
 
-/// How many entries of the results of a run are looked through for checkpoints.
+/// Limit of entries in the results of a run that are looked through for checkpoints.
 const MOST_ENTRIES: usize = 100_000;
-/// How many that are not whole are passed over. One is what a run leaves that is killed while it saves.
+/// Limit of those that are not whole and are passed over. One is what a run leaves that is killed while it saves.
 const MOST_LOOKED_AT: usize = 100;
-/// How many files of a checkpoint are looked at. One of a large model on many GPUs has some thousand.
+/// Limit of files of a checkpoint that are looked at. One of a large model on many GPUs has some thousand.
 const MOST_FILES: usize = 20_000;
-/// How much of a checkpoint is read, of the beginnings and ends of its files.
+/// Limit in bytes of what is read of a checkpoint, of the beginnings and ends of its files.
 const MOST_BYTES: u64 = 1 << 30;
 const MOST_AT_ONCE: u64 = 1 << 20;
-/// How long all of them are looked at.
+/// Time for which all of them are looked at.
 const LONGEST: Duration = Duration::from_secs(60);
 /// How often one that is being written is looked at.
 const AGAIN: Duration = Duration::from_secs(5);

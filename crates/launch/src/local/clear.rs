@@ -17,7 +17,7 @@ use crate::supervisor::RUN_VARIABLE;
 /// Kills what is left of the run of `key`, waits until nothing is, and records that it has vanished. The lock says
 /// that no supervisor is alive, and keeps everybody else from coming to the same conclusion at once.
 ///
-/// What stands in the files of the run is believed only where the kernel bears it out: without a sandbox the run can have
+/// Content of the files of the run is believed only where the kernel bears it out: without a sandbox the run can have
 /// written them. So a control group counts if it is the one that this key has among `groups`, and a session if its leader
 /// is the process that began then, since this start of the machine, or is gone.
 pub(super) fn clear(

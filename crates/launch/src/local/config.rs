@@ -63,7 +63,7 @@ impl LocalLauncher {
     ///
     /// # Errors
     ///
-    /// When `runs` or the folder for control cannot be made, or `/proc` does not tell which machine this is.
+    /// If `runs` or the folder for control cannot be made, or `/proc` does not tell which machine this is.
     pub fn new(runs: impl AsRef<Path>) -> io::Result<Self> {
         let runs = std::path::absolute(runs)?;
         let control = control_of(&runs);
@@ -112,7 +112,7 @@ impl LocalLauncher {
     }
 }
 
-/// How many looks at what keeps a run may hang.
+/// Limit of looks at what keeps a run that may hang.
 const MOST_LOOKS: usize = 8;
-/// How long one may take: longer than somebody who begins a run holds its lock, or what is left of one takes to end.
+/// Time that one may take: longer than somebody who begins a run holds its lock, or what is left of one takes to end.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -57,7 +57,7 @@ impl Follows {
         })
     }
 
-    /// How far the run came, which is over: from the beginning, so that what was written after the last look counts in any
+    /// Progress of a run that is over: from the beginning, so that what was written after the last look counts in any
     /// case.
     pub(crate) async fn look_again(&self, key: &RunKey, dir: &Path) -> Progress {
         let last =
@@ -81,7 +81,7 @@ impl Follows {
         Ok(self.looks.look(key, move || last_checkpoint(&this, &run, &dir, host)).await?)
     }
 
-    /// When the run in `dir` last gave a sign of itself.
+    /// Time at which the run in `dir` last gave a sign of itself.
     pub(crate) async fn pulse(&self, key: &RunKey, dir: &Path) -> Result<Pulse, LaunchError> {
         let dir = dir.to_owned();
         Ok(self.looks.look(key, move || evidence::pulse(&dir)).await?)
@@ -183,7 +183,7 @@ impl fmt::Debug for Follows {
 /// Where a run tells how far it is: by the contract of `SWIFTHOOK_PROGRESS`, or as ms-swift does.
 const FILES: [&str; 2] = ["progress.jsonl", "output/logging.jsonl"];
 const OUTPUT: &str = "output";
-/// How many looks at what one run wrote may hang.
+/// Limit of looks at what one run wrote that may hang.
 const MOST_LOOKS: usize = 2;
-/// How long one is waited for: so long a poll may take.
+/// Time for which one is waited for: so long a poll may take.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -19,7 +19,7 @@ use crate::beneath::Beneath;
 ///
 /// # Errors
 ///
-/// When the machine does not let us, or a folder is moved elsewhere meanwhile.
+/// If the machine does not let us, or a folder is moved elsewhere meanwhile.
 pub fn give(path: &Path, user: u32, group: u32) -> io::Result<()> {
     Recipient::new(user, group).take(&openat(CWD, path, HELD, Mode::empty())?)
 }
@@ -29,7 +29,7 @@ pub fn give(path: &Path, user: u32, group: u32) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// When the machine does not let us, or there is a link in `path`.
+/// If the machine does not let us, or there is a link in `path`.
 pub fn give_beneath(folder: &Path, path: &Path, user: u32, group: u32) -> io::Result<()> {
     let folder = Beneath::at(folder)?;
     let held = match folder.hold(path) {

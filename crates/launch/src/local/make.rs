@@ -14,7 +14,7 @@ use rustix::process::{Gid, Uid, geteuid};
 ///
 /// # Errors
 ///
-/// When the machine does not let us, or the link of somebody else is on the way.
+/// If the machine does not let us, or the link of somebody else is on the way.
 pub fn make_for(path: &Path, user: u32, group: u32) -> io::Result<()> {
     let mut at = openat(CWD, "/", HELD | OFlags::DIRECTORY, Mode::empty())?;
     let (mut rest, mut links, mut is_new) = (names(path), 0, false);

@@ -19,7 +19,7 @@ pub struct Held(#[expect(dead_code, reason = "it is held as long as it is there"
 ///
 /// # Errors
 ///
-/// When the directories cannot be listed. That one is not there is no error.
+/// If the directories cannot be listed. That one is not there is no error.
 pub fn known_runs(runs: &Path) -> io::Result<Vec<RunKey>> {
     let mut known = BTreeSet::new();
     for folder in [runs.to_owned()].into_iter().chain(controls(runs)) {
@@ -38,7 +38,7 @@ pub fn known_runs(runs: &Path) -> io::Result<Vec<RunKey>> {
 ///
 /// # Errors
 ///
-/// When its lock cannot be looked at, such as one that is a link.
+/// If its lock cannot be looked at, such as one that is a link.
 pub fn hold_run(runs: &Path, key: &RunKey) -> io::Result<Option<Held>> {
     let dir = RunDir::of(runs, &control_of(runs), key);
     let lock = match dir.files().and_then(|files| files.file("lock")) {
@@ -55,7 +55,7 @@ pub fn hold_run(runs: &Path, key: &RunKey) -> io::Result<Option<Held>> {
 ///
 /// # Errors
 ///
-/// When something of it cannot be removed.
+/// If something of it cannot be removed.
 pub fn remove_run(runs: &Path, key: &RunKey) -> io::Result<()> {
     remove_tree(&runs.join(key.to_string()))?;
     controls(runs).iter().try_for_each(|control| remove_tree(&control.join(key.to_string())))
@@ -66,7 +66,7 @@ fn controls(runs: &Path) -> [PathBuf; 2] {
     [control_of(runs), shared_control_of(runs)]
 }
 
-/// The same of runs that any host may ask for: in the directory that all of them share.
+/// Removes those of runs that any host may ask for: in the directory that all of them share.
 pub(crate) fn shared_control_of(runs: &Path) -> PathBuf {
     runs.join(".control")
 }

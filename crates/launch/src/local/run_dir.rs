@@ -62,9 +62,9 @@ use crate::beneath::Beneath;
 /// The directories of one run.
 #[derive(Clone, Debug)]
 pub(crate) struct RunDir {
-    /// That of the run itself.
+    /// Directory of the run itself.
     pub(crate) path: PathBuf,
-    /// That of whoever keeps it.
+    /// Directory of whoever keeps it.
     pub(crate) control: PathBuf,
 }
 
@@ -73,7 +73,7 @@ impl RunDir {
         Self { path, control }
     }
 
-    /// That of `key`, which may be one of before there was a directory for control.
+    /// Directory of `key`, which may be one of before there was a directory for control.
     pub(crate) fn of(runs: &Path, control: &Path, key: &RunKey) -> Self {
         let apart = Self::apart(runs, control, key);
         let is_old = || {
@@ -83,7 +83,7 @@ impl RunDir {
         if is_old() { Self::new(apart.path.clone(), apart.path) } else { apart }
     }
 
-    /// That of `key` with a directory for control, whatever is there.
+    /// Directory of `key` with a directory for control, whatever is there.
     pub(crate) fn apart(runs: &Path, control: &Path, key: &RunKey) -> Self {
         Self::new(runs.join(key.to_string()), control.join(key.to_string()))
     }

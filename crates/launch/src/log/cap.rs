@@ -30,7 +30,7 @@ impl LogCap {
     ///
     /// # Errors
     ///
-    /// When it cannot be opened to write.
+    /// If it cannot be opened to write.
     pub fn of(log: impl AsFd, most: u64) -> io::Result<Option<Self>> {
         let stat = fstat(&log)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
@@ -46,12 +46,12 @@ impl LogCap {
 
     /// Cuts, if there is more than there may be, and returns the time until the next look.
     ///
-    /// That is a quarter of a second at most, and less where the log grows fast: half of the time in which it would be
+    /// Waits a quarter of a second at most, and less where the log grows fast: half of the time in which it would be
     /// full. So one that begins to grow by 2 GB a second may have half a gigabyte too much, for so long.
     ///
     /// # Errors
     ///
-    /// When it has too much and cannot be cut, such as on a file system that has no holes.
+    /// If it has too much and cannot be cut, such as on a file system that has no holes.
     pub fn look(&mut self, now: Instant) -> Result<Duration, Uncut> {
         let length = match self.size() {
             Ok((length, blocks)) if self.is_within(length, blocks) => length,

@@ -25,7 +25,7 @@ impl LogReader {
     ///
     /// # Errors
     ///
-    /// When the file cannot be asked how long it is.
+    /// If the file cannot be asked how long it is.
     pub fn all(file: File) -> io::Result<Self> {
         let end = file.metadata()?.len();
         Ok(Self { file, end, at: 0, until: 0, last: Vec::new(), line: VecDeque::new() })
@@ -35,7 +35,7 @@ impl LogReader {
     ///
     /// # Errors
     ///
-    /// When the file cannot be asked what is there of it.
+    /// If the file cannot be asked what is there of it.
     pub fn last(file: File, bytes: u64) -> io::Result<Self> {
         let mut reader = Self::all(file)?;
         reader.at = reader.beginning_of(bytes)?;

@@ -14,7 +14,7 @@ use swifthook_core::Account;
 ///
 /// # Errors
 ///
-/// When whoever starts it is root and names nobody else, or is not and does.
+/// If whoever starts it is root and names nobody else, or is not and does.
 pub(super) fn become_user_of(account: Option<&Account>) -> io::Result<()> {
     match (account, geteuid().is_root()) {
         (None, false) => Ok(()),

@@ -101,7 +101,7 @@ fn end_with(parent: Option<&OsStr>) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// When something is not there that the run needs.
+/// If something is not there that the run needs.
 #[cfg(feature = "slurm")]
 pub(crate) fn told(sandbox: &Sandbox) -> io::Result<Vec<u8>> {
     let mut all = namespaces(sandbox);

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 ///
 /// # Errors
 ///
-/// When there is no other.
+/// If there is no other.
 pub(super) fn have_own_keyring() -> io::Result<()> {
     match Keyring::join_anonymous_session() {
         Ok(_) => Ok(()),

@@ -25,7 +25,7 @@ pub(super) struct Mounts {
     written: Written,
     /// Places that the run writes to, among what is mounted so far.
     bound: BTreeSet<PathBuf>,
-    /// Where in the words file systems in memory are.
+    /// Places among the words at which file systems in memory are.
     in_memory: Vec<usize>,
     inherits: Inherits,
     /// Descriptors that the words name.
@@ -45,7 +45,7 @@ pub(super) enum Inherits {
 impl Mounts {
     /// # Errors
     ///
-    /// When something is not there that the run needs.
+    /// If something is not there that the run needs.
     pub(super) fn of(mounts: &[Mount], inherits: Inherits) -> io::Result<Self> {
         let mut all = Self {
             words: Vec::new(),
@@ -124,7 +124,7 @@ impl Mounts {
         }
     }
 
-    /// What runs write to is seen with the folder that it is in, and they may change where it leads until it is mounted.
+    /// A place that runs write to is seen with the folder that it is in, and they may change where it leads until it is mounted.
     fn lead(&mut self, path: &Path, real: PathBuf) {
         if path != real && self.seen(path).is_none() {
             self.words.extend(["--symlink".into(), real.clone().into(), path.into()]);

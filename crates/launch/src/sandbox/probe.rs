@@ -11,7 +11,7 @@ use super::words::namespaces;
 ///
 /// # Errors
 ///
-/// Why not, in bubblewrap's words.
+/// Reason against it, in bubblewrap's words.
 pub fn can_sandbox(program: &Path, user: Option<(u32, u32)>, network: bool) -> Result<(), String> {
     let mut command = Command::new(program);
     command.args(namespaces(&Sandbox { network, ..Sandbox::default() }));

@@ -19,7 +19,7 @@ pub(super) fn namespaces(sandbox: &Sandbox) -> Vec<OsString> {
 ///
 /// # Errors
 ///
-/// When something is not there that the run needs.
+/// If something is not there that the run needs.
 pub(super) fn words(sandbox: &Sandbox, inherits: Inherits) -> io::Result<(Vec<OsString>, Vec<OwnedFd>)> {
     let mounts = Mounts::of(&sandbox.mounts, inherits)?;
     // One more is `/run`.
@@ -49,7 +49,7 @@ pub(super) fn without_files() -> [OsString; 2] {
 ///
 /// # Errors
 ///
-/// When there is none for one of them.
+/// If there is none for one of them.
 pub(super) fn devices(sandbox: &Sandbox, visible: Option<&str>) -> io::Result<Vec<OsString>> {
     let names = visible.unwrap_or_default().split(',').map(str::trim).filter(|name| !name.is_empty());
     // CUDA sees nothing from the first on that is none.

@@ -57,7 +57,7 @@ impl Written {
             .any(|(later, covered)| *later > number && is_within(covered) && path.starts_with(covered))
     }
 
-    /// Its mount says what came of it.
+    /// Done, with what came of it told by its mount.
     fn make(&self, path: &Path) {
         let Some(there) = path.ancestors().find(|path| path.symlink_metadata().is_ok()) else { return };
         let is_theirs = |real: &PathBuf| self.folders.iter().any(|(_, folder)| real.starts_with(folder));

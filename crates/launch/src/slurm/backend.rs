@@ -88,7 +88,7 @@ impl TrainingLauncher for SlurmLauncher {
     }
 }
 
-/// What is written of a run before it is submitted.
+/// Files of a run, written before it is submitted.
 struct Parts {
     script: String,
     command: String,

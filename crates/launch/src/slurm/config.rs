@@ -187,7 +187,7 @@ impl fmt::Debug for SlurmLauncher {
     }
 }
 
-/// How many looks at one run may hang.
+/// Limit of looks at one run that may hang.
 const MOST_LOOKS: usize = 8;
-/// How long one may take: as long as `sbatch`, and whoever waits for another one's.
+/// Time that one may take: as long as `sbatch`, and whoever waits for another one's.
 const PATIENCE: Duration = Duration::from_secs(180);

@@ -49,7 +49,7 @@ impl DiskUse {
     }
 }
 
-/// What the files right in a folder take up; the folders in it are put with those to be counted.
+/// Adds up the files right in a folder; the folders in it are put with those to be counted.
 fn size_of_files(top: &Beneath, folder: &Path, folders: &mut Vec<PathBuf>) -> u64 {
     // One that is too deep to be named is too deep for a path of the run's own, too.
     let Ok(within) = top.folder(folder) else { return 0 };

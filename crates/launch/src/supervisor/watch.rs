@@ -79,5 +79,5 @@ const FIRST: Duration = Duration::from_millis(100);
 const LAST: Duration = Duration::from_secs(5);
 /// A look takes a twentieth of the time at most.
 const SHARE: u32 = 20;
-/// How long files are counted at one look: a supervisor that counts hears nothing.
+/// Time for which files are counted at one look: a supervisor that counts hears nothing.
 const COUNTING: Duration = Duration::from_millis(50);

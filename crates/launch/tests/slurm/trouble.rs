@@ -27,7 +27,7 @@ async fn has_begun(run: &RunSpec) {
     until("it has begun", || !began(run).is_empty()).await;
 }
 
-/// Where the files are that keep a run.
+/// Folder of the files that keep a run.
 fn control(run: &RunSpec) -> PathBuf {
     let runs = run.run_dir.parent().unwrap();
     runs.with_file_name("control").join(run.run_dir.file_name().unwrap())

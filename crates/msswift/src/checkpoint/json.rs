@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use serde::de::DeserializeOwned;
 use swifthook_core::Folder;
 
-/// What is wanted of the `most` bytes of a file from `from` on, or of as many as there are; `None` if it cannot be read at
+/// Text wanted of the `most` bytes of a file from `from` on, or of as many as there are; `None` if it cannot be read at
 /// all. Beside that no more of it is in memory than a piece and its longest text.
 ///
 /// The bare `NaN`, `Infinity` and `-Infinity` that Python writes are taken for `null`.
@@ -45,7 +45,7 @@ impl Read for Pieces<'_> {
 /// Text of JSON as serde takes it, within bounds: a parser keeps a text whole, and a mark for each list in a list.
 struct Strict<R> {
     from: R,
-    /// What is to be given next.
+    /// Position of what is given next.
     put: &'static [u8],
     depth: usize,
     /// The length of the text that it is in.

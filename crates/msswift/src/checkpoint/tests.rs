@@ -136,7 +136,7 @@ struct Sparse {
     files: Files,
     name: &'static str,
     size: u64,
-    /// What stands at its beginning.
+    /// Bytes at its beginning.
     head: Vec<u8>,
     read: std::cell::Cell<usize>,
 }

@@ -137,7 +137,7 @@ impl<'de> Visitor<'de> for Files {
     }
 }
 
-/// That of DeepSeek-V3, of 163 files, has 9 MB.
+/// The index of DeepSeek-V3, of 163 files, has 9 MB.
 const LARGEST_INDEX: u64 = 64 << 20;
 const MOST_PARTS: usize = 10_000;
 /// As the format has it.

@@ -117,7 +117,7 @@ impl PostgresQueue {
     ///
     /// # Errors
     ///
-    /// When the database does not answer, or takes no writes.
+    /// If the database does not answer, or takes no writes.
     pub async fn check_writable(&self) -> Result<(), QueueError> {
         let write = |rules: &mut Rules<'_, Transaction<'_>>| {
             rules.store.query("SELECT txid_current()", &[])?;

@@ -123,7 +123,7 @@ impl SqliteQueue {
     ///
     /// # Errors
     ///
-    /// When the store could not take a new push: most often its disk is full.
+    /// If the store could not take a new push: most often its disk is full.
     pub async fn check_writable(&self) -> Result<(), QueueError> {
         let write = |rules: &mut Rules<'_, Transaction<'_>>| {
             let connection = rules.store.connection;

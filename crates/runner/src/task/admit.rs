@@ -201,7 +201,7 @@ impl Task {
         Ok(true)
     }
 
-    /// Whether a checkpoint is no other job's: where it is among the directories of runs, it is in that of its attempt.
+    /// Tells whether a checkpoint is no other job's: where it is among the directories of runs, it is in that of its attempt.
     fn is_of_this_job(&self, checkpoint: &Checkpoint) -> bool {
         let path = Path::new(&*checkpoint.path);
         let key = RunKey { job: self.job.id, attempt: checkpoint.attempt };

@@ -89,5 +89,5 @@ impl Task {
     }
 }
 
-/// How many paths are compared at once on an async thread: as many as are kept of a push.
+/// Limit of paths that are compared at once on an async thread: as many as are kept of a push.
 const FEW: usize = 4_096;

@@ -145,7 +145,7 @@ const DEFAULT_LINES: usize = 1_000;
 const MOST_LINES: usize = 100_000;
 const MOST_BYTES: usize = 8 << 20;
 const LONGEST_LINE: u64 = 1 << 20;
-/// How much of a log a word is looked for in, from its end on.
+/// Length of a log in which a word is looked for in, from its end on.
 const MOST_SEARCHED: u64 = 1 << 30;
 
 #[cfg(test)]

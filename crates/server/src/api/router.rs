@@ -110,7 +110,7 @@ impl Api {
     }
 }
 
-/// How many may read the log of one run at once.
+/// Limit of clients that may read the log of one run at once.
 const MOST_LOOKS: usize = 8;
-/// How long somebody waits who looks for a word in a gigabyte.
+/// Time that somebody waits who looks for a word in a gigabyte.
 const PATIENCE: Duration = Duration::from_secs(60);

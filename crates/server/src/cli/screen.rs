@@ -82,7 +82,7 @@ pub(super) fn coloured(text: String, states: &[&str]) -> String {
     })
 }
 
-/// What is not text of ours may move the cursor, or hide or turn what stands beside it: that is shown escaped.
+/// Text that is not ours may move the cursor, or hide or turn what stands beside it: that is shown escaped.
 pub(super) fn harmless(text: &str) -> String {
     printable(text).into_owned()
 }

@@ -170,5 +170,5 @@ async fn reload(server: ServerHandle, mut hangup: Signal, status: String) {
 const LOOK_AT_SECRETS: Duration = Duration::from_secs(2);
 /// They change a few times a year.
 const ASK_FOR_RANGES: Duration = Duration::from_secs(3_600);
-/// How long what is under way on other threads may take to end.
+/// Time that what is under way on other threads may take to end.
 const LAST_BREATH: Duration = Duration::from_secs(2);

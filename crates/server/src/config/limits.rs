@@ -11,7 +11,7 @@ pub struct Limits {
     pub free_disk: u64,
     /// Connections to the hooks at once; `None` for half of the files that the process may have open, at most 4,096.
     pub connections: Option<usize>,
-    /// How many bytes of bodies may be in memory at once.
+    /// Limit in bytes of bodies that may be in memory at once.
     pub body_memory: usize,
 }
 

@@ -37,7 +37,7 @@ fn names_files(text: &[u8]) -> bool {
     ["configs", "data_files", "data_dir", "\\"].iter().any(|word| front.contains(word))
 }
 
-/// The same for a data set that `datasets` saved, or a folder of such.
+/// Checks a data set that `datasets` saved, or a folder of such.
 fn saved(folder: &Path) -> io::Result<Option<String>> {
     let below = folder.read_dir()?.filter_map(|entry| Some(entry.ok()?.path()));
     for state in below.chain([folder.to_owned()]).map(|folder| folder.join("state.json")) {

@@ -15,7 +15,7 @@ pub(crate) struct Ask<'a> {
     pub(crate) rules: Rules<'a>,
     /// What the recipe adds, as `--name=value`.
     pub(crate) args: &'a [String],
-    /// What is installed where it runs, if that is known.
+    /// Packages installed where it runs, if that is known.
     pub(crate) packages: Option<&'a Packages>,
     /// Whether models, data and ports are on this machine.
     pub(crate) is_here: bool,
@@ -76,7 +76,7 @@ pub(crate) fn inspect(file: &[u8], ask: Ask<'_>) -> Result<Inspected, Amiss> {
     }
 }
 
-/// What is wrong with each file or folder, which is looked at once however often it is named.
+/// Faults of each file or folder, which is looked at once however often it is named.
 fn look_at_files(flags: &Flags, wrong: &mut Vec<Mistake>, rules: Rules<'_>) -> Vec<String> {
     let mut not_now = Vec::new();
     let mut seen = HashSet::new();

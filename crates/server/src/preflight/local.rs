@@ -40,7 +40,7 @@ pub(super) fn look(local: Local<'_>, rules: Rules<'_>) -> Option<Found> {
     }
 }
 
-/// What data bring besides rows that the recipe lets pass.
+/// Things that data bring besides rows that the recipe lets pass.
 fn beyond_its_rows(local: Local<'_>, rules: Rules<'_>) -> io::Result<Option<String>> {
     let path = local.path;
     if let Some(out) = folder::leads_out(path, &rules.permissions.data)? {

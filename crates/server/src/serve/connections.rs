@@ -26,7 +26,7 @@ struct Shared {
     closed: Notify,
 }
 
-/// How clients are told apart.
+/// Means by which clients are told apart.
 pub(super) enum Clients {
     /// By address, also behind trusted proxies; those that have proven a signature go first.
     Receiver(Arc<Current>),
@@ -34,7 +34,7 @@ pub(super) enum Clients {
     Alike,
 }
 
-/// What happened to the connections of a listener.
+/// Events of the connections of a listener.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     /// Those that are open.
@@ -145,7 +145,7 @@ impl Connections {
         }
     }
 
-    /// Whether the owner of a slot is better known than was noted; it is noted then.
+    /// Tells whether the owner of a slot is better known than was noted; it is noted then.
     fn is_better_known(&self, table: &mut Table, slot: SlotId) -> bool {
         let Some(owner @ Owner::Client(client)) = table.slots.owner(slot) else { return false };
         table.slots.improve(owner, self.0.clients.reputation(client))

@@ -25,7 +25,7 @@ pub enum StartError {
         files / 8 * 5
     )]
     TooManyConnections {
-        /// What the configuration says.
+        /// Value in the configuration.
         asked: usize,
         /// The soft limit.
         files: usize,

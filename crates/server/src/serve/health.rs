@@ -25,11 +25,11 @@ struct Parts {
     store: Arc<dyn Store>,
     runner: Option<Handle>,
     broker: Option<Broker>,
-    /// What was found last, so that asking often does not cost the store as often.
+    /// Last findings, so that asking often does not cost the store as often.
     last: Mutex<Option<(Instant, Found)>>,
 }
 
-/// Why a part is not well, by its name.
+/// Faults by the name of the part.
 type Found = [(&'static str, Option<String>); 3];
 
 #[derive(Serialize)]
@@ -111,5 +111,5 @@ async fn alive() -> Json<Report> {
 }
 
 const PATIENCE: Duration = Duration::from_secs(2);
-/// How long what was found is told again: a look is a write, and anybody may ask.
+/// Time for which what was found is told again: a look is a write, and anybody may ask.
 const FRESH: Duration = Duration::from_secs(1);

@@ -38,7 +38,7 @@ pub struct Bounds {
     pub connections: usize,
     /// How long the head of a request may take, and how long a connection may be idle.
     pub head_time: Duration,
-    /// How long the other side may take nothing of what is written.
+    /// Time for which the other side may take nothing of what is written.
     pub write_time: Duration,
     /// How long requests under way may take to end at a shutdown.
     pub farewell: Duration,
@@ -69,7 +69,7 @@ impl Bounds {
     }
 }
 
-/// How many files this process may have open.
+/// Limit of files that this process may have open.
 pub(super) fn open_files() -> usize {
     getrlimit(Resource::Nofile).current.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX)
 }
@@ -172,7 +172,7 @@ async fn answer(
     Ok(response.map(|body| Counted { body, request: Some(counted) }))
 }
 
-/// What the client of a proxy is told that has too many requests under way, or that there is no room for.
+/// Reply that the client of a proxy is told that has too many requests under way, or that there is no room for.
 fn no_slot() -> Response<Counted> {
     let refused = reply(&Err(Refusal::Busy { retry_after: Duration::from_secs(5) }), None);
     let mut response = refused.map(|body| Counted { body: body.into(), request: None });

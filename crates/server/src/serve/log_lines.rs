@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use swifthook_core::text::{is_printable, printable, without_user_info};
 
-/// How lines are written.
+/// Format of lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     Plain,

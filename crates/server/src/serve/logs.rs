@@ -139,7 +139,7 @@ impl LogKeeper {
     }
 }
 
-/// How many looks at the log of one run may hang, and how long one is waited for: others wait behind it.
+/// Limit of looks at the log of one run that may hang, and how long one is waited for: others wait behind it.
 pub(super) const MOST_LOOKS: usize = 1;
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// How often a run's log is looked at while others may ask for it.

@@ -56,12 +56,12 @@ impl Metrics {
         *count += 1;
     }
 
-    /// Whether a refusal gets a line in the log.
+    /// Tells whether a refusal gets a line in the log.
     pub(super) fn refusal_line(&self, now: Instant) -> Line {
         self.refusal_lines.lock().expect("nothing panics under this lock").take(now)
     }
 
-    /// Whether a delivery that brings nothing new gets a line in the log.
+    /// Tells whether a delivery that brings nothing new gets a line in the log.
     pub(super) fn known_line(&self, now: Instant) -> Line {
         self.known_lines.lock().expect("nothing panics under this lock").take(now)
     }

@@ -12,7 +12,7 @@ impl Occasionally {
         Self { every, last: None }
     }
 
-    /// Whether it is the first time, or long enough ago since the last `true`.
+    /// Tells whether it is the first time, or long enough ago since the last `true`.
     pub(super) fn is_time(&mut self, now: Instant) -> bool {
         let is_time = self.last.is_none_or(|last| now.duration_since(last) >= self.every);
         if is_time {
@@ -30,12 +30,12 @@ pub(super) struct LineBudget {
     count: u32,
 }
 
-/// What to write.
+/// Lines to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Line {
     /// The line.
     Write,
-    /// That those which follow in this minute are left out.
+    /// Says that those which follow in this minute are left out.
     LeaveOut,
     /// Nothing.
     Nothing,

@@ -43,7 +43,7 @@ pub struct Server {
     addresses: Addresses,
 }
 
-/// What listens, what it answers with, and who may connect.
+/// Listener, what it answers with, and who may connect.
 type Port = (TcpListener, Router, Connections);
 
 /// Where a server listens.

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use swifthook_core::{ClientAddr, ClientNetwork, Reputation};
 
-/// Who has a place.
+/// Owner of a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Owner {
     /// A trusted proxy, between the requests of its clients. All of them are one, and no share binds it.
@@ -25,14 +25,14 @@ pub(super) enum Owner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct SlotId(u64);
 
-/// How many places there are, and for whom.
+/// Numbers of places, and for whom they are.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plan {
     /// All of them; at least one.
     pub(super) slots: usize,
     /// Those among them that only proven clients get.
     pub(super) kept: usize,
-    /// Whether requests under way are cut, of clients that have proven nothing.
+    /// True if requests under way are cut, of clients that have proven nothing.
     pub(super) cuts_requests: bool,
 }
 
@@ -40,7 +40,7 @@ pub(super) struct Plan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Full;
 
-/// Who sits where.
+/// Places and who has them.
 pub(super) struct Slots {
     plan: Plan,
     next: u64,
@@ -55,12 +55,12 @@ struct Held {
     slots: BTreeMap<SlotId, State>,
 }
 
-/// What a connection is at, what is missed least first.
+/// Stages of a connection, what is missed least first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Activity {
-    /// It has no request under way.
+    /// No request is under way.
     Idle,
-    /// Its request is being received, or the reply taken: as long as the other side likes.
+    /// A request is being received, or the reply taken: as long as the other side likes.
     Transfer,
     /// The body is there, and is being verified and stored: as long as the server needs.
     Storing,
@@ -178,17 +178,17 @@ impl Slots {
         }
     }
 
-    /// Who has this place.
+    /// Owner of this place.
     pub(super) fn owner(&self, slot: SlotId) -> Option<Owner> {
         self.owners.get(&slot).copied()
     }
 
-    /// How many places are taken.
+    /// Number of places that are taken.
     pub(super) fn taken(&self) -> usize {
         self.owners.len()
     }
 
-    /// Where one more of `owner` would sit: `None` where a place is free, else the one that has to give way.
+    /// Place for one more of `owner`: `None` where a place is free, else the one that has to give way.
     pub(super) fn victim_for(&self, owner: Owner, reputation: Reputation) -> Result<Option<SlotId>, Full> {
         let rank = self.rank(reputation, 1);
         if rank == Reputation::Proven && self.has_enough(owner) {
@@ -209,7 +209,7 @@ impl Slots {
             .or_else(|| self.largest(rank, Some(owner)))
     }
 
-    /// Whether a client has half of all places, or its network three quarters: however many are free, the next one that
+    /// Tells whether a client has half of all places, or its network three quarters: however many are free, the next one that
     /// has proven a signature finds some that nobody has to give up.
     fn has_enough(&self, owner: Owner) -> bool {
         let Owner::Client(client) = owner else { return false };
@@ -217,7 +217,7 @@ impl Slots {
         self.count(owner) >= most.div_ceil(2) || self.proven_beside(client.network()) >= most - most / 4
     }
 
-    /// How many places of a network its proven clients have.
+    /// Number of places of a network that its proven clients have.
     fn proven_beside(&self, of: ClientNetwork) -> usize {
         let all = self.networks.get(&of).copied().unwrap_or_default();
         if all < self.plan.slots - self.plan.slots / 4 {
@@ -268,7 +268,7 @@ impl Slots {
         candidates.max_by_key(|(key, _)| *key).map(|(_, slot)| slot)
     }
 
-    /// What of an owner may be cut at most, where what it has proven protects it from all but `may_cut`.
+    /// Places of an owner that may be cut at most, where what it has proven protects it from all but `may_cut`.
     fn most_cut(&self, held: &Held, rank: Reputation, may_cut: impl FnOnce() -> bool) -> Activity {
         let is_proven = rank == Reputation::Proven || held.reputation == Reputation::Proven;
         if self.plan.cuts_requests && (!is_proven || may_cut()) { Activity::Transfer } else { Activity::Idle }
@@ -284,7 +284,7 @@ impl Slots {
         self.held.get(&owner).map_or(0, |held| held.slots.len())
     }
 
-    /// How much a place is worth. Neighbours of those that have proven a signature have half of what is kept: a stranger
+    /// Worth of a place. Neighbours of those that have proven a signature have half of what is kept: a stranger
     /// beside them must not keep out all other strangers.
     fn rank(&self, reputation: Reputation, more: usize) -> Reputation {
         let expected = self.by_reputation[Reputation::Expected as usize] + more;

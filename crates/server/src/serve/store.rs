@@ -28,7 +28,7 @@ pub(super) trait Store: Backend + MessageStore {
     ///
     /// # Errors
     ///
-    /// When the store could not take a new push.
+    /// If the store could not take a new push.
     async fn check_writable(&self) -> Result<(), QueueError>;
 
     /// Writes what is left. What is to be written afterwards is refused.

@@ -23,7 +23,7 @@ pub(super) struct Throttle {
 #[derive(Default)]
 struct Counts {
     windows: HashMap<ClientAddr, Window>,
-    /// When they were too many and those that are over were looked for.
+    /// Time at which they were too many and those that are over were looked for.
     swept: Option<Instant>,
 }
 

@@ -417,7 +417,7 @@ pub(super) const ENVIRONMENTS: &str = "environments";
 pub(super) const CACHE: &str = "cache-";
 /// Where in a cache the Pythons are that uv has installed.
 pub(super) const PYTHONS: &str = "python";
-/// What a removal may come to where there is nothing, or a folder that has the name of the mark and goes with the rest.
+/// Outcomes that a removal may have: where there is nothing, or a folder that has the name of the mark and goes with the rest.
 const PASSED: [io::ErrorKind; 3] =
     [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory, io::ErrorKind::IsADirectory];
 const COMPLETE: &str = "complete";

@@ -134,7 +134,7 @@ fn observer(metrics: Arc<Metrics>, changes: Changes, notes: Notes) -> impl Fn(&J
 #[derive(Clone)]
 pub(super) struct Ports {
     pub(super) connections: Vec<Connections>,
-    /// What takes deliveries; `None` where none are taken.
+    /// Service that takes deliveries; `None` where none are taken.
     pub(super) receiver: Option<Arc<Current>>,
 }
 

@@ -51,7 +51,7 @@ impl Strangers {
         self.1.push(stream);
     }
 
-    /// How many of them the server has closed, or answered and closed.
+    /// Number of them that the server has closed, or answered and closed.
     fn closed(&mut self) -> usize {
         let (runtime, streams) = (&self.0, &mut self.1);
         let is_closed = |stream: &mut TcpStream| {

@@ -10,7 +10,7 @@ use crate::serve::uv::ENVIRONMENTS;
 /// The folder of the Python of the environment that a run is in: `home = …/bin` in `pyvenv.cfg`, see
 /// <https://docs.python.org/3/library/venv.html>. It blocks, as a disk may.
 ///
-/// What uv made of a commit is what the commit likes, so that its word counts for a Python alone that the recipe has too:
+/// An environment that uv made of a commit is what the commit likes, so that its word counts for a Python alone that the recipe has too:
 /// one on its `PATH`, or in `UV_PYTHON_INSTALL_DIR`.
 pub(super) fn base(env: &BTreeMap<String, String>, state_dir: &Path) -> Option<PathBuf> {
     let venv = PathBuf::from(env.get("VIRTUAL_ENV")?);
@@ -50,7 +50,7 @@ fn home(venv: &Path) -> Option<PathBuf> {
     (home.is_absolute() && is_plain).then_some(home)
 }
 
-/// It has some hundred bytes.
+/// The file has some hundred bytes.
 const MOST_BYTES: u64 = 16 << 10;
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ pub(super) struct Ready {
 impl Ready {
     /// # Errors
     ///
-    /// Why it cannot be done.
+    /// Reason for which it cannot be done.
     pub(super) fn make(&self) -> io::Result<()> {
         let Account { user, group, .. } = self.account;
         self.reach()?;

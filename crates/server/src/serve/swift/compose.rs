@@ -146,7 +146,7 @@ impl SwiftComposer {
     }
 }
 
-/// What a config is looked at for.
+/// Purposes for which a config is looked at.
 struct Asked {
     run: RunKey,
     table: &'static Table,
@@ -184,7 +184,7 @@ fn refusal(why: String) -> Uncomposed {
     Uncomposed::Unfit(Reason::new("config", why))
 }
 
-/// How many looks at the models and data of one attempt may hang.
+/// Limit of looks at the models and data of one attempt that may hang.
 pub(in crate::serve) const MOST_LOOKS: usize = 2;
 /// A disk that is far away answers within seconds.
 pub(in crate::serve) const PATIENCE: Duration = Duration::from_secs(20);

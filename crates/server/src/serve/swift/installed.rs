@@ -20,7 +20,7 @@ pub(crate) struct Versions {
     known: Mutex<HashMap<(PathBuf, SystemTime), Told>>,
 }
 
-/// What an installation told when it was asked.
+/// Facts that an installation told when it was asked.
 #[derive(Clone)]
 struct Told {
     version: Version,
