@@ -142,7 +142,7 @@ async fn a_run_with_more_processes_than_it_may_have_is_asked_to_end_and_one_with
 async fn threads_count_as_processes() {
     let runs = tempfile::tempdir().unwrap();
     let mut run = script(runs.path(), &key(15), "");
-    let text = "import threading, time\nfor i in range(90): threading.Thread(target=time.sleep, args=(600,)).start()";
+    let text = "import threading\nfor i in range(90): threading.Thread(target=threading.Event().wait).start()";
     run.argv = words(&["python3", "-c", text]);
     run.limits = RunLimits { processes: Some(20), ..RunLimits::default() };
     let handle = launcher(runs.path()).submit(&key(15), &run).await.unwrap();
@@ -204,8 +204,8 @@ async fn of_a_log_that_is_too_large_beginning_and_end_are_kept() {
 #[tokio::test]
 async fn what_a_run_does_to_its_output_does_not_take_away_what_we_say() {
     let runs = tempfile::tempdir().unwrap();
-    let text = "import fcntl, os, time\nfcntl.fcntl(1, fcntl.F_SETFL, 0)\nos.lseek(1, 1 << 42, 0)\nos.write(1, b'far')\nos.lseek(1, 0, 0)\n\
-        x = bytearray(60000000)\nwhile True: time.sleep(1)";
+    let text = "import fcntl, os, signal\nfcntl.fcntl(1, fcntl.F_SETFL, 0)\nos.lseek(1, 1 << 42, 0)\nos.write(1, b'far')\nos.lseek(1, 0, 0)\n\
+        x = bytearray(60000000)\nsignal.pause()";
     let mut run = script(runs.path(), &key(19), "");
     run.argv = words(&["python3", "-c", text]);
     run.limits = RunLimits { memory: Some(20 << 20), log: Some(1 << 20), ..RunLimits::default() };
