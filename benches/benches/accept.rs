@@ -46,7 +46,6 @@ fn cpu(criterion: &mut Criterion<Cpu>) {
                     Cpu.end(since)
                 });
             });
-            assert_eq!(store.queue.unrecorded(), 0, "what is lost costs nothing");
         }
     }
 }

@@ -18,9 +18,8 @@ use crate::time::Timestamp;
 pub trait Intake: Send + Sync {
     /// Takes a decided push.
     ///
-    /// When it answers, the receipt, its verdicts and its jobs are durable, in one transaction; a push for which
-    /// nothing is to run ([`Decided::makes_jobs`]) may be made durable up to a second later. Known changes make
-    /// no new job. Dropping the future does not undo anything: it may have been stored or not, and accepting it
+    /// When it answers, the receipt, its verdicts and its jobs are durable, in one transaction, also of a push for
+    /// which nothing is to run. Known changes make no new job. Dropping the future does not undo anything: it may have been stored or not, and accepting it
     /// again is safe.
     ///
     /// # Errors
@@ -111,7 +110,8 @@ pub struct StoredJob {
 pub enum Admitted {
     /// The change was not known.
     New,
-    /// The change was known; this is its job.
+    /// The change was known, and this is its job: one that trains or has trained answers every push of its commit, any
+    /// other the pushes that moved the ref from the same commit.
     Duplicate,
     /// The change was known and failed, and a person's redelivery makes it run again.
     Rerun {

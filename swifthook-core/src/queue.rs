@@ -213,6 +213,26 @@ pub trait History: Send + Sync {
     /// When the store cannot answer.
     async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, QueueError>;
 
+    /// The last delivery that came under this GUID (`X-GitHub-Delivery`), in capitals or not: what GitHub shows to
+    /// people. It is unsigned, and redeliveries have it in common, so it finds something and decides nothing.
+    ///
+    /// By itself it goes through all of them: a store that can look for one does better.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot answer.
+    async fn delivery_of_guid(&self, guid: &str) -> Result<Option<Delivery>, QueueError> {
+        let mut before = None;
+        loop {
+            let page = self.deliveries(before, 500).await?;
+            let Some(last) = page.last() else { return Ok(None) };
+            before = Some(last.id);
+            if let Some(found) = page.into_iter().find(|delivery| delivery.has_guid(guid)) {
+                return Ok(Some(found));
+            }
+        }
+    }
+
     /// The workers that have told of themselves, by name: those of the last day that have not said that they ended.
     ///
     /// # Errors
@@ -370,6 +390,8 @@ pub struct Delivery {
     pub config: ConfigDigest,
     /// The jobs that it led to, known ones too.
     pub jobs: Vec<JobId>,
+    /// Those of them that were known before it.
+    pub known: Vec<JobId>,
 }
 
 /// What a policy may ask of a push beyond its ref, its commits, its paths and who pushed: with it a delivery can be
@@ -387,6 +409,12 @@ pub struct PushFacts {
 impl Delivery {
     /// How many paths are kept.
     pub const MAX_PATHS: usize = 4_096;
+
+    /// Whether it came under this GUID, in capitals or not.
+    #[must_use]
+    pub fn has_guid(&self, guid: &str) -> bool {
+        matches!(&self.source, Source::Hook { guid: its, .. } if its.eq_ignore_ascii_case(guid))
+    }
 }
 
 /// A queue could not do what was asked.

@@ -29,6 +29,7 @@ fn a_launcher_that_is_out_of_reach_for_a_day_costs_no_run_and_begins_none_twice(
         were_seen(
             &[
                 "push",
+                "repetition",
                 "crash",
                 "shutdown",
                 "sleep",
@@ -200,8 +201,9 @@ impl Catalog for Shelf {
     }
 }
 
-const EVERYTHING: [&str; 23] = [
+const EVERYTHING: [&str; 24] = [
     "push",
+    "repetition",
     "redelivery",
     "cancel",
     "retry",

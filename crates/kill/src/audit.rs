@@ -39,6 +39,8 @@ pub(crate) struct Job {
     pub(crate) group: String,
     pub(crate) commit: String,
     pub(crate) run: u64,
+    /// Whether it repeats another one.
+    pub(crate) is_rerun: bool,
     /// The words of its timeline, by attempt, from the first on.
     pub(crate) attempts: Vec<Vec<String>>,
 }
@@ -139,6 +141,7 @@ fn read(job: &Value) -> Job {
         group: text(&job["group"]),
         commit: text(&job["commit"]),
         run: job["run"].as_u64().unwrap_or_default(),
+        is_rerun: !job["rerun_of"].is_null(),
         attempts: Vec::new(),
     }
 }

@@ -64,6 +64,7 @@ clone_url = "file://{origin}"
 name = "train"
 repository = "{REPOSITORY}"
 branches = ["train/*"]
+paths = ["number"]
 superseded = "keep"
 retry = {{ attempts = 6, backoff = "1s" }}
 env = {{ MARKS = "{marks}", LOCKS = "{locks}", LENGTH = "{LENGTH}" }}

@@ -40,8 +40,14 @@ fn repeated(evidence: &Evidence) -> Vec<Breach> {
             breaches.push(Breach::Twice(format!("{mark:?} is there more than once")));
         }
     }
-    let mut changes = BTreeMap::new();
+    let (mut changes, mut trained) = (BTreeMap::new(), BTreeMap::new());
     for job in &evidence.jobs {
+        if !job.attempts.is_empty()
+            && !job.is_rerun
+            && let Some(other) = trained.insert(&job.commit, &job.id)
+        {
+            breaches.push(Breach::Twice(format!("{} and {other} trained one commit", job.id)));
+        }
         if let Some(other) = changes.insert((&job.commit, job.run), &job.id) {
             breaches.push(Breach::Twice(format!("{} and {other} are of one change", job.id)));
         }
@@ -103,10 +109,13 @@ fn contradiction(job: &Job, words: &[String], ran: (usize, usize), was_killed: b
     None
 }
 
-/// All runs succeed. Only a job whose supervisors were killed each time, or that saw three crashes in a row, need not.
+/// All runs succeed, unless nothing is to run for a push. Only a job whose supervisors were killed each time, or that saw three crashes in a row, need not.
 fn is_a_good_end(job: &Job, evidence: &Evidence) -> bool {
     match &*job.state {
         "succeeded" | "quarantined" => true,
+        // A push that moved nothing, or whose commit another push trained.
+        "cancelled" => job.attempts.is_empty() && job.reason == "skipped_after_diff",
+        "superseded" => job.attempts.is_empty(),
         "failed" => evidence.killed.contains(&format!("{}-{}", job.id, job.attempts.len())),
         _ => !job.is_final(),
     }
@@ -160,6 +169,8 @@ mod tests {
             // Two receivers that took one change, and a run that two workers began.
             ("Twice", |it| it.jobs.push(Job { id: "k".into(), group: "h".into(), ..it.jobs[0].clone() })),
             ("Twice", |it| it.marks.insert(1, mark("j", Moment::Begin))),
+            ("Twice", |it| it.jobs.push(Job { id: "k".into(), run: 1, ..it.jobs[0].clone() })),
+            ("Untrue", |it| it.jobs[0].state = "superseded".into()),
             ("Stuck", |it| it.jobs[0].state = "running".into()),
             ("Stuck", |it| it.busy.push("host-1".into())),
             ("Stuck", |it| it.alive.push("j-1".into())),

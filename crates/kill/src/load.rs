@@ -1,4 +1,5 @@
-//! Signed pushes, as fast as the runs come along: new changes, old ones again, and some that no recipe wants.
+//! Signed pushes, as fast as the runs come along: new changes, old ones again, commits that a branch comes to again from
+//! elsewhere, and some that no recipe wants.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,6 +31,8 @@ pub(crate) struct Sent {
     /// Replies that must not be.
     pub(crate) wrong: Vec<String>,
     deliveries: Vec<Delivery>,
+    /// What is to be sent next, before anything else.
+    due: Vec<Delivery>,
     next: Vec<usize>,
 }
 
@@ -40,6 +43,8 @@ struct Delivery {
     body: Vec<u8>,
     /// The receiver that it was first sent to.
     first: usize,
+    /// It moves nothing, so that no job of it has to train.
+    is_empty: bool,
 }
 
 /// The threads that send.
@@ -120,7 +125,10 @@ impl Shared {
     fn choose(&self, receiver: usize, random: &mut Random) -> Delivery {
         let ended = marks::count_ends(&self.site.marks);
         let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-        let dice = random.below(10);
+        if let Some(due) = sent.due.pop() {
+            return due;
+        }
+        let dice = random.below(12);
         if dice < 2 {
             return push("refs/heads/docs", None, &format!("{:040x}", random.next()), random);
         }
@@ -129,6 +137,9 @@ impl Shared {
             return self.new_change(&mut sent, receiver, random);
         }
         let old = old(&sent.deliveries, receiver, random).clone();
+        if dice > 9 {
+            return self.repetition(&old, receiver, random);
+        }
         match random.below(2) {
             0 => old,
             _ => Delivery { guid: guid(random), ..old },
@@ -142,11 +153,34 @@ impl Shared {
         sent.next[branch] += 1;
         let before = place.checked_sub(1).map(|place| &*branches[branch][place]);
         let commit = &branches[branch][place];
-        let mut delivery = push(&format!("refs/heads/train/{branch}"), before, commit, random);
+        let full_ref = format!("refs/heads/train/{branch}");
+        let mut delivery = push(&full_ref, before, commit, random);
         (delivery.commit, delivery.first) = (Some(commit.clone()), receiver);
         sent.commits.push(commit.clone());
         sent.deliveries.push(delivery.clone());
-        delivery
+        if random.below(6) > 0 {
+            return delivery;
+        }
+        // GitHub Enterprise tells of a push at first as if it moved nothing.
+        sent.due.push(delivery);
+        let empty = moved(&full_ref, Some(commit), commit, Listed::Nothing, random);
+        Delivery { first: receiver, is_empty: true, ..empty }
+    }
+
+    /// The branch is forced to a commit that it was at before, from another one.
+    fn repetition(&self, old: &Delivery, receiver: usize, random: &mut Random) -> Delivery {
+        let commit = old.commit.as_deref().unwrap_or_default();
+        let branches = self.site.branches.iter().enumerate();
+        let mut places = branches.filter_map(|(branch, all)| {
+            all.iter().position(|other| other == commit).map(|place| (branch, all, place))
+        });
+        let Some((branch, all, place)) = places.next() else { return old.clone() };
+        let step = 1 + usize::try_from(random.below(5)).unwrap_or(0);
+        let before =
+            &all[if random.below(2) == 0 { place + step } else { place.wrapping_sub(step) } % all.len()];
+        let full_ref = format!("refs/heads/train/{branch}");
+        let forced = moved(&full_ref, Some(before), commit, Listed::Forced, random);
+        Delivery { commit: Some(commit.to_owned()), first: receiver, ..forced }
     }
 
     fn note(&self, delivery: &Delivery, reply: Option<Reply>) {
@@ -164,6 +198,8 @@ impl Shared {
             }
             (200, Some(commit)) => sent.promises.extend(promises(commit, &reply)),
             (200, None) => {}
+            // Git is asked whether it moved anything.
+            (202, None) if delivery.is_empty => {}
             // A broker takes it before anybody knows whether a job comes of it.
             (202, None) if self.site.has_broker => {}
             (503, _) => sent.not_stored += 1,
@@ -195,21 +231,35 @@ fn promises(commit: &str, reply: &Reply) -> Vec<(String, Option<String>)> {
     if named.is_empty() { vec![(commit.to_owned(), None)] } else { named }
 }
 
+/// What a payload tells of the commits of a push.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Listed {
+    All,
+    /// The lists mean nothing.
+    Forced,
+    Nothing,
+}
+
 fn push(full_ref: &str, before: Option<&str>, head: &str, random: &mut Random) -> Delivery {
+    moved(full_ref, before, head, Listed::All, random)
+}
+
+fn moved(full_ref: &str, before: Option<&str>, head: &str, listed: Listed, random: &mut Random) -> Delivery {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     let (owner, name) = REPOSITORY.split_once('/').expect("a repository has an owner");
     let commit = json!({ "id": head, "message": "tune", "added": [], "removed": [], "modified": ["number"] });
     let body = json!({
         "ref": full_ref, "before": before.unwrap_or(ZEROS), "after": head,
-        "created": before.is_none(), "deleted": false, "forced": false, "base_ref": null,
+        "created": before.is_none(), "deleted": false, "forced": listed == Listed::Forced, "base_ref": null,
         "repository": {
             "id": 4242, "name": name, "full_name": REPOSITORY, "owner": { "login": owner },
             "default_branch": "main", "pushed_at": now,
         },
         "pusher": { "name": "dev" }, "sender": { "login": "dev", "id": 1, "type": "User" },
-        "commits": [commit.clone()], "head_commit": commit,
+        "commits": if listed == Listed::All { json!([commit.clone()]) } else { json!([]) }, "head_commit": commit,
     });
-    Delivery { commit: None, guid: guid(random), body: body.to_string().into_bytes(), first: 0 }
+    let body = body.to_string().into_bytes();
+    Delivery { commit: None, guid: guid(random), body, first: 0, is_empty: false }
 }
 
 fn head(delivery: &Delivery) -> String {

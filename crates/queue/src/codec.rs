@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use swifthook_core::{
-    Argv, CommitSha, ConfigDigest, Debounce, Gap, JobId, JobSpec, PathChange, Paths, PushFacts, RefName,
-    RepoName, Retry, Source, Stage, State, Superseding, Timestamp,
+    Argv, CommitSha, ConfigDigest, Debounce, DeliveryId, Gap, JobId, JobSpec, PathChange, Paths, PushFacts,
+    RefName, RepoName, Retry, Source, Stage, State, Superseding, Timestamp,
 };
 
 use crate::ids::{join, split};
@@ -45,6 +45,18 @@ pub(crate) fn ids(bytes: &[u8]) -> Result<Vec<JobId>, Corrupt> {
     match rest {
         [] => Ok(ids.iter().map(|id| JobId(*id)).collect()),
         _ => Err(Corrupt::new("list of ids")),
+    }
+}
+
+/// The jobs of a delivery that were known before it. Where that was not kept, those that are older than it.
+pub(crate) fn known_jobs(
+    kept: Option<&[u8]>,
+    delivery: DeliveryId,
+    jobs: &[JobId],
+) -> Result<Vec<JobId>, Corrupt> {
+    match kept {
+        Some(kept) => ids(kept),
+        None => Ok(jobs.iter().copied().filter(|job| job.0 < delivery.0).collect()),
     }
 }
 

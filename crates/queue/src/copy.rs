@@ -5,12 +5,13 @@ use std::path::Path;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use swifthook_core::{
-    Change, Delivery, DeliveryId, GpuGrant, GpuLease, Job, JobId, QueueError, RunKey, RunLog, TimelineEntry,
+    Change, CommitSha, Delivery, DeliveryId, GpuGrant, GpuLease, Job, JobId, QueueError, RunKey, RunLog,
+    TimelineEntry,
 };
 use tokio::runtime::Handle;
 
-use crate::sqlite;
 use crate::store::{Latest, Store};
+use crate::{codec, sqlite};
 
 /// Where a store is.
 #[derive(Clone, Copy, Debug)]
@@ -137,6 +138,8 @@ pub(crate) trait Copying: Store {
     fn deliveries_after(&mut self, after: Option<DeliveryId>) -> Result<Vec<Delivery>, QueueError>;
     /// The next changes, in an order of the store's own.
     fn changes_after(&mut self, after: Option<ChangeKey>) -> Result<Vec<KeptChange>, QueueError>;
+    /// The next answers to pushes whose changes have another job since, in an order of the store's own.
+    fn decisions_after(&mut self, after: Option<ChangeKey>) -> Result<Vec<KeptChange>, QueueError>;
 }
 
 /// Where a change stands among others in its store.
@@ -146,6 +149,8 @@ pub(crate) struct ChangeKey {
     pub(crate) head: Vec<u8>,
     pub(crate) recipe: i64,
     pub(crate) config: Vec<u8>,
+    /// Empty where it does not count.
+    pub(crate) before: Vec<u8>,
 }
 
 /// What is known of a change.
@@ -169,8 +174,9 @@ fn transfer(from: &mut dyn Copying, to: &mut dyn Copying) -> Result<Copied, Queu
             *run,
             &GpuGrant { machine: machine.clone(), uuids: vec![uuid.clone()], memory: None },
         ),
-        Item::Delivery(delivery) => to.record(delivery, &delivery.jobs),
+        Item::Delivery(delivery) => to.record(delivery, &delivery.jobs, &delivery.known),
         Item::Change(change, latest) => to.set_latest(change, latest),
+        Item::Decision(change, before, decided) => to.set_decision(change, before, decided),
     })
 }
 
@@ -184,6 +190,7 @@ enum Item<'a> {
     Gpu(&'a GpuLease),
     Delivery(&'a Delivery),
     Change(&'a Change, &'a Latest),
+    Decision(&'a Change, Option<&'a CommitSha>, &'a Latest),
 }
 
 fn go_through(
@@ -243,15 +250,37 @@ fn go_through(
         for KeptChange { change, latest, .. } in &changes {
             each(Item::Change(change, latest))?;
             seen.changes += 1;
-            let removed = latest.removed.as_ref().map(|removed| (removed.stage, &removed.source));
-            seen.add("change", &(change, latest.job, latest.run, latest.redeliveries, removed));
+            seen.add("change", &(change, latest.parts()));
         }
         after = match changes.last() {
             Some(kept) => Some(kept.key.clone()),
             None => break,
         };
     }
+    let mut after = None;
+    loop {
+        let decisions = store.decisions_after(after)?;
+        for KeptChange { key, change, latest } in &decisions {
+            let before = (!key.before.is_empty()).then(|| codec::commit(&key.before)).transpose();
+            let before =
+                before.map_err(|error| QueueError::Store { source: error.into(), is_permanent: true })?;
+            each(Item::Decision(change, before.as_ref(), latest))?;
+            seen.add("decision", &(change, &before, latest.parts()));
+        }
+        after = match decisions.last() {
+            Some(kept) => Some(kept.key.clone()),
+            None => break,
+        };
+    }
     Ok(seen)
+}
+
+impl Latest {
+    fn parts(&self) -> impl Serialize + '_ {
+        let removed = self.removed.as_ref();
+        let removed = removed.map(|removed| (removed.stage, &removed.source, &removed.before));
+        (self.job, self.run, self.redeliveries, self.has_trained, removed)
+    }
 }
 
 impl Copied {

@@ -20,7 +20,6 @@ mod clock;
 mod codec;
 mod copy;
 mod ids;
-mod ignored;
 mod keeper;
 mod memory;
 mod message;

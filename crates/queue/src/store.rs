@@ -16,6 +16,18 @@ pub(crate) trait Store {
     /// The last training of a change, whatever `change.run` says.
     fn latest(&mut self, change: &Change) -> Result<Option<Latest>, QueueError>;
     fn set_latest(&mut self, change: &Change, latest: &Latest) -> Result<(), QueueError>;
+    /// What became of a change when a push brought it that moved the ref from `before`, where another push has taken the
+    /// place of the [latest](Self::latest) since.
+    fn decision(&mut self, change: &Change, before: Option<&CommitSha>)
+    -> Result<Option<Latest>, QueueError>;
+    fn set_decision(
+        &mut self,
+        change: &Change,
+        before: Option<&CommitSha>,
+        decided: &Latest,
+    ) -> Result<(), QueueError>;
+    /// All of these of a change, by where its ref was before.
+    fn decisions(&mut self, change: &Change) -> Result<Decisions, QueueError>;
 
     fn entry(&mut self, id: JobId) -> Result<Option<Entry>, QueueError>;
     fn insert(&mut self, job: &Job) -> Result<(), QueueError>;
@@ -26,8 +38,8 @@ pub(crate) trait Store {
     fn note(&mut self, id: JobId, entry: TimelineEntry) -> Result<(), QueueError>;
     /// The id under which a receipt that has brought one is to be kept; `None` if it is kept already.
     fn free_id(&mut self, id: DeliveryId) -> Result<Option<DeliveryId>, QueueError>;
-    /// Keeps a receipt, with the jobs that it led to.
-    fn record(&mut self, delivery: &Delivery, jobs: &[JobId]) -> Result<(), QueueError>;
+    /// Keeps a receipt, with the jobs that it led to, and those of them that were known before.
+    fn record(&mut self, delivery: &Delivery, jobs: &[JobId], known: &[JobId]) -> Result<(), QueueError>;
 
     /// How refs moved, by the receipts.
     fn chains(&mut self) -> &mut Chains;
@@ -101,6 +113,9 @@ pub(crate) struct Seeker<'a> {
 /// How much sooner those with GPUs may have what waits for GPUs.
 pub(crate) const HEAD_START: Duration = Duration::from_secs(30);
 
+/// What became of a change for each push that brought it, by where its ref was before.
+pub(crate) type Decisions = Vec<(Option<CommitSha>, Latest)>;
+
 /// Deliveries, each with its jobs where these can be read.
 pub(crate) type OldDeliveries = Vec<(DeliveryId, Option<Vec<JobId>>)>;
 
@@ -125,9 +140,12 @@ pub(crate) struct Owner {
 #[derive(Clone, Debug)]
 pub(crate) struct Latest {
     pub(crate) job: JobId,
+    /// The highest number that a training of the change has.
     pub(crate) run: u32,
     /// How many trainings of the change came about by a redelivery.
     pub(crate) redeliveries: u32,
+    /// Whether a training of the change had begun before this one, or this one had when its job was removed.
+    pub(crate) has_trained: bool,
     /// How it ended, where its job is no more.
     pub(crate) removed: Option<Removed>,
 }
@@ -137,6 +155,8 @@ pub(crate) struct Latest {
 pub(crate) struct Removed {
     pub(crate) stage: Stage,
     pub(crate) source: Source,
+    /// Where the ref was before the push that it came of.
+    pub(crate) before: Option<CommitSha>,
 }
 
 /// What decides between two jobs of a group.
@@ -149,6 +169,13 @@ pub(crate) struct Rival {
     pub(crate) pushed_at: Option<Timestamp>,
     pub(crate) stage: Stage,
     pub(crate) debounce_since: Option<Timestamp>,
+}
+
+impl Latest {
+    /// Of a change that has no other job.
+    pub(crate) fn first(job: &Job) -> Self {
+        Self { job: job.id, run: job.change.run, redeliveries: 0, has_trained: false, removed: None }
+    }
 }
 
 impl Owner {

@@ -146,6 +146,11 @@ pub enum Event {
         /// When.
         at: Timestamp,
     },
+    /// Another push of its commit trains, so whatever it is held for has no use any more.
+    Answered {
+        /// When.
+        at: Timestamp,
+    },
     /// A person's word.
     Command {
         /// What is wanted.
@@ -185,6 +190,7 @@ impl Event {
             Self::CauseGone => "go on",
             Self::Expire { .. } => "expire",
             Self::Supersede { .. } => "be superseded",
+            Self::Answered { .. } => "be answered",
             Self::Command { what, .. } => what.words(),
         }
     }

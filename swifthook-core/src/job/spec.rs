@@ -99,7 +99,8 @@ impl Retry {
     }
 }
 
-/// The one key that decides whether a change is known. All parts are always there: `config` is empty, not absent,
+/// The key by which a commit trains once. What was decided of a push holds for its commit *before* too, which is not in
+/// it: so a change that did not train may be decided again when the ref comes to it from elsewhere. All parts are always there: `config` is empty, not absent,
 /// for a recipe without `each`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Change {
@@ -113,7 +114,7 @@ pub struct Change {
     pub recipe: Arc<str>,
     /// The changed file, or empty.
     pub config: Arc<str>,
-    /// Which training of this change it is, from 0: reruns are numbered.
+    /// Which job of this change it is, from 0: whoever decides or trains it again has the next number.
     pub run: u32,
 }
 

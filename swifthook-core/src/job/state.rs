@@ -281,6 +281,10 @@ fn newer_known() -> Reason {
     Reason::new("superseded", "a newer change of its group is known")
 }
 
+fn trained_otherwise() -> Reason {
+    Reason::new("superseded", "another push of its commit trains")
+}
+
 fn cancelled() -> Reason {
     Reason::new("cancelled", "a person cancelled it")
 }

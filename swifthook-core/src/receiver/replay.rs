@@ -130,6 +130,7 @@ mod tests {
             path_count: 1,
             config: ConfigDigest::default(),
             jobs: Vec::new(),
+            known: Vec::new(),
         }
     }
 }

@@ -22,6 +22,13 @@ pub(super) async fn what_was_accepted_is_there_after_a_crash(bench: &mut dyn Dur
     scene.claim_of(&worker("w"), job).await;
 }
 
+pub(super) async fn a_push_that_trains_nothing_is_there_after_a_crash(bench: &mut dyn DurableBench) {
+    let (id, _) = Scene::new(bench).receive(&Delivered::new(1).skipped()).await;
+    bench.crash_and_reopen();
+    let kept = Scene::new(bench).queue.delivery(id).await.unwrap().expect("it was answered");
+    assert_eq!(kept.verdicts.len(), 1);
+}
+
 pub(super) async fn a_change_stays_known_after_a_crash(bench: &mut dyn DurableBench) {
     let first = {
         let scene = Scene::new(bench);

@@ -8,7 +8,9 @@ macro_rules! queue_behaviours {
         $then! {
             { $($with)* }
             intake::a_new_change_is_queued_and_recorded
-            intake::a_push_that_trains_nothing_is_recorded_within_a_second
+            intake::a_push_that_trains_nothing_is_recorded_when_it_is_answered
+            intake::a_delivery_tells_which_of_its_jobs_were_known
+            intake::a_delivery_is_found_by_its_guid
             intake::every_verdict_is_kept_with_the_jobs_that_it_led_to
             intake::a_known_change_names_its_job
             intake::a_replayed_delivery_leaves_a_bounded_number_of_receipts
@@ -22,6 +24,15 @@ macro_rules! queue_behaviours {
             intake::a_change_that_is_only_reconciled_is_queued_once
             intake::a_deleted_ref_is_recorded_and_makes_no_job
             intake::more_paths_than_are_kept_are_counted
+            repeats::a_branch_that_is_forced_back_is_asked_about_again
+            repeats::a_commit_that_comes_again_expands_into_what_has_not_trained
+            repeats::a_push_that_moved_nothing_hides_no_other
+            repeats::what_trains_or_has_trained_answers_every_push_of_its_commit
+            repeats::what_ended_without_a_run_answers_its_own_push_alone
+            repeats::of_two_pushes_of_a_commit_that_are_held_one_trains
+            repeats::a_push_that_is_to_train_answers_what_is_held_of_its_commit
+            repeats::a_repetition_that_never_ran_does_not_hide_what_has_trained
+            repeats::a_redelivery_repeats_its_own_push
             reruns::the_whole_table_of_reruns
             reruns::at_most_three_trainings_come_about_by_redelivery
             reruns::a_training_that_a_person_repeated_can_still_be_redelivered
@@ -162,8 +173,10 @@ macro_rules! durable_queue_behaviours {
         $then! {
             { $($with)* }
             durable::what_was_accepted_is_there_after_a_crash
+            durable::a_push_that_trains_nothing_is_there_after_a_crash
             durable::a_change_stays_known_after_a_crash
             durable::a_removed_change_stays_known_after_a_crash
+            repeats::each_push_keeps_its_answer_after_a_crash
             durable::a_run_is_adopted_after_a_crash_and_never_claimed_as_new
             durable::a_worker_from_before_the_crash_is_still_fenced
             durable::a_late_change_is_recognized_after_a_crash

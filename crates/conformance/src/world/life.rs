@@ -46,7 +46,8 @@ pub struct Life {
 /// # Errors
 ///
 /// What was seen that must never be, with the seed and the story so far: two live runs of one job, or of one group; a
-/// live run of a job that does not run; two live runs on one GPU, or a run on one that is not leased to it; a lease when
+/// live run of a job that does not run; two trainings of a commit though nobody repeated one; a push that is answered with
+/// a job that says nothing of it; two live runs on one GPU, or a run on one that is not leased to it; a lease when
 /// all have ended; an accepted delivery that is not kept; a job that never ends, or whose end is
 /// not that of its run; a worker that thinks it has a run when all have ended.
 ///
@@ -200,7 +201,8 @@ impl<Q: Store + 'static, E: Fn(Seat) -> Employee> World<Q, E> {
         sleep(pause).await;
         self.come_back();
         match self.random.below(22) {
-            0..=4 => self.push().await,
+            0..=3 => self.push().await,
+            4 => self.repeat().await,
             5 => self.redeliver().await,
             6 | 7 => self.cancel().await,
             8 => self.retry().await,
@@ -228,7 +230,8 @@ impl<Q: Store + 'static, E: Fn(Seat) -> Employee> World<Q, E> {
         sleep_until(until).await;
         self.come_back();
         match self.random.below(11) {
-            0..=2 => self.push().await,
+            0..=1 => self.push().await,
+            2 => self.repeat().await,
             3 => self.redeliver().await,
             4 | 5 => self.crash(),
             6 => self.shut_down(),

@@ -39,6 +39,6 @@ pub fn repository() -> RepoName {
     RepoName::new("acme/models").expect("it has an owner and a name")
 }
 
-fn commit(number: u64) -> Option<CommitSha> {
+pub(super) fn commit(number: u64) -> Option<CommitSha> {
     CommitSha::parse(&format!("{number:012x}{number:028x}")).expect("forty digits")
 }

@@ -50,6 +50,20 @@ pub(super) fn push(random: &mut Random, number: u64) -> Push {
     Push { changes, ..pushes::push(branch, number) }
 }
 
+/// The same ref comes to the same commit from another one, by force or so that the files are listed; now and then from
+/// itself, as GitHub Enterprise tells of a push at first.
+pub(super) fn repetition(random: &mut Random, push: Push, number: u64) -> Push {
+    let guid = format!("again-{number}").into();
+    let source = swifthook_core::Source::Hook { hook: "github".into(), guid };
+    let before = if random.once_in(4) { push.head.clone() } else { pushes::commit(1_000_000 + number) };
+    let changes = match random.below(3) {
+        0 => ChangeSet::Incomplete(Paths::empty(), Gap::Forced),
+        1 => ChangeSet::Complete(changed("README.md")),
+        _ => ChangeSet::Complete(changed("configs/sft.yaml")),
+    };
+    Push { before, changes, source, ..push }
+}
+
 pub(super) fn diff(random: &mut Random) -> Result<ChangeSet, WorkspaceError> {
     match random.below(3) {
         0 => Err(WorkspaceError::passing("the server does not answer")),

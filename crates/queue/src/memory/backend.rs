@@ -238,6 +238,12 @@ impl History for MemoryQueue {
         Ok(self.world().logs.get(&run).cloned())
     }
 
+    async fn delivery_of_guid(&self, guid: &str) -> Result<Option<Delivery>, QueueError> {
+        let world = self.world();
+        let found = world.deliveries.values().rev().find(|delivery| delivery.has_guid(guid));
+        Ok(found.map(|delivery| world.dressed(delivery)))
+    }
+
     async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, QueueError> {
         let world = self.world();
         Ok(world.deliveries.get(&id).map(|delivery| world.dressed(delivery)))

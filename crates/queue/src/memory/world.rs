@@ -2,14 +2,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use swifthook_core::{
-    Change, Delivery, DeliveryId, GpuGrant, GpuLease, Job, JobId, Progress, QueueError, RunKey, RunLog,
-    Stage, TimelineEntry, Timestamp,
+    Change, CommitSha, Delivery, DeliveryId, GpuGrant, GpuLease, Job, JobId, Progress, QueueError, RunKey,
+    RunLog, Stage, TimelineEntry, Timestamp,
 };
 
 use crate::chain::Chains;
 use crate::ids::{join, number_at};
 use crate::store::{
-    Entry, HEAD_START, Latest, OldDeliveries, Owner, Rival, Seeker, Store, is_rival, waits_for_gpus,
+    Decisions, Entry, HEAD_START, Latest, OldDeliveries, Owner, Rival, Seeker, Store, is_rival,
+    waits_for_gpus,
 };
 
 /// Everything that a queue in memory knows.
@@ -20,6 +21,7 @@ pub(super) struct World {
     pub(super) logs: BTreeMap<RunKey, RunLog>,
     pub(super) deliveries: BTreeMap<DeliveryId, Delivery>,
     pub(super) changes: HashMap<Change, Latest>,
+    decisions: HashMap<Change, Decisions>,
     /// Who has which GPU, by machine and GPU.
     pub(super) gpus: BTreeMap<(Arc<str>, Arc<str>), RunKey>,
     chains: Chains,
@@ -86,6 +88,31 @@ impl Store for World {
         Ok(())
     }
 
+    fn decision(
+        &mut self,
+        change: &Change,
+        before: Option<&CommitSha>,
+    ) -> Result<Option<Latest>, QueueError> {
+        let mut decided = self.decisions.get(&key(change)).into_iter().flatten();
+        Ok(decided.find(|(its_before, _)| its_before.as_ref() == before).map(|(_, latest)| latest.clone()))
+    }
+
+    fn set_decision(
+        &mut self,
+        change: &Change,
+        before: Option<&CommitSha>,
+        decided: &Latest,
+    ) -> Result<(), QueueError> {
+        let all = self.decisions.entry(key(change)).or_default();
+        all.retain(|(its_before, _)| its_before.as_ref() != before);
+        all.push((before.cloned(), decided.clone()));
+        Ok(())
+    }
+
+    fn decisions(&mut self, change: &Change) -> Result<Decisions, QueueError> {
+        Ok(self.decisions.get(&key(change)).cloned().unwrap_or_default())
+    }
+
     fn entry(&mut self, id: JobId) -> Result<Option<Entry>, QueueError> {
         Ok(self.jobs.get(&id).cloned())
     }
@@ -122,8 +149,9 @@ impl Store for World {
         Ok((!self.deliveries.contains_key(&id)).then_some(id))
     }
 
-    fn record(&mut self, delivery: &Delivery, jobs: &[JobId]) -> Result<(), QueueError> {
-        self.deliveries.insert(delivery.id, Delivery { jobs: jobs.into(), ..delivery.clone() });
+    fn record(&mut self, delivery: &Delivery, jobs: &[JobId], known: &[JobId]) -> Result<(), QueueError> {
+        let (jobs, known) = (jobs.into(), known.into());
+        self.deliveries.insert(delivery.id, Delivery { jobs, known, ..delivery.clone() });
         Ok(())
     }
 

@@ -16,8 +16,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 use uuid::Uuid;
 
 use super::config::{OpenError, Options};
-use super::crowd::{self, Crowd};
-use super::later::{Later, NOT_YET};
+use super::crowd::{self, Crowd, NOT_YET};
 use super::pool::{Pool, Session};
 use super::rows::RowError;
 use super::target::Target;
@@ -37,7 +36,6 @@ use crate::store::Store;
 /// threads.
 pub struct PostgresQueue {
     core: Arc<Core>,
-    later: Arc<Later>,
     crowd: Arc<Crowd>,
     /// What goes on beside its callers.
     tasks: Vec<AbortHandle>,
@@ -73,14 +71,11 @@ impl PostgresQueue {
             has_news: Notify::new(),
             ahead: AtomicI64::new(0),
         });
-        let later = Arc::new(Later::new(core.clone()));
         let crowd = Arc::new(Crowd::new(core.clone()));
-        let mut tasks =
-            vec![listener, tokio::spawn(later.clone().serve()), tokio::spawn(core.clone().tell_others())];
+        let mut tasks = vec![listener, tokio::spawn(core.clone().tell_others())];
         tasks.extend((0..crowd::AT_ONCE).map(|_| tokio::spawn(crowd.clone().serve())));
         Ok(Self {
             core,
-            later,
             tasks: tasks.iter().map(JoinHandle::abort_handle).collect(),
             crowd,
             keeper: Keeper::new(),
@@ -107,12 +102,6 @@ impl PostgresQueue {
         self.core.news.subscribe()
     }
 
-    /// How many pushes that train nothing went unrecorded since the store was opened, because the store failed.
-    #[must_use]
-    pub fn unrecorded(&self) -> u64 {
-        self.later.ignored.lost()
-    }
-
     /// Takes the number of a transaction that writes, which is durable as a push is.
     ///
     /// # Errors
@@ -126,10 +115,8 @@ impl PostgresQueue {
         self.transact(Needs::default(), write).await
     }
 
-    /// Writes what is left, and waits a moment for what is under way. What is to be written afterwards is refused, if
-    /// nothing is to run for it; what is dropped without this is not recorded.
+    /// Waits a moment for what is under way.
     pub async fn close(&self) {
-        self.later.close().await;
         self.core.pool.close().await;
     }
 
@@ -159,10 +146,6 @@ impl PostgresQueue {
 impl Drop for PostgresQueue {
     fn drop(&mut self) {
         self.tasks.iter().for_each(AbortHandle::abort);
-        let left = self.later.ignored.close();
-        if !left.is_empty() {
-            self.later.ignored.lose(&left, "the store was dropped and not closed");
-        }
     }
 }
 
@@ -172,14 +155,8 @@ impl Intake for PostgresQueue {
         let now = self.core.about_now();
         let mut submission = Submission::new(decided, NOT_YET)?;
         let body = self.repeats.recognize(&mut submission, now);
-        if decided.makes_jobs() {
-            let place = (decided.push.repository.clone(), decided.push.ref_name.clone());
-            self.later.write_those_of(&place).await;
-        } else if let Some(delivery) = submission.stands_for {
+        if let (Some(delivery), true) = (submission.stands_for, submission.offers.is_empty()) {
             return Ok(Receipt::Stored { delivery, jobs: Vec::new() });
-        } else if let Some(receipt) = self.later.take(&submission).await? {
-            self.repeats.stored(body, &receipt, now);
-            return Ok(receipt);
         }
         let stored = self.crowd.accept(submission);
         let receipt = stored.await.map_err(|error| {
@@ -194,7 +171,6 @@ impl Intake for PostgresQueue {
 impl MessageStore for PostgresQueue {
     async fn store(&self, message: &Message) -> Result<Stored, QueueError> {
         let submission = message.submission()?;
-        self.later.write_those_of(&message.place()).await;
         self.transact(Needs::of_submissions(std::slice::from_ref(&submission)), move |rules| {
             rules.accept_once(&submission)
         })
@@ -348,6 +324,11 @@ impl History for PostgresQueue {
 
     async fn run_log(&self, run: RunKey) -> Result<Option<RunLog>, QueueError> {
         self.read(move |runtime, session| runtime.block_on(logs::read(session, run))).await
+    }
+
+    async fn delivery_of_guid(&self, guid: &str) -> Result<Option<Delivery>, QueueError> {
+        let guid = guid.to_owned();
+        self.read(move |runtime, session| runtime.block_on(reader::delivery_of_guid(session, &guid))).await
     }
 
     async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, QueueError> {

@@ -77,7 +77,11 @@ impl Copying for Transaction<'_> {
     }
 
     fn changes_after(&mut self, after: Option<ChangeKey>) -> Result<Vec<KeptChange>, QueueError> {
-        Ok(changes_after(self, after)?)
+        Ok(changes_after(self, CHANGES, after)?)
+    }
+
+    fn decisions_after(&mut self, after: Option<ChangeKey>) -> Result<Vec<KeptChange>, QueueError> {
+        Ok(changes_after(self, DECISIONS, after)?)
     }
 }
 
@@ -105,35 +109,33 @@ fn jobs_after(
 
 fn changes_after(
     transaction: &mut Transaction<'_>,
+    sql: &'static str,
     after: Option<ChangeKey>,
 ) -> Result<Vec<KeptChange>, RowError> {
-    let sql = "SELECT c.job, c.run, c.redeliveries, c.stage, c.source, h.name, c.guid, c.place, c.head, c.recipe, \
-               c.config, p.name, r.name, coalesce(c.path, j.config, '') FROM changes c \
-               LEFT JOIN names h ON h.id = c.hook LEFT JOIN names p ON p.id = c.place \
-               LEFT JOIN names r ON r.id = c.recipe LEFT JOIN jobs j ON j.id = c.job \
-               WHERE (c.place, c.head, c.recipe, c.config) > ($1, $2, $3, $4) \
-               ORDER BY c.place, c.head, c.recipe, c.config LIMIT 1000";
     let after = after.unwrap_or(ChangeKey { place: -1, ..ChangeKey::default() });
     let mut changes = Vec::new();
-    for row in transaction.query(sql, &[&after.place, &after.head, &after.recipe, &after.config])? {
+    for row in
+        transaction.query(sql, &[&after.place, &after.head, &after.recipe, &after.config, &after.before])?
+    {
         let latest = rows::latest(&row)?;
-        let (repository, ref_name) = rows::place(&row, 11)?;
-        let head: Vec<u8> = row.try_get(8)?;
-        let recipe: Option<&str> = row.try_get(12)?;
+        let (repository, ref_name) = rows::place(&row, 13)?;
+        let head: Vec<u8> = row.try_get(10)?;
+        let recipe: Option<&str> = row.try_get(14)?;
         changes.push(KeptChange {
             change: Change {
                 repository,
                 ref_name,
                 head: codec::commit(&head)?,
                 recipe: recipe.ok_or(codec::Corrupt::new("name of a recipe"))?.into(),
-                config: row.try_get::<_, &str>(13)?.into(),
+                config: row.try_get::<_, &str>(15)?.into(),
                 run: latest.run,
             },
             key: ChangeKey {
-                place: row.try_get(7)?,
+                place: row.try_get(9)?,
                 head,
-                recipe: row.try_get(9)?,
-                config: row.try_get(10)?,
+                recipe: row.try_get(11)?,
+                config: row.try_get(12)?,
+                before: row.try_get(16)?,
             },
             latest,
         });
@@ -146,4 +148,17 @@ pub(super) const SHARE: &str =
     "SELECT pg_advisory_lock_shared(hashtextextended(current_schema() || ' in use', 0))";
 const TAKE: &str = "SELECT pg_try_advisory_lock(hashtextextended(current_schema() || ' in use', 0))";
 /// Whoever comes meanwhile can read, and waits with writing.
-const LOCK: &str = "LOCK TABLE names, jobs, changes, leases, timeline, logs, deliveries IN EXCLUSIVE MODE";
+const LOCK: &str =
+    "LOCK TABLE names, jobs, changes, decisions, leases, timeline, logs, deliveries IN EXCLUSIVE MODE";
+/// What is left behind the key is the same for both: the commit before, which decides only among decisions.
+const CHANGES: &str = "SELECT c.job, c.run, c.redeliveries, c.stage, c.source, h.name, c.guid, c.trained, c.before, \
+    c.place, c.head, c.recipe, c.config, p.name, r.name, coalesce(c.path, j.config, ''), ''::bytea FROM changes c \
+    LEFT JOIN names h ON h.id = c.hook LEFT JOIN names p ON p.id = c.place \
+    LEFT JOIN names r ON r.id = c.recipe LEFT JOIN jobs j ON j.id = c.job \
+    WHERE (c.place, c.head, c.recipe, c.config) > ($1, $2, $3, $4) AND $5 = ''::bytea \
+    ORDER BY c.place, c.head, c.recipe, c.config LIMIT 1000";
+const DECISIONS: &str = "SELECT c.job, c.run, c.redeliveries, c.stage, c.source, h.name, c.guid, c.trained, \
+    nullif(c.before, ''), c.place, c.head, c.recipe, c.config, p.name, r.name, c.path, c.before FROM decisions c \
+    LEFT JOIN names h ON h.id = c.hook LEFT JOIN names p ON p.id = c.place LEFT JOIN names r ON r.id = c.recipe \
+    WHERE (c.place, c.head, c.recipe, c.config, c.before) > ($1, $2, $3, $4, $5) \
+    ORDER BY c.place, c.head, c.recipe, c.config, c.before LIMIT 1000";

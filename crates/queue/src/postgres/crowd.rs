@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-use swifthook_core::{QueueError, Receipt};
+use swifthook_core::{DeliveryId, QueueError, Receipt};
 use tokio::sync::{Notify, oneshot};
 
 use super::transact::{Core, Needs, PATIENCE, may_pass};
@@ -27,7 +27,7 @@ impl Crowd {
         Self { core, waiting: Mutex::default(), has_some: Notify::new() }
     }
 
-    /// Stores a push that makes jobs.
+    /// Stores a push.
     pub(super) async fn accept(&self, submission: Submission) -> Result<Receipt, QueueError> {
         let (answer, answered) = oneshot::channel();
         let waiting = Waiting { submission, answer };
@@ -119,6 +119,8 @@ fn again(error: &QueueError) -> QueueError {
     }
 }
 
+/// An id that is given when the transaction is there.
+pub(super) const NOT_YET: DeliveryId = DeliveryId([0; 16]);
 /// How many transactions of this process store pushes at once: while one waits for its sync another goes on.
 pub(super) const AT_ONCE: usize = 3;
 /// How many pushes one of them stores.

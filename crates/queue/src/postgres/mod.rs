@@ -14,7 +14,6 @@ mod copy;
 mod crowd;
 mod due;
 mod gpus;
-mod later;
 mod listener;
 mod lists;
 mod logs;

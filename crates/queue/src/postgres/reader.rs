@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::pool::Session;
 use super::rows::{self, RowError, deliveries, entries, readable};
-use super::transaction::uuid;
+use super::transaction::{plain, uuid};
 use crate::codec;
 use crate::rules::{with_beginning, with_specs};
 
@@ -85,6 +85,20 @@ pub(super) async fn delivery(session: &mut Session, id: DeliveryId) -> Result<Op
     }
 }
 
+/// Goes through them from the newest on: what a person looks for is most often young, and an index of GUIDs, which come in
+/// no order, would cost every push.
+pub(super) async fn delivery_of_guid(
+    session: &mut Session,
+    guid: &str,
+) -> Result<Option<Delivery>, RowError> {
+    let sql = deliveries!("WHERE lower(d.guid) = lower($1) ORDER BY d.id DESC LIMIT 1");
+    let found = session.query(sql, &[&plain(guid)]).await?;
+    match found.first() {
+        Some(row) => dressed(session, rows::delivery(row)?).await.map(Some),
+        None => Ok(None),
+    }
+}
+
 pub(super) async fn stats(session: &mut Session) -> Result<Stats, RowError> {
     let mut counts = Vec::new();
     for row in session.query("SELECT stage, count(*) FROM jobs GROUP BY stage", &[]).await? {
@@ -94,7 +108,7 @@ pub(super) async fn stats(session: &mut Session) -> Result<Stats, RowError> {
     let sql = "SELECT (SELECT count(*) FROM deliveries), (SELECT count(*) FROM changes), \
                (SELECT received_at FROM deliveries ORDER BY id LIMIT 1), \
                (SELECT received_at FROM deliveries ORDER BY id DESC LIMIT 1), \
-               (SELECT sum(pg_total_relation_size(name))::bigint FROM unnest(ARRAY['names', 'jobs', 'changes', \
+               (SELECT sum(pg_total_relation_size(name))::bigint FROM unnest(ARRAY['names', 'jobs', 'changes', 'decisions', \
                    'leases', 'timeline', 'deliveries']::regclass[]) name), \
                (SELECT version FROM swifthook_schema)";
     let rows = session.query(sql, &[]).await?;

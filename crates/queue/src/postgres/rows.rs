@@ -122,7 +122,8 @@ macro_rules! deliveries {
     ($conditions:literal) => {
         concat!(
             "SELECT d.id, d.format, d.received_at, place.name, d.before, d.head, d.source, hook.name, d.guid, \
-             d.sender, config.name, d.jobs, d.verdicts, d.path_count, d.paths, d.pushed_at, d.facts \
+             d.sender, config.name, d.jobs, d.verdicts, d.path_count, d.paths, d.pushed_at, d.facts, \
+             d.known \
              FROM deliveries d LEFT JOIN names place ON place.id = d.place LEFT JOIN names hook ON hook.id = d.hook \
              LEFT JOIN names config ON config.id = d.config",
             " ",
@@ -136,8 +137,10 @@ pub(super) fn delivery(row: &Row) -> Result<Delivery, RowError> {
     check_format(row.try_get(1)?)?;
     let (repository, ref_name) = place(row, 3)?;
     let (pushed_at, facts): (_, Option<i64>) = (timestamp(row, 15)?, row.try_get(16)?);
+    let id = DeliveryId(id(row, 0)?.0);
+    let jobs = codec::ids(row.try_get::<_, Option<&[u8]>>(11)?.unwrap_or_default())?;
     Ok(Delivery {
-        id: DeliveryId(id(row, 0)?.0),
+        id,
         received_at: Timestamp(row.try_get(2)?),
         source: codec::source(row.try_get(6)?, text(row, 7)?, text(row, 8)?)?,
         repository,
@@ -150,7 +153,8 @@ pub(super) fn delivery(row: &Row) -> Result<Delivery, RowError> {
         paths: codec::paths(row.try_get::<_, Option<&[u8]>>(14)?.unwrap_or_default())?,
         path_count: row.try_get::<_, i64>(13)?.try_into().unwrap_or(0),
         config: codec::config(row.try_get(10)?).ok_or(Corrupt::new("digest"))?,
-        jobs: codec::ids(row.try_get::<_, Option<&[u8]>>(11)?.unwrap_or_default())?,
+        known: codec::known_jobs(row.try_get(17)?, id, &jobs)?,
+        jobs,
     })
 }
 
@@ -160,10 +164,17 @@ pub(super) fn latest(row: &Row) -> Result<Latest, RowError> {
         Some(stage) => Some(Removed {
             stage: codec::stage(stage)?,
             source: codec::source(row.try_get(4)?, text(row, 5)?, text(row, 6)?)?,
+            before: commit(row, 8)?,
         }),
         None => None,
     };
-    Ok(Latest { job: id(row, 0)?, run: number(row, 1)?, redeliveries: number(row, 2)?, removed })
+    Ok(Latest {
+        job: id(row, 0)?,
+        run: number(row, 1)?,
+        redeliveries: number(row, 2)?,
+        has_trained: row.try_get(7)?,
+        removed,
+    })
 }
 
 pub(super) fn line(row: &Row) -> Result<TimelineEntry, RowError> {

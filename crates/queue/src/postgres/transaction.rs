@@ -2,8 +2,8 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use swifthook_core::{
-    Change, Delivery, DeliveryId, GpuGrant, GpuLease, Job, JobId, Progress, QueueError, RunKey, Stage, State,
-    TimelineEntry, Timestamp,
+    Change, CommitSha, Delivery, DeliveryId, GpuGrant, GpuLease, Job, JobId, Progress, QueueError, RunKey,
+    Stage, State, TimelineEntry, Timestamp,
 };
 use tokio::runtime::Handle;
 use tokio_postgres::types::ToSql;
@@ -15,7 +15,9 @@ use super::rows::{self, RowError, entries};
 use super::{due, gpus, old};
 use crate::chain::Chains;
 use crate::codec;
-use crate::store::{Entry, Latest, OldDeliveries, Owner, Rival, Seeker, Store, is_rival, waits_for_gpus};
+use crate::store::{
+    Decisions, Entry, Latest, OldDeliveries, Owner, Rival, Seeker, Store, is_rival, waits_for_gpus,
+};
 
 /// A transaction that is open on a connection. Its methods wait for the database: they are for a thread that may.
 pub(super) struct Transaction<'a> {
@@ -89,7 +91,7 @@ impl Transaction<'_> {
 
     fn find_latest(&mut self, change: &Change) -> Result<Option<Latest>, RowError> {
         let (place, recipe) = (self.place(change)?, self.name(&change.recipe)?);
-        let sql = "SELECT c.job, c.run, c.redeliveries, c.stage, c.source, names.name, c.guid \
+        let sql = "SELECT c.job, c.run, c.redeliveries, c.stage, c.source, names.name, c.guid, c.trained, c.before \
                    FROM changes c LEFT JOIN names ON names.id = c.hook \
                    WHERE c.place = $1 AND c.head = $2 AND c.recipe = $3 AND c.config = sha256(convert_to($4, 'UTF8'))";
         let head = codec::commit_bytes(&change.head);
@@ -100,9 +102,10 @@ impl Transaction<'_> {
     fn put_latest(&mut self, change: &Change, latest: &Latest) -> Result<(), RowError> {
         let (place, recipe) = (self.place(change)?, self.name(&change.recipe)?);
         let sql = "INSERT INTO changes VALUES ($1, $2, $3, sha256(convert_to($4, 'UTF8')), $5, $6, $7, $8, $9, $10, \
-                   $11, $12) ON CONFLICT (place, head, recipe, config) DO UPDATE \
+                   $11, $12, $13, $14) ON CONFLICT (place, head, recipe, config) DO UPDATE \
                    SET job = excluded.job, run = excluded.run, redeliveries = excluded.redeliveries, \
-                   stage = excluded.stage, source = excluded.source, hook = excluded.hook, guid = excluded.guid, path = excluded.path";
+                   stage = excluded.stage, source = excluded.source, hook = excluded.hook, guid = excluded.guid, path = excluded.path, \
+                   trained = excluded.trained, before = excluded.before";
         let removed = latest.removed.as_ref();
         let source = removed.map(|removed| codec::source_parts(&removed.source));
         let hook = self.hook(source.and_then(|(_, hook, _)| hook))?;
@@ -121,6 +124,53 @@ impl Transaction<'_> {
                 hook,
                 source.and_then(|(.., guid)| guid).map(plain),
                 removed.map(|_| plain(&change.config)),
+                latest.has_trained,
+                removed.and_then(|removed| removed.before.as_ref()).map(codec::commit_bytes),
+            ],
+        )
+    }
+
+    fn find_decisions(&mut self, change: &Change) -> Result<Decisions, RowError> {
+        let (place, recipe) = (self.place(change)?, self.name(&change.recipe)?);
+        let sql = "SELECT d.job, d.run, d.redeliveries, d.stage, d.source, names.name, d.guid, d.trained, \
+                   nullif(d.before, '') FROM decisions d LEFT JOIN names ON names.id = d.hook \
+                   WHERE d.place = $1 AND d.head = $2 AND d.recipe = $3 AND d.config = sha256(convert_to($4, 'UTF8'))";
+        let head = codec::commit_bytes(&change.head);
+        let found = self.query(sql, &[&place, &head, &recipe, &plain(&change.config)])?;
+        found.iter().map(|row| Ok((rows::commit(row, 8)?, rows::latest(row)?))).collect()
+    }
+
+    fn put_decision(
+        &mut self,
+        change: &Change,
+        before: Option<&CommitSha>,
+        decided: &Latest,
+    ) -> Result<(), RowError> {
+        let (place, recipe) = (self.place(change)?, self.name(&change.recipe)?);
+        let sql = "INSERT INTO decisions VALUES ($1, $2, $3, sha256(convert_to($4, 'UTF8')), $5, $6, $7, $8, $9, $10, \
+                   $11, $12, $13, $4) ON CONFLICT (place, head, recipe, config, before) DO UPDATE \
+                   SET job = excluded.job, run = excluded.run, redeliveries = excluded.redeliveries, \
+                   stage = excluded.stage, source = excluded.source, hook = excluded.hook, guid = excluded.guid, \
+                   trained = excluded.trained";
+        let removed = decided.removed.as_ref();
+        let source = removed.map(|removed| codec::source_parts(&removed.source));
+        let hook = self.hook(source.and_then(|(_, hook, _)| hook))?;
+        self.later(
+            sql,
+            given![
+                place,
+                codec::commit_bytes(&change.head),
+                recipe,
+                plain(&change.config),
+                before.map(codec::commit_bytes).unwrap_or_default(),
+                uuid(decided.job),
+                i64::from(decided.run),
+                i64::from(decided.redeliveries),
+                removed.map(|removed| codec::stage_code(removed.stage)),
+                source.map(|(kind, ..)| kind),
+                hook,
+                source.and_then(|(.., guid)| guid).map(plain),
+                decided.has_trained,
             ],
         )
     }
@@ -223,14 +273,16 @@ impl Transaction<'_> {
         self.later(sql, given![uuid(id), line.at.0, plain(&line.who), plain(&line.what), stage, why])
     }
 
-    fn put_delivery(&mut self, delivery: &Delivery, jobs: &[JobId]) -> Result<(), RowError> {
+    fn put_delivery(&mut self, delivery: &Delivery, jobs: &[JobId], known: &[JobId]) -> Result<(), RowError> {
         let (source, hook, guid) = codec::source_parts(&delivery.source);
         let hook = self.hook(hook)?;
         let place = self.name(&format!("{} {}", delivery.repository, delivery.ref_name))?;
         let config = self.name(&codec::config_name(delivery.config))?;
-        let jobs: Vec<u8> = jobs.iter().flat_map(|id| id.0).collect();
+        let bytes = |ids: &[JobId]| ids.iter().flat_map(|id| id.0).collect::<Vec<u8>>();
+        let (jobs, known) = (bytes(jobs), bytes(known));
+        let has_jobs = !jobs.is_empty();
         let sql = "INSERT INTO deliveries VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, \
-                   $16, $17)";
+                   $16, $17, $18)";
         self.later(
             sql,
             given![
@@ -245,12 +297,13 @@ impl Transaction<'_> {
                 guid.map(plain),
                 delivery.sender.as_deref().map(plain),
                 config,
-                (!jobs.is_empty()).then_some(jobs),
+                has_jobs.then_some(jobs),
                 codec::json(&delivery.verdicts),
                 i64::try_from(delivery.path_count).unwrap_or(i64::MAX),
                 codec::paths_blob(&delivery.paths),
                 delivery.facts.and_then(|facts| millis(facts.pushed_at)),
                 delivery.facts.as_ref().map(codec::facts_code),
+                has_jobs.then_some(known),
             ],
         )
     }
@@ -270,6 +323,28 @@ impl Store for Transaction<'_> {
 
     fn set_latest(&mut self, change: &Change, latest: &Latest) -> Result<(), QueueError> {
         Ok(self.put_latest(change, latest)?)
+    }
+
+    fn decision(
+        &mut self,
+        change: &Change,
+        before: Option<&CommitSha>,
+    ) -> Result<Option<Latest>, QueueError> {
+        let mut decided = self.find_decisions(change)?.into_iter();
+        Ok(decided.find(|(its_before, _)| its_before.as_ref() == before).map(|(_, latest)| latest))
+    }
+
+    fn set_decision(
+        &mut self,
+        change: &Change,
+        before: Option<&CommitSha>,
+        decided: &Latest,
+    ) -> Result<(), QueueError> {
+        Ok(self.put_decision(change, before, decided)?)
+    }
+
+    fn decisions(&mut self, change: &Change) -> Result<Decisions, QueueError> {
+        Ok(self.find_decisions(change)?)
     }
 
     fn entry(&mut self, id: JobId) -> Result<Option<Entry>, QueueError> {
@@ -302,8 +377,8 @@ impl Store for Transaction<'_> {
         Ok(found.is_empty().then_some(id))
     }
 
-    fn record(&mut self, delivery: &Delivery, jobs: &[JobId]) -> Result<(), QueueError> {
-        Ok(self.put_delivery(delivery, jobs)?)
+    fn record(&mut self, delivery: &Delivery, jobs: &[JobId], known: &[JobId]) -> Result<(), QueueError> {
+        Ok(self.put_delivery(delivery, jobs, known)?)
     }
 
     fn chains(&mut self) -> &mut Chains {

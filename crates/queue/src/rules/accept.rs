@@ -54,7 +54,8 @@ impl<S: Store> Rules<'_, S> {
             return Ok(Receipt::Stored { delivery: first, jobs });
         }
         let ids: Vec<_> = jobs.iter().map(|job| job.id).collect();
-        self.store.record(delivery, &ids)?;
+        let known = jobs.iter().filter(|job| job.admitted == Admitted::Duplicate).map(|job| job.id);
+        self.store.record(delivery, &ids, &known.collect::<Vec<_>>())?;
         Ok(Receipt::Stored { delivery: delivery.id, jobs })
     }
 }

@@ -67,7 +67,6 @@ impl<S: Store> Rules<'_, S> {
 
     fn latest_of(&mut self, job: &Job) -> Result<Latest, QueueError> {
         let known = self.store.latest(&job.change)?;
-        let first = Latest { job: job.id, run: job.change.run, redeliveries: 0, removed: None };
-        Ok(known.unwrap_or(first))
+        Ok(known.unwrap_or_else(|| Latest::first(job)))
     }
 }

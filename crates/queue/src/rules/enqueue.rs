@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use swifthook_core::{
-    Admitted, Change, CommitSha, Debounce, HoldReason, Job, JobId, JobSpec, QueueError, RefName, RepoName,
-    Source, Stage, State, StoredJob, TimelineEntry, Timestamp, Verdict, Wait,
+    Admitted, Change, CommitSha, Debounce, Event, HoldReason, Job, JobId, JobSpec, QueueError, RefName,
+    RepoName, Source, Stage, State, StoredJob, TimelineEntry, Timestamp, Verdict, Wait,
 };
 
 use super::{Rules, timeline};
@@ -54,14 +54,67 @@ pub(super) struct Known {
     pub(super) latest: Latest,
     pub(super) stage: Stage,
     source: Source,
+    /// Where the ref was before the push that it came of.
+    before: Option<CommitSha>,
+    /// What it is held for.
+    hold: Option<HoldReason>,
+    /// Whether a run of it has begun.
+    has_run: bool,
 }
 
 impl Known {
+    fn of(latest: Latest, job: &Job) -> Self {
+        Self {
+            latest,
+            stage: job.state.stage,
+            source: job.source.clone(),
+            before: job.before.clone(),
+            hold: job.state.hold.clone(),
+            has_run: job.state.attempt > 0,
+        }
+    }
+
+    fn removed(latest: Latest) -> Result<Self, QueueError> {
+        let Removed { stage, source, before } = latest.removed.clone().ok_or_else(|| lost(latest.job))?;
+        Ok(Self { latest, stage, source, before, hold: None, has_run: false })
+    }
+
+    /// Whether a training of the change has begun, of this job or of one before it.
+    fn has_trained(&self) -> bool {
+        self.latest.has_trained || self.has_run
+    }
+
+    /// Whether it answers every push of its commit, wherever the ref was before: one commit trains once. What ended
+    /// without a run, or is held for what its push was, says nothing of another push: that changed other files, came by
+    /// other hands, at another time.
+    fn answers_all(&self) -> bool {
+        self.has_trained()
+            || match self.stage {
+                Stage::Queued | Stage::Running | Stage::Finishing => true,
+                Stage::Held => self.hold.as_ref().is_some_and(|hold| !is_of_the_push(hold)),
+                _ => false,
+            }
+    }
+
+    /// Whether it waits for the very answer that another push of the commit would wait for, which is a person's.
+    fn waits_as(&self, birth: &Birth) -> bool {
+        let (Some(this), Birth::Hold(other)) = (&self.hold, birth) else { return false };
+        let is_a_persons =
+            matches!(other, HoldReason::Approval | HoldReason::Budget | HoldReason::Rate | HoldReason::Stale);
+        self.stage == Stage::Held && is_a_persons && this.word() == other.word()
+    }
+
     fn stored(self, spec: JobSpec) -> StoredJob {
         let Self { latest, stage, .. } = self;
         let JobSpec { recipe, config, .. } = spec;
         StoredJob { recipe, config, id: latest.job, stage, admitted: Admitted::Duplicate }
     }
+}
+
+/// Whether a job is held for what its push was: its files, its age, who sent it and how often. What is held later, when
+/// it was to run, was decided.
+fn is_of_the_push(hold: &HoldReason) -> bool {
+    !matches!(hold, HoldReason::RecipeGone | HoldReason::KnownFailure(_))
 }
 
 impl Training {
@@ -78,17 +131,23 @@ impl<S: Store> Rules<'_, S> {
         is_redeliverable: bool,
         who: &Arc<str>,
     ) -> Result<StoredJob, QueueError> {
-        let Some(latest) = self.store.latest(&origin.change(&spec, 0))? else {
+        let change = origin.change(&spec, 0);
+        let Some(latest) = self.store.latest(&change)? else {
             let job = self.enqueue(origin, spec, birth, Training::FIRST, who)?;
             return Ok(stored(&job, Admitted::New));
         };
-        let known = self.known_training(&origin.change(&spec, 0), latest)?;
-        if !is_redeliverable || !is_rerun(&known, &origin.source) {
+        let run = latest.run + 1;
+        let last = self.known_training(&change, latest)?;
+        let Some(known) = self.answer(origin, &change, &birth, last)? else {
+            let job = self.enqueue(origin, spec, birth, Training { run, ..Training::FIRST }, who)?;
+            return Ok(stored(&job, Admitted::New));
+        };
+        if !is_redeliverable || !is_rerun(&known, origin) {
             return Ok(known.stored(spec));
         }
         let latest = known.latest;
         let training = Training {
-            run: latest.run + 1,
+            run,
             redeliveries: latest.redeliveries + 1,
             rerun_of: Some(latest.job),
             may_be_late: true,
@@ -97,17 +156,50 @@ impl<S: Store> Rules<'_, S> {
         Ok(stored(&job, Admitted::Rerun { of: latest.job }))
     }
 
+    /// What answers a push of a change that is known; `None` where it is decided anew.
+    fn answer(
+        &mut self,
+        origin: &Origin,
+        change: &Change,
+        birth: &Birth,
+        last: Known,
+    ) -> Result<Option<Known>, QueueError> {
+        if last.answers_all() || last.before == origin.before || last.waits_as(birth) {
+            return Ok(Some(last));
+        }
+        match self.store.decision(change, origin.before.as_ref())? {
+            Some(decided) => self.known_decision(change, decided, origin.before.as_ref()).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The same for what another push has taken the place of.
+    fn known_decision(
+        &mut self,
+        change: &Change,
+        decided: Latest,
+        before: Option<&CommitSha>,
+    ) -> Result<Known, QueueError> {
+        if let Some(Entry { job, .. }) = self.store.entry(decided.job)? {
+            return Ok(Known::of(decided, &job));
+        }
+        let decided = match decided.removed {
+            Some(_) => decided,
+            None => self.store.decision(change, before)?.ok_or_else(|| lost(decided.job))?,
+        };
+        Known::removed(decided)
+    }
+
     /// How the last training of a change stands, whose job may have been removed, and that meanwhile too.
     pub(super) fn known_training(&mut self, change: &Change, latest: Latest) -> Result<Known, QueueError> {
         if let Some(Entry { job, .. }) = self.store.entry(latest.job)? {
-            return Ok(Known { latest, stage: job.state.stage, source: job.source });
+            return Ok(Known::of(latest, &job));
         }
         let latest = match latest.removed {
             Some(_) => latest,
             None => self.store.latest(change)?.ok_or_else(|| lost(latest.job))?,
         };
-        let Removed { stage, source } = latest.removed.clone().ok_or_else(|| lost(latest.job))?;
-        Ok(Known { latest, stage, source })
+        Known::removed(latest)
     }
 
     /// Makes the job of a training. Older ones of its group give way to it, unless it is held or late itself.
@@ -143,12 +235,63 @@ impl<S: Store> Rules<'_, S> {
             progress: None,
         };
         self.store.insert(&job)?;
-        let Training { run, redeliveries, .. } = training;
-        self.store.set_latest(&job.change, &Latest { job: job.id, run, redeliveries, removed: None })?;
+        if training.run == 0 {
+            self.store.set_latest(&job.change, &Latest::first(&job))?;
+        } else {
+            self.take_place(&job, training.redeliveries)?;
+        }
         self.note_beginning(&job, who)?;
         self.give_way(&older, &job, who)?;
+        if job.state.stage == Stage::Queued && training.run > 0 {
+            self.answer_others(&job, who)?;
+        }
         self.has_news |= job.state.stage == Stage::Queued || job.state.needs_diff();
         Ok(job)
+    }
+
+    /// A job becomes the last training of its change. What was the last stays the answer to the push that it came of.
+    fn take_place(&mut self, job: &Job, redeliveries: u32) -> Result<(), QueueError> {
+        let mut latest = Latest { redeliveries, ..Latest::first(job) };
+        if let Some(previous) = self.store.latest(&job.change)?
+            && previous.job != job.id
+        {
+            let previous = self.known_training(&job.change, previous)?;
+            latest.run = latest.run.max(previous.latest.run);
+            latest.has_trained = previous.has_trained();
+            if previous.before != job.before {
+                self.store.set_decision(&job.change, previous.before.as_ref(), &previous.latest)?;
+            }
+        }
+        self.store.set_latest(&job.change, &latest)
+    }
+
+    /// A job is to train: whatever is held for other pushes of its commit has nothing to wait for any more.
+    pub(super) fn answer_others(&mut self, job: &Job, who: &Arc<str>) -> Result<(), QueueError> {
+        let decisions = self.store.decisions(&job.change)?;
+        for id in decisions.into_iter().map(|(_, decided)| decided.job).filter(|id| *id != job.id) {
+            let mut entry = match self.store.entry(id) {
+                Ok(Some(entry)) if entry.job.state.stage == Stage::Held => entry,
+                // What is damaged can wait for nothing either.
+                Ok(_) | Err(QueueError::Store { is_permanent: true, .. }) => continue,
+                Err(error) => return Err(error),
+            };
+            entry.job.superseded_by = Some(job.id);
+            self.happen(entry, Event::Answered { at: self.now }, who)?;
+        }
+        Ok(())
+    }
+
+    /// A held job is to train, though another push of its commit may have come since.
+    pub(super) fn train_for_all(&mut self, job: &Job, who: &Arc<str>) -> Result<(), QueueError> {
+        match self.store.latest(&job.change)? {
+            Some(latest) if latest.job != job.id => {
+                let own = self.store.decision(&job.change, job.before.as_ref())?;
+                self.take_place(job, own.map_or(0, |own| own.redeliveries))?;
+                self.answer_others(job, who)
+            }
+            Some(latest) if latest.run > 0 => self.answer_others(job, who),
+            _ => Ok(()),
+        }
     }
 
     fn held(&self, spec: &JobSpec, reason: HoldReason) -> State {
@@ -230,11 +373,12 @@ pub(super) fn first_start(
     }
 }
 
-/// A person's redelivery of what failed: the same hook and GUID as the receipt that made the job. The GUID is
+/// A person's redelivery of what failed: the same push, hook and GUID as the receipt that made the job. The GUID is
 /// unsigned, so without the rest of the rule it would decide nothing.
-fn is_rerun(known: &Known, source: &Source) -> bool {
-    matches!(source, Source::Hook { .. })
-        && known.source == *source
+fn is_rerun(known: &Known, origin: &Origin) -> bool {
+    matches!(origin.source, Source::Hook { .. })
+        && known.source == origin.source
+        && known.before == origin.before
         && known.stage == Stage::Failed
         && known.latest.redeliveries < MAX_REDELIVERIES
 }

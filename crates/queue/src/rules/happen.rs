@@ -38,6 +38,9 @@ impl<'a, S: Store> Rules<'a, S> {
         }
         self.store.update(&job)?;
         self.keep_gpus(&before, &job, &event)?;
+        if before.stage == Stage::Held && job.state.stage == Stage::Queued {
+            self.train_for_all(&job, who)?;
+        }
         let had_owner = entry.owner.is_some();
         let owner = entry.owner.filter(|_| keeps_lease(&job.state, &event));
         if had_owner && owner.is_none() {

@@ -1,4 +1,4 @@
-use swifthook_core::{DeliveryId, JobId, PruneFrom, Pruned, QueueError, Retention, Stage, Timestamp};
+use swifthook_core::{DeliveryId, Job, JobId, PruneFrom, Pruned, QueueError, Retention, Stage, Timestamp};
 
 use super::Rules;
 use crate::store::{Entry, Latest, Removed, Store};
@@ -105,7 +105,8 @@ impl<S: Store> Rules<'_, S> {
         if job.state.gpus.is_some() && self.store.has_gpus(id)? {
             return Ok(None);
         }
-        let removed = Some(Removed { stage, source: job.source.clone() });
+        let removed = Some(Removed { stage, source: job.source.clone(), before: job.before.clone() });
+        let has_run = job.state.attempt > 0;
         let latest = match self.store.latest(&job.change)? {
             Some(latest) if latest.job != id => {
                 let later = self.known_training(&job.change, latest)?;
@@ -114,24 +115,39 @@ impl<S: Store> Rules<'_, S> {
                 }
                 None
             }
-            Some(latest) => Some(Latest { removed, ..latest }),
-            None => Some(Latest { job: id, run: job.change.run, redeliveries: 0, removed }),
+            Some(latest) => Some(Latest { removed, has_trained: latest.has_trained || has_run, ..latest }),
+            None => Some(Latest { removed, has_trained: has_run, ..Latest::first(&job) }),
         };
-        Ok(Some(Leaving { id, change: job.change, latest }))
+        Ok(Some(Leaving { job, latest }))
     }
 
     fn remove(&mut self, leaving: &Leaving) -> Result<(), QueueError> {
-        if let Some(latest) = &leaving.latest {
-            self.store.set_latest(&leaving.change, latest)?;
+        let Leaving { job, latest } = leaving;
+        if let Some(latest) = latest {
+            self.store.set_latest(&job.change, latest)?;
         }
-        self.store.remove(leaving.id)
+        if latest.as_ref().is_none_or(|latest| latest.run > 0) {
+            self.leave_decision(job)?;
+        }
+        self.store.remove(job.id)
+    }
+
+    /// Keeps how a job ended that another push of its commit has taken the place of.
+    fn leave_decision(&mut self, job: &Job) -> Result<(), QueueError> {
+        let before = job.before.as_ref();
+        let Some(decided) = self.store.decision(&job.change, before)?.filter(|decided| decided.job == job.id)
+        else {
+            return Ok(());
+        };
+        let removed =
+            Removed { stage: job.state.stage, source: job.source.clone(), before: job.before.clone() };
+        self.store.set_decision(&job.change, before, &Latest { removed: Some(removed), ..decided })
     }
 }
 
 /// A job that is to go.
 struct Leaving {
-    id: JobId,
-    change: swifthook_core::Change,
+    job: Job,
     /// What stays of it with its change, if it was the last training of that.
     latest: Option<Latest>,
 }

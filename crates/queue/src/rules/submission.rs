@@ -43,6 +43,7 @@ impl Submission {
             path_count: paths.len() as u64,
             config: decided.config,
             jobs: Vec::new(),
+            known: Vec::new(),
         };
         Ok(Self {
             delivery,

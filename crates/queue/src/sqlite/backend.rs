@@ -26,7 +26,6 @@ use super::writer::{Message, Writer};
 use super::{gpus, lists, logs, schema};
 use crate::clock::Clock;
 use crate::ids::Ids;
-use crate::ignored::{Ignored, Pushed};
 use crate::keeper::{Keeper, STEPS_A_SWEEP};
 use crate::message::{self, MessageStore, Stored};
 use crate::repeats::Repeats;
@@ -43,7 +42,6 @@ pub struct SqliteQueue {
     room: Semaphore,
     readers: Arc<Readers>,
     ids: Arc<Ids>,
-    ignored: Arc<Ignored>,
     clock: Clock,
     keeper: Keeper,
     news: watch::Sender<u64>,
@@ -64,7 +62,7 @@ impl SqliteQueue {
         let lock = Lock::take(path)?;
         let (messages, received) = channel();
         let writer = Writer::open(path, options.clone())?;
-        let (ids, ignored, news) = (writer.ids.clone(), writer.ignored.clone(), writer.news.clone());
+        let (ids, news) = (writer.ids.clone(), writer.news.clone());
         let thread = std::thread::Builder::new().name("swifthook-store".into()).spawn(move || {
             writer.serve(&received);
             // Only when nothing more can be written is the store another's.
@@ -76,7 +74,6 @@ impl SqliteQueue {
             room: Semaphore::new(UNDER_WAY),
             readers: Arc::new(Readers::new(path.into())),
             ids,
-            ignored,
             clock: options.clock,
             keeper: Keeper::new(),
             news,
@@ -110,13 +107,6 @@ impl SqliteQueue {
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<u64> {
         self.news.subscribe()
-    }
-
-    /// How many pushes that train nothing went unrecorded since the store was opened, because it could not be written
-    /// before it was closed, or is damaged.
-    #[must_use]
-    pub fn unrecorded(&self) -> u64 {
-        self.ignored.lost()
     }
 
     /// Writes some pages and takes them back, as durable as a push, and refused where one is.
@@ -197,22 +187,6 @@ impl Intake for SqliteQueue {
         let body = self.repeats.recognize(&mut submission, now);
         if let (Some(delivery), true) = (submission.stands_for, submission.offers.is_empty()) {
             return Ok(Receipt::Stored { delivery, jobs: Vec::new() });
-        }
-        // What the store refuses to write is promised to nobody before it is written.
-        if submission.offers.is_empty() && !self.ignored.is_failing() {
-            let delivery = submission.delivery.id;
-            let is_taken = match self.ignored.push(submission).await {
-                Pushed::First => self.messages.send(Message::Ignored).is_ok(),
-                Pushed::Crowding => self.messages.send(Message::Crowding).is_ok(),
-                Pushed::Later => true,
-                Pushed::Refused => false,
-            };
-            if !is_taken {
-                return Err(IntakeError::passing("the store is closed").after(TRY_AGAIN));
-            }
-            let receipt = Receipt::Stored { delivery, jobs: Vec::new() };
-            self.repeats.stored(body, &receipt, now);
-            return Ok(receipt);
         }
         let stored = self.send(Question::of_intake(move |rules| rules.accept(&submission))).await;
         let receipt = stored.map_err(|error| {
@@ -353,6 +327,11 @@ impl History for SqliteQueue {
 
     async fn run_log(&self, run: RunKey) -> Result<Option<RunLog>, QueueError> {
         self.read(move |connection| logs::read(connection, run)).await
+    }
+
+    async fn delivery_of_guid(&self, guid: &str) -> Result<Option<Delivery>, QueueError> {
+        let guid = guid.to_owned();
+        self.read(move |connection| reader::delivery_of_guid(connection, &guid)).await
     }
 
     async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, QueueError> {

@@ -50,7 +50,11 @@ impl Copying for Transaction<'_> {
     }
 
     fn changes_after(&mut self, after: Option<ChangeKey>) -> Result<Vec<KeptChange>, QueueError> {
-        Ok(changes_after(self, after)?)
+        Ok(changes_after(self, CHANGES, after)?)
+    }
+
+    fn decisions_after(&mut self, after: Option<ChangeKey>) -> Result<Vec<KeptChange>, QueueError> {
+        Ok(changes_after(self, DECISIONS, after)?)
     }
 }
 
@@ -93,34 +97,31 @@ fn deliveries_after(
 
 fn changes_after(
     transaction: &Transaction<'_>,
+    sql: &str,
     after: Option<ChangeKey>,
 ) -> Result<Vec<KeptChange>, RowError> {
-    let sql = "SELECT c.job, c.rest, c.run, c.redeliveries, c.stage, c.source, h.name, c.guid, c.place, c.head, \
-               c.recipe, c.config, p.name, r.name FROM changes c LEFT JOIN names h ON h.id = c.hook \
-               LEFT JOIN names p ON p.id = c.place LEFT JOIN names r ON r.id = c.recipe \
-               WHERE (c.place, c.head, c.recipe, c.config) > (?1, ?2, ?3, ?4) \
-               ORDER BY c.place, c.head, c.recipe, c.config LIMIT 1000";
     let after = after.unwrap_or(ChangeKey { place: -1, ..ChangeKey::default() });
     let config = String::from_utf8_lossy(&after.config);
     let mut statement = transaction.connection.prepare_cached(sql)?;
-    let mut found = statement.query(params![after.place, after.head, after.recipe, config])?;
+    let mut found = statement.query(params![after.place, after.head, after.recipe, config, after.before])?;
     let mut changes = Vec::new();
     while let Some(row) = found.next()? {
         let latest = rows::latest(row)?;
-        let (repository, ref_name) = rows::place(row, 12)?;
-        let config: String = row.get(11)?;
-        let recipe: Option<String> = row.get(13)?;
+        let (repository, ref_name) = rows::place(row, 14)?;
+        let config: String = row.get(13)?;
+        let recipe: Option<String> = row.get(15)?;
         changes.push(KeptChange {
             key: ChangeKey {
-                place: row.get(8)?,
-                head: rows::blob(row, 9)?.to_vec(),
-                recipe: row.get(10)?,
+                place: row.get(10)?,
+                head: rows::blob(row, 11)?.to_vec(),
+                recipe: row.get(12)?,
                 config: config.clone().into_bytes(),
+                before: rows::blob(row, 16)?.to_vec(),
             },
             change: Change {
                 repository,
                 ref_name,
-                head: codec::commit(rows::blob(row, 9)?)?,
+                head: codec::commit(rows::blob(row, 11)?)?,
                 recipe: recipe.ok_or(Corrupt::new("name of a recipe"))?.into(),
                 config: config.into(),
                 run: latest.run,
@@ -130,3 +131,15 @@ fn changes_after(
     }
     Ok(changes)
 }
+
+/// What is left behind the key is the same for both: the commit before, which decides only among decisions.
+const CHANGES: &str = "SELECT c.job, c.rest, c.run, c.redeliveries, c.stage, c.source, h.name, c.guid, c.trained, \
+    c.before, c.place, c.head, c.recipe, c.config, p.name, r.name, x'' FROM changes c \
+    LEFT JOIN names h ON h.id = c.hook LEFT JOIN names p ON p.id = c.place LEFT JOIN names r ON r.id = c.recipe \
+    WHERE (c.place, c.head, c.recipe, c.config) > (?1, ?2, ?3, ?4) AND ?5 = x'' \
+    ORDER BY c.place, c.head, c.recipe, c.config LIMIT 1000";
+const DECISIONS: &str = "SELECT c.job, c.rest, c.run, c.redeliveries, c.stage, c.source, h.name, c.guid, c.trained, \
+    nullif(c.before, x''), c.place, c.head, c.recipe, c.config, p.name, r.name, c.before FROM decisions c \
+    LEFT JOIN names h ON h.id = c.hook LEFT JOIN names p ON p.id = c.place LEFT JOIN names r ON r.id = c.recipe \
+    WHERE (c.place, c.head, c.recipe, c.config, c.before) > (?1, ?2, ?3, ?4, ?5) \
+    ORDER BY c.place, c.head, c.recipe, c.config, c.before LIMIT 1000";

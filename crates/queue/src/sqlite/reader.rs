@@ -124,6 +124,15 @@ pub(super) fn delivery(connection: &Connection, id: DeliveryId) -> Result<Option
     found.next()?.map(|row| dressed(connection, rows::delivery(row)?)).transpose()
 }
 
+/// Goes through them from the newest on: what a person looks for is most often young, and an index of GUIDs, which come in
+/// no order, would cost every push.
+pub(super) fn delivery_of_guid(connection: &Connection, guid: &str) -> Result<Option<Delivery>, RowError> {
+    let sql = deliveries!("WHERE d.guid = ?1 COLLATE NOCASE ORDER BY d.id DESC LIMIT 1");
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut found = statement.query((guid,))?;
+    found.next()?.map(|row| dressed(connection, rows::delivery(row)?)).transpose()
+}
+
 pub(super) fn stats(connection: &Connection) -> Result<Stats, RowError> {
     let count = |sql: &str| connection.query_row(sql, (), |row| row.get(0)).map(i64::unsigned_abs);
     let jobs = Stage::ALL.into_iter().map(|stage| {

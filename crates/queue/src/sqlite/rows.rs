@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use rusqlite::Row;
 use swifthook_core::{
-    Change, Delivery, DeliveryId, Job, JobId, QueueError, RecipeVerdict, TimelineEntry, Timestamp,
+    Change, CommitSha, Delivery, DeliveryId, Job, JobId, QueueError, RecipeVerdict, TimelineEntry, Timestamp,
 };
 
 use crate::codec::{self, Corrupt, FORMAT, SpecColumns};
@@ -134,7 +134,7 @@ macro_rules! deliveries {
         concat!(
             "SELECT d.id, d.rest, d.format, d.received_at, place.name, d.before, d.head, \
              d.source, hook.name, d.guid, d.sender, config.name, d.jobs, d.verdicts, d.path_count, d.paths, \
-             d.pushed_at, d.facts \
+             d.pushed_at, d.facts, d.known \
              FROM deliveries d LEFT JOIN names place ON place.id = d.place LEFT JOIN names hook ON hook.id = d.hook \
              LEFT JOIN names config ON config.id = d.config",
             " ",
@@ -150,8 +150,10 @@ pub(super) fn delivery(row: &Row<'_>) -> Result<Delivery, RowError> {
     let config: String = row.get(11)?;
     let verdicts: Vec<RecipeVerdict> = codec::read("list of verdicts", blob(row, 13)?)?;
     let (pushed_at, facts): (_, Option<i64>) = (timestamp(row, 16)?, row.get(17)?);
+    let id = DeliveryId(codec::whole(row.get(0)?, row.get(1)?));
+    let jobs = codec::ids(optional_blob(row, 12)?.unwrap_or_default())?;
     Ok(Delivery {
-        id: DeliveryId(codec::whole(row.get(0)?, row.get(1)?)),
+        id,
         received_at: Timestamp(row.get(3)?),
         source: codec::source(row.get(7)?, row.get(8)?, row.get(9)?)?,
         repository,
@@ -164,7 +166,8 @@ pub(super) fn delivery(row: &Row<'_>) -> Result<Delivery, RowError> {
         paths: codec::paths(optional_blob(row, 15)?.unwrap_or_default())?,
         path_count: row.get::<_, i64>(14)?.try_into().unwrap_or(0),
         config: codec::config(&config).ok_or(Corrupt::new("digest"))?,
-        jobs: codec::ids(optional_blob(row, 12)?.unwrap_or_default())?,
+        known: codec::known_jobs(optional_blob(row, 18)?, id, &jobs)?,
+        jobs,
     })
 }
 
@@ -174,6 +177,7 @@ pub(super) fn latest(row: &Row<'_>) -> Result<Latest, RowError> {
         Some(stage) => Some(Removed {
             stage: codec::stage(stage)?,
             source: codec::source(row.get(5)?, row.get(6)?, row.get(7)?)?,
+            before: optional_commit(row, 9)?,
         }),
         None => None,
     };
@@ -181,6 +185,7 @@ pub(super) fn latest(row: &Row<'_>) -> Result<Latest, RowError> {
         job: JobId(codec::whole(row.get(0)?, row.get(1)?)),
         run: row.get(2)?,
         redeliveries: row.get(3)?,
+        has_trained: row.get(8)?,
         removed,
     })
 }
@@ -217,6 +222,10 @@ fn check_format(format: i64) -> Result<(), Corrupt> {
 pub(super) fn place(row: &Row<'_>, column: usize) -> Result<crate::chain::Place, RowError> {
     let name = row.get_ref(column)?.as_str().map_err(rusqlite::Error::from)?;
     Ok(codec::place(name).ok_or(Corrupt::new("ref"))?)
+}
+
+pub(super) fn optional_commit(row: &Row<'_>, column: usize) -> Result<Option<CommitSha>, RowError> {
+    Ok(optional_blob(row, column)?.map(codec::commit).transpose()?)
 }
 
 fn timestamp(row: &Row<'_>, column: usize) -> Result<Option<Timestamp>, RowError> {

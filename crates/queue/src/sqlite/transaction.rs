@@ -1,14 +1,16 @@
 use rusqlite::{Connection, OptionalExtension, Params, params};
 use swifthook_core::{
-    Change, Delivery, DeliveryId, GpuGrant, GpuLease, Job, JobId, Progress, QueueError, RunKey, Stage, State,
-    TimelineEntry, Timestamp,
+    Change, CommitSha, Delivery, DeliveryId, GpuGrant, GpuLease, Job, JobId, Progress, QueueError, RunKey,
+    Stage, State, TimelineEntry, Timestamp,
 };
 
 use super::names::Names;
 use super::rows::{self, RowError, entries};
 use super::{due, gpus, old};
 use crate::chain::Chains;
-use crate::store::{Entry, Latest, OldDeliveries, Owner, Rival, Seeker, Store, is_rival, waits_for_gpus};
+use crate::store::{
+    Decisions, Entry, Latest, OldDeliveries, Owner, Rival, Seeker, Store, is_rival, waits_for_gpus,
+};
 use crate::{codec, ids};
 
 /// What the thread that writes has at hand.
@@ -38,8 +40,8 @@ impl Transaction<'_> {
 
     fn find_latest(&mut self, change: &Change) -> Result<Option<Latest>, RowError> {
         let key = (self.place(change)?, codec::commit_bytes(&change.head), self.name(&change.recipe)?);
-        let sql = "SELECT c.job, c.rest, c.run, c.redeliveries, c.stage, c.source, names.name, c.guid \
-                   FROM changes c LEFT JOIN names ON names.id = c.hook \
+        let sql = "SELECT c.job, c.rest, c.run, c.redeliveries, c.stage, c.source, names.name, c.guid, c.trained, \
+                   c.before FROM changes c LEFT JOIN names ON names.id = c.hook \
                    WHERE c.place = ?1 AND c.head = ?2 AND c.recipe = ?3 AND c.config = ?4";
         let mut statement = self.connection.prepare_cached(sql)?;
         let mut found = statement.query(params![key.0, key.1, key.2, &*change.config])?;
@@ -49,7 +51,8 @@ impl Transaction<'_> {
     fn put_latest(&mut self, change: &Change, latest: &Latest) -> Result<(), RowError> {
         let (place, recipe) = (self.place(change)?, self.name(&change.recipe)?);
         let (job, rest) = codec::halves(latest.job.0);
-        let sql = "INSERT OR REPLACE INTO changes VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+        let sql = "INSERT OR REPLACE INTO changes VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, \
+                   ?14)";
         let removed = latest.removed.as_ref();
         let source = removed.map(|removed| codec::source_parts(&removed.source));
         let hook = self.hook(source.and_then(|(_, hook, _)| hook))?;
@@ -68,6 +71,56 @@ impl Transaction<'_> {
                 source.map(|(kind, ..)| kind),
                 hook,
                 source.and_then(|(.., guid)| guid),
+                latest.has_trained,
+                removed.and_then(|removed| removed.before.as_ref()).map(codec::commit_bytes),
+            ],
+        )
+    }
+
+    fn find_decisions(&mut self, change: &Change) -> Result<Decisions, RowError> {
+        let key = (self.place(change)?, codec::commit_bytes(&change.head), self.name(&change.recipe)?);
+        let sql = "SELECT d.job, d.rest, d.run, d.redeliveries, d.stage, d.source, names.name, d.guid, d.trained, \
+                   nullif(d.before, x'') FROM decisions d LEFT JOIN names ON names.id = d.hook \
+                   WHERE d.place = ?1 AND d.head = ?2 AND d.recipe = ?3 AND d.config = ?4";
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut found = statement.query(params![key.0, key.1, key.2, &*change.config])?;
+        let mut decisions = Vec::new();
+        while let Some(row) = found.next()? {
+            decisions.push((rows::optional_commit(row, 9)?, rows::latest(row)?));
+        }
+        Ok(decisions)
+    }
+
+    fn put_decision(
+        &mut self,
+        change: &Change,
+        before: Option<&CommitSha>,
+        decided: &Latest,
+    ) -> Result<(), RowError> {
+        let (place, recipe) = (self.place(change)?, self.name(&change.recipe)?);
+        let (job, rest) = codec::halves(decided.job.0);
+        let sql = "INSERT OR REPLACE INTO decisions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, \
+                   ?14)";
+        let removed = decided.removed.as_ref();
+        let source = removed.map(|removed| codec::source_parts(&removed.source));
+        let hook = self.hook(source.and_then(|(_, hook, _)| hook))?;
+        self.execute(
+            sql,
+            params![
+                place,
+                codec::commit_bytes(&change.head),
+                recipe,
+                &*change.config,
+                before.map(codec::commit_bytes).unwrap_or_default(),
+                job,
+                rest,
+                decided.run,
+                decided.redeliveries,
+                removed.map(|removed| codec::stage_code(removed.stage)),
+                source.map(|(kind, ..)| kind),
+                hook,
+                source.and_then(|(.., guid)| guid),
+                decided.has_trained,
             ],
         )
     }
@@ -172,15 +225,17 @@ impl Transaction<'_> {
         self.execute(sql, params![codec::halves(id.0).0, line.at.0, &*line.who, &*line.what, stage, line.why])
     }
 
-    fn put_delivery(&mut self, delivery: &Delivery, jobs: &[JobId]) -> Result<(), RowError> {
+    fn put_delivery(&mut self, delivery: &Delivery, jobs: &[JobId], known: &[JobId]) -> Result<(), RowError> {
         let (id, rest) = codec::halves(delivery.id.0);
         let (source, hook, guid) = codec::source_parts(&delivery.source);
         let hook = self.hook(hook)?;
         let place = self.names.of_place(self.connection, &delivery.repository, &delivery.ref_name)?;
         let config = self.names.of_config(self.connection, delivery.config)?;
-        let jobs: Vec<u8> = jobs.iter().flat_map(|id| id.0).collect();
+        let bytes = |ids: &[JobId]| ids.iter().flat_map(|id| id.0).collect::<Vec<u8>>();
+        let (jobs, known) = (bytes(jobs), bytes(known));
+        let has_jobs = !jobs.is_empty();
         let sql = "INSERT INTO deliveries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, \
-                   ?15, ?16, ?17, ?18)";
+                   ?15, ?16, ?17, ?18, ?19)";
         self.execute(
             sql,
             params![
@@ -196,12 +251,13 @@ impl Transaction<'_> {
                 guid,
                 delivery.sender.as_deref(),
                 config,
-                (!jobs.is_empty()).then_some(jobs),
+                has_jobs.then_some(jobs),
                 codec::json(&delivery.verdicts),
                 i64::try_from(delivery.path_count).unwrap_or(i64::MAX),
                 codec::paths_blob(&delivery.paths),
                 delivery.facts.and_then(|facts| millis(facts.pushed_at)),
                 delivery.facts.as_ref().map(codec::facts_code),
+                has_jobs.then_some(known),
             ],
         )
     }
@@ -241,6 +297,28 @@ impl Store for Transaction<'_> {
         Ok(self.put_latest(change, latest)?)
     }
 
+    fn decision(
+        &mut self,
+        change: &Change,
+        before: Option<&CommitSha>,
+    ) -> Result<Option<Latest>, QueueError> {
+        let mut decided = self.find_decisions(change)?.into_iter();
+        Ok(decided.find(|(its_before, _)| its_before.as_ref() == before).map(|(_, latest)| latest))
+    }
+
+    fn set_decision(
+        &mut self,
+        change: &Change,
+        before: Option<&CommitSha>,
+        decided: &Latest,
+    ) -> Result<(), QueueError> {
+        Ok(self.put_decision(change, before, decided)?)
+    }
+
+    fn decisions(&mut self, change: &Change) -> Result<Decisions, QueueError> {
+        Ok(self.find_decisions(change)?)
+    }
+
     fn entry(&mut self, id: JobId) -> Result<Option<Entry>, QueueError> {
         Ok(self.find_entry(id)?)
     }
@@ -270,8 +348,8 @@ impl Store for Transaction<'_> {
         Ok(self.find_free_id(id)?)
     }
 
-    fn record(&mut self, delivery: &Delivery, jobs: &[JobId]) -> Result<(), QueueError> {
-        Ok(self.put_delivery(delivery, jobs)?)
+    fn record(&mut self, delivery: &Delivery, jobs: &[JobId], known: &[JobId]) -> Result<(), QueueError> {
+        Ok(self.put_delivery(delivery, jobs, known)?)
     }
 
     fn chains(&mut self) -> &mut Chains {

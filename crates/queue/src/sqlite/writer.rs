@@ -1,7 +1,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::Receiver;
 
 use rusqlite::Connection;
 use tokio::sync::watch;
@@ -15,18 +14,13 @@ use super::work::{Outcome, Work};
 use super::{schema, start};
 use crate::chain::Chains;
 use crate::ids::Ids;
-use crate::ignored::{FLUSH_AFTER, Ignored, MOST_IGNORED};
-use crate::rules::{Rules, Submission};
+use crate::rules::Rules;
 
 /// What the thread that writes is told.
 pub(super) enum Message {
     /// To do something.
     Do(Box<dyn Work>),
-    /// That pushes for which nothing is to run have begun to wait.
-    Ignored,
-    /// That so many of them wait that they are to be written now.
-    Crowding,
-    /// To write what is left and end.
+    /// To end.
     End,
 }
 
@@ -40,7 +34,6 @@ pub(super) struct Writer {
     reserve: Reserve,
     is_ending: bool,
     pub(super) ids: Arc<Ids>,
-    pub(super) ignored: Arc<Ignored>,
     pub(super) news: watch::Sender<u64>,
 }
 
@@ -58,126 +51,71 @@ impl Writer {
             names: Names::default(),
             chains: start::chains(&connection).map_err(refused)?,
             ids: Arc::new(Ids::after(last_id)),
-            ignored: Arc::default(),
             news: watch::Sender::default(),
             connection,
         })
     }
 
-    /// Serves until it is told to end, or nobody is left to tell it anything.
+    /// Serves until it is told to end, or nobody is left to tell it anything. Whatever is asked while the disk is busy goes
+    /// into the next transaction together.
     pub(super) fn serve(mut self, messages: &Receiver<Message>) {
-        let mut flush_at = None;
         while !self.is_ending {
-            let (mut batch, mut next) = (Vec::new(), receive(messages, flush_at));
+            let (mut batch, mut next) = (Vec::new(), messages.recv().map_err(|_| Gone));
             loop {
                 match next {
                     Ok(Message::Do(work)) => batch.push(work),
-                    Ok(Message::Ignored) => flush_at = Some(Instant::now() + FLUSH_AFTER),
-                    // Those that the store refuses are tried again in their time.
-                    Ok(Message::Crowding) if self.ignored.is_failing() => {}
-                    Ok(Message::Crowding) => flush_at = Some(Instant::now()),
-                    Ok(Message::End) | Err(RecvTimeoutError::Disconnected) => self.is_ending = true,
-                    Err(RecvTimeoutError::Timeout) => {}
+                    Ok(Message::End) | Err(Gone) => self.is_ending = true,
                 }
                 if batch.len() >= self.options.batch {
                     break;
                 }
                 next = match messages.try_recv() {
                     Ok(message) => Ok(message),
-                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+                    Err(_) => break,
                 };
             }
-            let is_time = flush_at.is_some_and(|at| at <= Instant::now());
-            // A transaction that is paid for anyhow takes along what waits.
-            if is_time || !batch.is_empty() && !self.ignored.is_failing() {
-                let (ignored, is_all) = self.ignored.take(MOST_IGNORED);
-                self.write(batch, ignored);
-                flush_at = match is_all {
-                    _ if self.ignored.is_failing() => Some(Instant::now() + TRY_AGAIN),
-                    true => None,
-                    false => Some(Instant::now()),
-                };
-            } else if !batch.is_empty() {
-                self.write(batch, Vec::new());
-            }
-        }
-        // In pieces, since what does not fit takes all of its piece with it.
-        let mut left = self.ignored.close();
-        while !left.is_empty() {
-            let rest = left.split_off(left.len().min(MOST_IGNORED));
-            self.write(Vec::new(), std::mem::replace(&mut left, rest));
+            self.write(batch);
         }
     }
 
     /// Writes a batch in one transaction. If the store fails with it, each of its requests has a transaction of its
     /// own, so that none suffers for another.
-    fn write(&mut self, batch: Vec<Box<dyn Work>>, ignored: Vec<Submission>) {
-        let (mut batch, ignored) = self.within_room(batch, ignored);
-        if batch.is_empty() && ignored.is_empty() {
+    fn write(&mut self, batch: Vec<Box<dyn Work>>) {
+        let mut batch = self.within_room(batch);
+        if batch.is_empty() {
             return;
         }
-        match self.transact(&mut batch, &ignored) {
-            Ok(()) => {
-                if !ignored.is_empty() {
-                    self.ignored.written(&ignored);
-                }
-                batch.into_iter().for_each(Work::answer);
-            }
-            Err(failure) if batch.len() + ignored.len() == 1 => {
+        match self.transact(&mut batch) {
+            Ok(()) => batch.into_iter().for_each(Work::answer),
+            Err(failure) if batch.len() == 1 => {
                 let is_begun = self.is_ending || batch.iter().any(|work| !work.is_new());
                 match is_begun && failure.kind == Kind::Full && self.reserve.give_back() {
-                    true => self.write(batch, ignored),
-                    false => self.give_up(batch, ignored, &failure),
+                    true => self.write(batch),
+                    false => give_up(batch, &failure),
                 }
-            }
-            // If it is not their fault they need not be tried one by one.
-            Err(failure) if batch.is_empty() && failure.kind != Kind::Fault && !self.is_ending => {
-                self.give_up(batch, ignored, &failure);
             }
             Err(Failure { message, .. }) => {
                 tracing::warn!(error = message, "the store failed with a batch; it is tried in parts");
-                match batch.is_empty() {
-                    true => ignored.into_iter().for_each(|one| self.write(Vec::new(), vec![one])),
-                    false => self.write(Vec::new(), ignored),
-                }
                 for work in batch {
-                    self.write(vec![work], Vec::new());
+                    self.write(vec![work]);
                 }
             }
         }
     }
 
     /// What may be written now: while the disk is full, only what was begun before. In the end there is no later time.
-    fn within_room(
-        &mut self,
-        batch: Vec<Box<dyn Work>>,
-        ignored: Vec<Submission>,
-    ) -> (Vec<Box<dyn Work>>, Vec<Submission>) {
-        let has_new = !ignored.is_empty() || batch.iter().any(|work| work.is_new());
+    fn within_room(&mut self, batch: Vec<Box<dyn Work>>) -> Vec<Box<dyn Work>> {
+        let has_new = batch.iter().any(|work| work.is_new());
         if !has_new || self.is_ending || self.reserve.is_held() || self.reserve.regain() {
-            return (batch, ignored);
+            return batch;
         }
         let (refused, begun): (Vec<_>, Vec<_>) = batch.into_iter().partition(|work| work.is_new());
         refused.into_iter().for_each(|work| work.fail(NO_ROOM));
-        if !ignored.is_empty() {
-            self.ignored.put_back(ignored);
-        }
-        (begun, Vec::new())
+        begun
     }
 
-    fn give_up(&self, batch: Vec<Box<dyn Work>>, ignored: Vec<Submission>, failure: &Failure) {
-        tracing::error!(error = failure.message, "the store failed");
-        batch.into_iter().for_each(|work| work.fail(&failure.message));
-        match failure.kind {
-            _ if ignored.is_empty() => {}
-            Kind::Full | Kind::Passing => self.ignored.put_back(ignored),
-            Kind::Fault => self.ignored.lose(&ignored, &failure.message),
-        }
-    }
-
-    fn transact(&mut self, batch: &mut [Box<dyn Work>], ignored: &[Submission]) -> Result<(), Failure> {
-        let done = self.try_transact(batch, ignored);
-        match done {
+    fn transact(&mut self, batch: &mut [Box<dyn Work>]) -> Result<(), Failure> {
+        match self.try_transact(batch) {
             Ok(has_news) => {
                 if has_news {
                     self.news.send_modify(|count| *count += 1);
@@ -191,16 +129,12 @@ impl Writer {
         }
     }
 
-    fn try_transact(&mut self, batch: &mut [Box<dyn Work>], ignored: &[Submission]) -> Result<bool, Failure> {
+    fn try_transact(&mut self, batch: &mut [Box<dyn Work>]) -> Result<bool, Failure> {
         let now = (self.options.clock)();
         self.execute("BEGIN IMMEDIATE")?;
         let mut store =
             Transaction { connection: &self.connection, names: &mut self.names, chains: &mut self.chains };
         let mut rules = Rules::new(&mut store, &self.ids, now);
-        // These came before, and the chain of commits leads through them.
-        for submission in ignored {
-            rules.accept(submission).map_err(|error| Failure::of(&error))?;
-        }
         for work in batch {
             if let Outcome::Broken(failure) = work.run(&mut rules) {
                 return Err(failure);
@@ -231,25 +165,14 @@ impl Writer {
     }
 }
 
-impl Drop for Writer {
-    /// However the thread ends, nothing waits for it in vain.
-    fn drop(&mut self) {
-        let left = self.ignored.close();
-        if !left.is_empty() {
-            self.ignored.lose(&left, "the thread that writes has ended");
-        }
-    }
+fn give_up(batch: Vec<Box<dyn Work>>, failure: &Failure) {
+    tracing::error!(error = failure.message, "the store failed");
+    batch.into_iter().for_each(|work| work.fail(&failure.message));
 }
 
-fn receive(messages: &Receiver<Message>, flush_at: Option<Instant>) -> Result<Message, RecvTimeoutError> {
-    match flush_at {
-        Some(at) => messages.recv_timeout(at.saturating_duration_since(Instant::now())),
-        None => messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
-    }
-}
+/// Nobody is left who could ask for anything.
+struct Gone;
 
-/// How long those rest that the store refuses.
-const TRY_AGAIN: Duration = Duration::from_secs(1);
 const NO_ROOM: &str = "there is no room on the disk for anything new";
 
 #[cfg(test)]
@@ -260,15 +183,15 @@ mod tests {
     };
 
     use super::*;
-    use crate::ignored::Pushed;
+    use crate::rules::Submission;
     use crate::sqlite::work::Question;
 
     #[test]
     fn a_request_that_fails_in_the_middle_takes_nothing_of_its_batch_with_it() {
         let directory = tempfile::tempdir().unwrap();
         let mut writer = Writer::open(&directory.path().join("swifthook.db"), Options::default()).unwrap();
-        let submissions: Vec<_> = (1..=5).map(|head| submission(&writer, head)).collect();
-        let [first, broken, panicking, last, ignored] = <[_; 5]>::try_from(submissions).unwrap();
+        let submissions: Vec<_> = (1..=4).map(|head| submission(&writer, head)).collect();
+        let [first, broken, panicking, last] = <[_; 4]>::try_from(submissions).unwrap();
         let (first, told_first) = Question::new(move |rules| rules.accept(&first));
         let (broken, told_broken) = Question::new(move |rules| {
             rules.accept(&broken)?;
@@ -282,7 +205,7 @@ mod tests {
 
         let batch: Vec<Box<dyn Work>> =
             vec![Box::new(first), Box::new(broken), Box::new(panicking), Box::new(last)];
-        writer.write(batch, vec![ignored]);
+        writer.write(batch);
 
         assert!(told_first.blocking_recv().unwrap().is_ok());
         assert!(told_last.blocking_recv().unwrap().is_ok());
@@ -292,40 +215,7 @@ mod tests {
         let heads = "SELECT count(*), group_concat(hex(substr(head, 4, 1))) FROM deliveries";
         let kept: (u32, String) =
             writer.connection.query_row(heads, (), |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
-        assert_eq!(kept, (3, "01,04,05".to_owned()));
-        assert_eq!(writer.ignored.lost(), 0);
-    }
-
-    #[test]
-    fn what_cannot_be_written_and_nobody_waits_for_is_counted() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut writer = Writer::open(&directory.path().join("swifthook.db"), Options::default()).unwrap();
-        writer.connection.execute("DROP TABLE deliveries", ()).unwrap();
-        let ignored = vec![submission(&writer, 1), submission(&writer, 2)];
-        writer.write(Vec::new(), ignored);
-        assert_eq!(writer.ignored.lost(), 2);
-    }
-
-    #[tokio::test]
-    async fn the_writer_is_told_once_that_half_of_the_room_is_taken_and_again_after_it_made_room() {
-        let directory = tempfile::tempdir().unwrap();
-        let writer = Writer::open(&directory.path().join("swifthook.db"), Options::default()).unwrap();
-        let one = submission(&writer, 1);
-        let told = async |count| {
-            let mut told = 0;
-            for _ in 0..count {
-                told += u32::from(writer.ignored.push(one.clone()).await == Pushed::Crowding);
-            }
-            told
-        };
-        assert_eq!(writer.ignored.push(one.clone()).await, Pushed::First);
-        // Each takes a kibibyte, and there is room for 32 MiB.
-        assert_eq!(told(16_382).await, 0);
-        assert_eq!(told(10_000).await, 1);
-        let (taken, _) = writer.ignored.take(20_000);
-        writer.ignored.written(&taken);
-        assert_eq!(told(20_000).await, 1);
-        assert_eq!(writer.ignored.lost(), 0);
+        assert_eq!(kept, (2, "01,04".to_owned()));
     }
 
     fn nobody_thought_of_this() -> QueueError {

@@ -73,6 +73,12 @@ pub(crate) async fn fill(file: &Path) -> Filled {
     accept(&store, &held).await;
     accept(&store, &push(5, None)).await;
     accept(&store, &push(5, None)).await;
+    // Nothing of it trained, and it came again from other commits.
+    for before in [None, Some(3)] {
+        let ended = accept(&store, &coming_from(before, push(7, Some("configs/twice.yaml")))).await;
+        assert_eq!(ended.admitted, Admitted::New);
+        store.command(ended.id, Command::Cancel, &Actor("ada".into())).await.unwrap();
+    }
     let skipped = RecipeVerdict {
         recipe: "sft".into(),
         verdict: Verdict::Skip(Reason::new("paths", "nothing matches")),
@@ -125,9 +131,20 @@ pub(crate) async fn goes_on<Q: JobQueue + History>(store: &Q, filled: &Filled) {
     let redelivered = accept(store, &push(1, Some("configs/old ü.yaml"))).await;
     assert_eq!(redelivered.admitted, Admitted::Rerun { of: filled.removed });
     assert_eq!(accept(store, &push(5, None)).await.admitted, Admitted::Duplicate);
+    for (before, admitted) in
+        [(None, Admitted::Duplicate), (Some(3), Admitted::Duplicate), (Some(4), Admitted::New)]
+    {
+        let again = accept(store, &coming_from(before, push(7, Some("configs/twice.yaml")))).await;
+        assert_eq!(again.admitted, admitted, "from {before:?}");
+    }
     let new = accept(store, &push(9, None)).await;
     assert_eq!(new.admitted, Admitted::New);
     assert!(new.id > filled.running, "ids go on growing");
+}
+
+fn coming_from(before: Option<u32>, decided: Decided) -> Decided {
+    let before = before.and_then(|number| push(number, None).push.head);
+    Decided { push: swifthook_core::Push { before, ..decided.push }, ..decided }
 }
 
 async fn accept(store: &impl Intake, decided: &Decided) -> StoredJob {

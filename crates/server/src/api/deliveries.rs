@@ -2,7 +2,7 @@ use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use serde::{Deserialize, Serialize};
-use swifthook_core::DeliveryId;
+use swifthook_core::{Delivery, DeliveryId};
 
 use super::delivery::DeliveryView;
 use super::problem::Problem;
@@ -39,9 +39,23 @@ pub(super) async fn show(
     State(api): State<Api>,
     Path(id): Path<String>,
 ) -> Result<Json<DeliveryView>, Problem> {
+    let delivery = find(&api, &id).await?;
+    let mut jobs = Vec::with_capacity(delivery.jobs.len());
+    for job in &delivery.jobs {
+        jobs.push(api.store.job(*job).await?);
+    }
+    Ok(Json(DeliveryView::whole(&delivery, &jobs)))
+}
+
+/// The delivery of an id, or the last one of a GUID: that is what GitHub shows.
+pub(super) async fn find(api: &Api, id: &str) -> Result<Delivery, Problem> {
+    if let Ok(id) = id.parse()
+        && let Some(delivery) = api.store.delivery(id).await?
+    {
+        return Ok(delivery);
+    }
     let missing = || Problem::not_found(format!("there is no delivery `{id}`"));
-    let delivery = api.store.delivery(id.parse().map_err(|_| missing())?).await?;
-    Ok(Json(DeliveryView::with_paths(&delivery.ok_or_else(missing)?)))
+    api.store.delivery_of_guid(id).await?.ok_or_else(missing)
 }
 
 fn cursor(text: &str) -> Result<DeliveryId, Problem> {

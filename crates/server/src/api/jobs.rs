@@ -60,11 +60,30 @@ pub(super) async fn show(State(api): State<Api>, Path(id): Path<String>) -> Resu
     Ok(Json(Whole { job: JobView::from(&job), timeline: timeline.iter().map(TimelineView::from).collect() }))
 }
 
-/// The job of an id.
+/// The job of an id, or the one that the last delivery of a GUID led to.
 pub(super) async fn find(api: &Api, id: &str) -> Result<Job, Problem> {
     let missing = || Problem::not_found(format!("there is no job `{id}`"));
-    let id = id.parse().map_err(|_| missing())?;
-    api.store.job(id).await?.map(|job| api.changes.dressed(job)).ok_or_else(missing)
+    if let Ok(id) = id.parse()
+        && let Some(job) = api.store.job(id).await?
+    {
+        return Ok(api.changes.dressed(job));
+    }
+    let delivery = api.store.delivery_of_guid(id).await?.ok_or_else(missing)?;
+    let job = match delivery.jobs[..] {
+        [one] => one,
+        [] => {
+            let told = format!("delivery {} led to no job; `deliveries explain` says why", delivery.id);
+            return Err(Problem::not_found(told));
+        }
+        ref several => {
+            let several: Vec<_> = several.iter().map(ToString::to_string).collect();
+            let told = format!("delivery {} led to several jobs: {}", delivery.id, several.join(", "));
+            return Err(Problem::not_found(told));
+        }
+    };
+    let removed =
+        || Problem::not_found(format!("delivery {} led to job {job}, which was removed", delivery.id));
+    api.store.job(job).await?.map(|job| api.changes.dressed(job)).ok_or_else(removed)
 }
 
 fn stages(words: Option<&str>) -> Result<Vec<Stage>, Problem> {

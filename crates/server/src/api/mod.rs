@@ -20,7 +20,7 @@ mod store;
 mod terminal;
 mod workers;
 
-pub use delivery::{DeliveryView, PathView, VerdictView};
+pub use delivery::{DeliveryView, LedTo, PathView, VerdictView};
 pub use events::{Change, Changes};
 pub use gpu_memory::{Answer as GpuMemoryAnswer, Question as GpuMemoryQuestion};
 pub use job::{CheckpointView, ExitView, JobView, TimelineView, WarningView};

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use swifthook_core::{Admitted, Decided, DeliveryId, JobId, Receipt, StoredJob, Timestamp};
 use tracing::info;
 
+use super::deliveries;
 use super::delivery::VerdictView;
 use super::problem::Problem;
 use super::router::Api;
@@ -58,8 +59,7 @@ pub(super) async fn replay(
         [] => Body::default(),
         body => serde_json::from_slice(body).map_err(|error| Problem::bad_request(error.to_string()))?,
     };
-    let missing = || Problem::not_found(format!("there is no delivery `{id}`"));
-    let delivery = api.store.delivery(id.parse().map_err(|_| missing())?).await?.ok_or_else(missing)?;
+    let delivery = deliveries::find(&api, &id).await?;
     let conflict = |why: &dyn std::fmt::Display| Problem::new(StatusCode::CONFLICT, why.to_string());
     let Some(replay) = &api.replay else { return Err(conflict(&"there are no recipes here to ask")) };
     let now = Timestamp::from(SystemTime::now());

@@ -43,7 +43,7 @@ struct ListArguments {
 
 #[derive(Debug, clap::Args)]
 struct DeliveryArguments {
-    /// Its id, or the beginning of it.
+    /// Its id or its GUID, as GitHub shows it, or the beginning of one of them.
     #[arg(value_name = "DELIVERY")]
     id: String,
 }

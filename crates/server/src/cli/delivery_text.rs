@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use super::id::short;
 use super::job_text::short_ref;
 use super::screen::{ago, harmless, table};
-use crate::api::{DeliveryView, ReplayView, VerdictView};
+use crate::api::{DeliveryView, LedTo, ReplayView, VerdictView};
 
 pub(super) fn list(deliveries: &[DeliveryView], is_more: bool, now: SystemTime) -> String {
     if deliveries.is_empty() {
@@ -53,7 +53,7 @@ pub(super) fn whole(delivery: &DeliveryView) -> String {
     let row = |said: &VerdictView| {
         [
             said.recipe.to_string(),
-            said.verdict.clone(),
+            if said.duplicate { "duplicate".to_owned() } else { said.verdict.clone() },
             said.reason.clone().unwrap_or_default(),
             said.detail.as_deref().map(harmless).unwrap_or_default(),
         ]
@@ -61,8 +61,9 @@ pub(super) fn whole(delivery: &DeliveryView) -> String {
     let rows: Vec<_> = delivery.verdicts.iter().map(row).collect();
     text.push('\n');
     text += &table(["RECIPE", "VERDICT", "REASON", "DETAIL"], &rows);
-    for job in &delivery.jobs {
-        let _ = writeln!(text, "job {job}");
+    for job in delivery.led_to.iter().flatten() {
+        let _ =
+            writeln!(text, "job {} ({}{})", job.id, state(job), if job.new { "" } else { ", known already" });
     }
     let _ = writeln!(text, "\n{} changed paths listed", delivery.path_count);
     for path in delivery.paths.iter().flatten() {
@@ -85,14 +86,70 @@ pub(super) fn explained(delivery: &DeliveryView) -> String {
     if delivery.verdicts.is_empty() {
         text.push_str("No recipe looks at this repository.\n");
     }
-    text += &sentences(&delivery.verdicts);
-    if !delivery.jobs.is_empty() {
+    let led_to = delivery.led_to.as_deref().unwrap_or_default();
+    for said in &delivery.verdicts {
+        let own: Vec<_> = led_to.iter().filter(|job| job.recipe.as_deref() == Some(&said.recipe)).collect();
+        text += &sentence(said, &own);
+        for job in own {
+            text += &course(job);
+        }
+    }
+    for job in led_to.iter().filter(|job| job.recipe.is_none()) {
+        text += &course(job);
+    }
+    if !led_to.is_empty() {
         text.push('\n');
     }
-    for job in &delivery.jobs {
-        let _ = writeln!(text, "See `swifthook jobs show {job}`");
+    for job in led_to.iter().filter(|job| job.state.is_some()) {
+        let _ = writeln!(text, "See `swifthook jobs show {}`", job.id);
     }
     text
+}
+
+/// What became of a job since.
+fn course(job: &LedTo) -> String {
+    let of = job.config.as_deref().map(|config| format!(" for {}", harmless(config))).unwrap_or_default();
+    let is_over = matches!(job.state.as_deref(), Some("succeeded"));
+    let why = match (&job.reason, &job.detail) {
+        (Some(word), Some(detail)) if !is_over => format!(", because of {word}: {}", harmless(detail)),
+        _ => String::new(),
+    };
+    let known = if job.new { "" } else { ", known before this delivery," };
+    format!("  job {}{of}{known} {}{why}\n", job.id, predicate(job))
+}
+
+fn predicate(job: &LedTo) -> &'static str {
+    match job.state.as_deref() {
+        Some("queued") => "is queued",
+        Some("held") => "waits for an answer before it trains",
+        Some("running") => "runs",
+        Some("finishing") => "is about to end",
+        Some("succeeded") => "has succeeded",
+        Some("failed") => "has failed",
+        Some("cancelled") => "was cancelled",
+        Some("superseded") => "was superseded",
+        Some("quarantined") => "is in quarantine",
+        Some(_) => "is in a state that this version does not know",
+        None => "was removed for its age",
+    }
+}
+
+fn state(job: &LedTo) -> &str {
+    job.state.as_deref().unwrap_or("removed")
+}
+
+fn sentence(said: &VerdictView, jobs: &[&LedTo]) -> String {
+    if said.duplicate {
+        return format!("{} begins nothing new: its change is known\n", said.recipe);
+    }
+    // What a job was held for is answered once it waits no more.
+    let was_held = said.verdict == "hold" && !jobs.iter().any(|job| job.state.as_deref() == Some("held"));
+    if was_held && !jobs.is_empty() {
+        let why = said.detail.as_deref().map(harmless).unwrap_or_default();
+        let word = said.reason.as_deref().unwrap_or_default();
+        return format!("{} waited for an answer first, because of {word}: {why}\n", said.recipe);
+    }
+    sentences(std::slice::from_ref(said))
 }
 
 /// What came of a replay.
@@ -130,6 +187,7 @@ fn sentences(verdicts: &[VerdictView]) -> String {
 
 fn in_short(said: &VerdictView) -> String {
     match &said.reason {
+        _ if said.duplicate => format!("{} duplicate", said.recipe),
         Some(word) => format!("{} {} ({word})", said.recipe, said.verdict),
         None => format!("{} {}", said.recipe, said.verdict),
     }

@@ -2,7 +2,8 @@ use serde::Deserialize;
 
 use super::reach::{Error, Reach};
 
-/// The id that begins with `text`, of the jobs or deliveries at `path`.
+/// The id that begins with `text`, of the jobs or deliveries at `path`, or whose GUID does. Whole ids and GUIDs are the
+/// server's to tell apart.
 pub(super) fn whole(reach: &Reach, what: &'static str, path: &str, text: &str) -> Result<String, Error> {
     let wanted = text.to_ascii_lowercase();
     let is_hex = wanted.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
@@ -16,8 +17,8 @@ pub(super) fn whole(reach: &Reach, what: &'static str, path: &str, text: &str) -
     let mut cursor = String::new();
     for _ in 0..MOST_PAGES {
         let page: Page = reach.read(&format!("{path}?limit={PAGE}{cursor}"))?;
-        let found = page.jobs.into_iter().chain(page.deliveries).map(|item| item.id);
-        candidates.extend(found.filter(|id| id.starts_with(&wanted)));
+        let found = page.jobs.into_iter().chain(page.deliveries);
+        candidates.extend(found.filter(|item| item.begins_with(&wanted)).map(|item| item.id));
         match page.next {
             Some(next) => cursor = format!("&cursor={next}"),
             None => break,
@@ -50,6 +51,16 @@ struct Page {
 #[derive(Deserialize)]
 struct Item {
     id: String,
+    /// `X-GitHub-Delivery`, which GitHub shows to people.
+    #[serde(default)]
+    guid: Option<String>,
+}
+
+impl Item {
+    fn begins_with(&self, wanted: &str) -> bool {
+        let guid = self.guid.as_ref().map(|guid| guid.to_ascii_lowercase());
+        self.id.starts_with(wanted) || guid.is_some_and(|guid| guid.starts_with(wanted))
+    }
 }
 
 const FULL: usize = 36;

@@ -60,7 +60,8 @@ struct ListArguments {
 
 #[derive(Debug, clap::Args)]
 struct ManyArguments {
-    /// Their ids, or the beginnings of them; without any, the filter says which.
+    /// Their ids, the beginnings of them, or the GUIDs of the deliveries that led to them; without any, the filter says
+    /// which.
     #[arg(value_name = "JOB")]
     ids: Vec<String>,
     #[command(flatten)]
@@ -90,7 +91,7 @@ struct RetryArguments {
 
 #[derive(Debug, clap::Args)]
 struct JobArguments {
-    /// Its id, or the beginning of it.
+    /// Its id, the beginning of it, or the GUID of a delivery that led to it.
     #[arg(value_name = "JOB")]
     id: String,
 }

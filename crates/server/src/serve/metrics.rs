@@ -83,9 +83,9 @@ impl Metrics {
 
     /// All of them, in the text format
     /// (<https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format>). `jobs` are the counts of
-    /// the moment, `unrecorded` are pushes that the store has no record of.
+    /// the moment.
     #[must_use]
-    pub fn text(&self, jobs: &[(Stage, u64)], unrecorded: u64) -> String {
+    pub fn text(&self, jobs: &[(Stage, u64)]) -> String {
         let counted = self.counted();
         let mut text = Text::default();
         text.family("swifthook_deliveries_total", "counter", "Deliveries by decision and reason.");
@@ -101,9 +101,6 @@ impl Metrics {
         counted.accepting.write("swifthook_accept_seconds", &mut text);
         text.family("swifthook_accept_errors_total", "counter", "Decided pushes that could not be stored.");
         text.line("swifthook_accept_errors_total", &[], counted.store_errors);
-        let help = "Pushes that train nothing, were answered, and could not be recorded.";
-        text.family("swifthook_unrecorded_total", "counter", help);
-        text.line("swifthook_unrecorded_total", &[], unrecorded);
         text.family("swifthook_jobs", "gauge", "Jobs that have not ended, by state.");
         for (stage, count) in jobs {
             text.line("swifthook_jobs", &[("state", stage.word())], count);
@@ -247,6 +244,6 @@ mod tests {
         metrics.accepted(Duration::from_millis(2), true);
         metrics.accepted(Duration::from_secs(9), false);
         metrics.finished(Stage::Succeeded);
-        insta::assert_snapshot!(metrics.text(&[(Stage::Queued, 3), (Stage::Running, 1)], 2));
+        insta::assert_snapshot!(metrics.text(&[(Stage::Queued, 3), (Stage::Running, 1)]));
     }
 }

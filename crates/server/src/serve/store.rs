@@ -21,9 +21,6 @@ pub(super) trait Store: Backend + MessageStore {
     /// Changes whenever there is something for a runner to look at.
     fn watch(&self) -> watch::Receiver<u64>;
 
-    /// How many pushes that train nothing went unrecorded since it was opened.
-    fn unrecorded(&self) -> u64;
-
     /// Writes something small, as a new push would be written.
     ///
     /// # Errors
@@ -93,10 +90,6 @@ impl Store for SqliteQueue {
         self.watch()
     }
 
-    fn unrecorded(&self) -> u64 {
-        self.unrecorded()
-    }
-
     async fn check_writable(&self) -> Result<(), QueueError> {
         self.check_writable().await
     }
@@ -112,10 +105,6 @@ impl Store for SqliteQueue {
 impl Store for PostgresQueue {
     fn watch(&self) -> watch::Receiver<u64> {
         self.watch()
-    }
-
-    fn unrecorded(&self) -> u64 {
-        self.unrecorded()
     }
 
     async fn check_writable(&self) -> Result<(), QueueError> {

@@ -157,7 +157,7 @@ pub(super) fn exposition(
     type Shared = (Arc<Metrics>, Arc<dyn Store>, Option<Broker>, Option<Arc<GpuProbe>>, Ports);
     let show = get(async |State((metrics, store, broker, gpus, ports)): State<Shared>| {
         let jobs = store.open_jobs().await.unwrap_or_default();
-        let mut text = metrics.text(&jobs, store.unrecorded());
+        let mut text = metrics.text(&jobs);
         text.push_str(&ports.numbers());
         text.push_str(&broker.map(|broker| metrics::messages(broker.counts())).unwrap_or_default());
         if let Some(gpus) = gpus.filter(|gpus| gpus.are_there()) {

@@ -115,6 +115,52 @@ fn a_delivery_is_decided_again_by_the_recipes_of_the_moment() {
     assert_eq!(status, 404, "{body}");
 }
 
+/// A GUID is what a person has, from the webhook's page at GitHub.
+#[test]
+fn a_delivery_is_asked_after_by_its_guid_and_says_what_became_of_it() {
+    let world = World::new("paths = [\"configs/**\"]\nrun = { command = [\"echo\", \"hello\"] }");
+    let server = world.serve();
+    let before = world.commit("configs/a.yaml", "x");
+    let commit = world.commit("configs/a.yaml", "y");
+    let mut forced = world.push(&before, &commit, &[]);
+    forced["forced"] = true.into();
+    let first = job_of(&server.deliver(&forced));
+    server.wait_for(&first, &["succeeded"]);
+    let ask = |arguments: &[&str]| ok(&asked(&world, &server, arguments)).to_owned();
+    let newest = || server.get("/api/v1/deliveries")["deliveries"][0].clone();
+    let guid = newest()["guid"].as_str().unwrap().to_owned();
+
+    let explained = ask(&["deliveries", "explain", &guid]);
+    assert!(explained.contains("sft waited for an answer first, because of needs_diff"), "{explained}");
+    assert!(explained.contains(&format!("job {first} has succeeded\n")), "{explained}");
+    assert!(ask(&["deliveries"]).contains("sft hold (needs_diff)"));
+
+    assert_eq!(job_of(&server.deliver(&forced)), first);
+    let (again, capitals) = (newest()["guid"].as_str().unwrap().to_owned(), guid.to_uppercase());
+    let explained = ask(&["deliveries", "explain", &again]);
+    assert!(explained.contains("sft begins nothing new: its change is known"), "{explained}");
+    assert!(explained.contains(&format!("job {first}, known before this delivery, has succeeded")), "{explained}");
+    assert!(ask(&["deliveries"]).contains("sft duplicate"));
+    assert!(ask(&["deliveries", "show", &again]).contains(&format!("job {first} (succeeded, known already)")));
+
+    for guid in [&guid, &capitals, &again] {
+        assert!(ask(&["deliveries", "show", guid]).contains(&commit));
+        assert!(ask(&["deliveries", "replay", guid]).contains(&first));
+        assert!(ask(&["jobs", "show", guid]).contains(&first));
+        assert_eq!(ask(&["jobs", "logs", guid]), "hello\n");
+        assert_eq!(server.get(&format!("/api/v1/jobs/{guid}"))["id"], first.as_str());
+    }
+    assert!(ask(&["deliveries", "show", &guid[..20]]).contains(&guid), "the beginning of it does too");
+    let other = world.commit("other", "x");
+    assert_eq!(server.deliver(&world.push(&commit, &other, &["other"])).status.as_u16(), 200);
+    let skipped = newest()["guid"].as_str().unwrap().to_owned();
+    assert!(ask(&["deliveries", "explain", &skipped]).contains("sft does not train, because of paths"));
+    let none = asked(&world, &server, &["jobs", "show", &skipped]);
+    assert!(!none.status.success() && String::from_utf8_lossy(&none.stderr).contains("led to no job"), "{none:?}");
+    let (status, _) = server.call("GET", "/api/v1/deliveries/00000000-0000-4000-8000-000000000000", "");
+    assert_eq!(status, 404);
+}
+
 /// The ids of a page.
 fn of(page: &Value) -> Vec<String> {
     page["jobs"].as_array().unwrap().iter().map(|job| job["id"].as_str().unwrap().to_owned()).collect()

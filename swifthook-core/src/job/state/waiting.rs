@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{MAX_CRASHES, State, cancelled, newer_known};
+use super::{MAX_CRASHES, State, cancelled, newer_known, trained_otherwise};
 use crate::admission::Wait;
 use crate::job::{Command, Diffed, Event, Illegal, Prepared, Stage};
 use crate::policy::{HoldReason, Reason};
@@ -25,6 +25,7 @@ impl State {
                 Some(Reason::new("rejected", "a person rejected it")),
                 at,
             )),
+            Event::Answered { at } => Ok(self.into_final(Stage::Superseded, Some(trained_otherwise()), at)),
             Event::Expire { at } => Ok(self.into_final(
                 Stage::Cancelled,
                 Some(Reason::new("expired", "nobody answered in time")),

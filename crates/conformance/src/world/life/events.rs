@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use swifthook_core::{
-    Actor, Command, Decided, Job, Problem, Receipt, Source, Stage, Standing, WorkspaceError,
+    Actor, Admitted, Command, Decided, Job, Problem, Push, Receipt, Source, Stage, Standing, WorkspaceError,
 };
 use tokio::time::Instant;
 
@@ -17,12 +17,24 @@ impl<Q: Store + 'static, E: Fn(Seat) -> Employee> World<Q, E> {
     pub(super) async fn push(&mut self) {
         self.pushes += 1;
         let push = scene::push(&mut self.random, self.pushes);
+        self.deliver("push", push).await;
+    }
+
+    /// A ref comes to a commit again, from another one: what changed then is another question.
+    pub(super) async fn repeat(&mut self) {
+        let Some((_, Decided { push, .. })) = self.random.pick(&self.deliveries).cloned() else { return };
+        self.pushes += 1;
+        let push = scene::repetition(&mut self.random, push, self.pushes);
+        self.deliver("repetition", push).await;
+    }
+
+    async fn deliver(&mut self, kind: &'static str, push: Push) {
         for _ in 0..2 {
             self.workspace.answer_diff(scene::diff(&mut self.random));
         }
         let chosen: Vec<_> = self.recipes.iter().filter(|_| self.random.once_in(2)).cloned().collect();
         let decided = decided(&push, &chosen, (self.clock)());
-        self.accept("push", decided).await;
+        self.accept(kind, decided).await;
     }
 
     pub(super) async fn redeliver(&mut self) {
@@ -33,12 +45,19 @@ impl<Q: Store + 'static, E: Fn(Seat) -> Employee> World<Q, E> {
             _ => decided.push.source.clone(),
         };
         let received_at = (self.clock)();
-        let push = swifthook_core::Push { source, ..decided.push };
+        let push = Push { source, ..decided.push };
         self.accept("redelivery", Decided { push, received_at, ..decided }).await;
     }
 
     async fn accept(&mut self, kind: &'static str, decided: Decided) {
         let receipt = self.queue.accept(&decided).await.expect("no gate is before it");
+        let jobs = match &receipt {
+            Receipt::Stored { jobs, .. } => &jobs[..],
+            Receipt::Accepted { .. } => &[],
+        };
+        for stored in jobs.iter().filter(|stored| stored.admitted == Admitted::Duplicate) {
+            self.judge_duplicate(stored, &decided.push).await;
+        }
         let (Receipt::Stored { delivery, .. } | Receipt::Accepted { delivery }) = receipt;
         self.note(kind, &format!("{} {:?}", decided.push.ref_name, decided.push.head));
         self.deliveries.push((delivery, decided));

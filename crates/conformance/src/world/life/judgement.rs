@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use swifthook_core::{Delivery, Job, Stage, Stop, StopKind};
+use swifthook_core::{Change, Delivery, Job, Push, Stage, Stop, StopKind, StoredJob};
 use tokio::time::sleep;
 
 use super::{Life, Store, World, named};
@@ -33,6 +33,26 @@ impl<Q: Store + 'static, E: Fn(Seat) -> Employee> World<Q, E> {
                 )),
                 None => self.wrongs.push(format!("{} lives and has no job", run.key)),
             }
+        }
+    }
+
+    /// A push is answered with a job that is known only where that answers it: it came of a push from the same commit, it
+    /// is to train, or its commit has trained.
+    pub(super) async fn judge_duplicate(&mut self, stored: &StoredJob, push: &Push) {
+        let jobs = self.jobs().await;
+        let Some(job) = jobs.iter().find(|job| job.id == stored.id) else {
+            return self.wrongs.push(format!("{} answers a push and is not there", stored.id));
+        };
+        let is_of_it = |other: &&Job| {
+            Change { run: 0, ..other.change.clone() } == Change { run: 0, ..job.change.clone() }
+        };
+        let has_trained = jobs.iter().filter(is_of_it).any(|other| other.state.attempt > 0);
+        let is_held_for_a_person = stored.stage == Stage::Held && !job.state.needs_diff();
+        let is_to_train = stored.stage == Stage::Queued || stored.stage.is_active();
+        if job.before != push.before && !has_trained && !is_to_train && !is_held_for_a_person {
+            let told =
+                format!("{} is {} and answers a push from {:?}", named(job), stored.stage, push.before);
+            self.wrongs.push(told);
         }
     }
 
@@ -91,9 +111,14 @@ impl<Q: Store + 'static, E: Fn(Seat) -> Employee> World<Q, E> {
                 ));
             }
         }
-        let mut trainings = BTreeSet::new();
+        let (mut trainings, mut trained) = (BTreeSet::new(), BTreeSet::new());
         for job in jobs {
             let change = &job.change;
+            let commit = (&change.recipe, change.ref_name.to_string(), change.head.as_str());
+            if job.state.attempt > 0 && job.rerun_of.is_none() && !trained.insert(commit) {
+                self.wrongs
+                    .push(format!("{} trained though its commit had, and nobody repeated it", named(job)));
+            }
             if !trainings.insert((
                 &change.recipe,
                 change.ref_name.to_string(),
