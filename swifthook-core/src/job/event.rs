@@ -217,7 +217,7 @@ pub enum Command {
     CancelSaving,
     /// Let its run save and end; it goes on later.
     Yield,
-    /// Train a finished job's change again, as a new job.
+    /// Train a finished job's change again, as a new job that is rendered as the one before.
     Retry,
     /// Give up on a run that cannot be reached.
     Abandon,

@@ -3,9 +3,9 @@ use std::sync::Arc;
 use super::{Each, Recipe};
 use crate::condition::{is_merge_queue, marked, queued};
 use crate::intake::RecipeVerdict;
-use crate::job::JobSpec;
+use crate::job::{Job, JobSpec, Rerun};
 use crate::policy::{HoldReason, Reason, Verdict};
-use crate::push::Push;
+use crate::push::{Gap, Push};
 use crate::time::Timestamp;
 
 impl Recipe {
@@ -27,6 +27,23 @@ impl Recipe {
             (verdict, None) => (verdict, vec![self.job(push, None)]),
         };
         RecipeVerdict { recipe: self.name.clone(), verdict, jobs }
+    }
+
+    /// The change of a finished job, rendered anew: what the recipe would run of it at this moment. Its policy is not asked,
+    /// since a person wants this very commit. A job for all files, of a recipe that makes one for each by now, is held until
+    /// the diff tells which these are.
+    ///
+    /// `None` for a job for one file where the recipe makes one for all by now: there is no telling which of the jobs of a
+    /// push is to be the one.
+    #[must_use]
+    pub fn rerun(&self, job: &Job) -> Option<Rerun> {
+        let config = job.spec.config.as_deref();
+        let hold = match (&self.each, config) {
+            (None, Some(_)) => return None,
+            (Some(_), None) => Some(HoldReason::NeedsDiff(Gap::NotListed)),
+            _ => None,
+        };
+        Some(Rerun { spec: self.job(&job.push(), config), hold })
     }
 
     fn judge(&self, push: &Push, now: Timestamp) -> Verdict {
@@ -92,7 +109,7 @@ mod tests {
     use crate::condition::{all, branches, paths};
     use crate::id::RepoName;
     use crate::policy::TriggerPolicy;
-    use crate::push::{Change, ChangeSet, Gap, Paths};
+    use crate::push::{Change, ChangeSet, Paths};
     use crate::recipe::Template;
     use crate::testing::{incomplete, push};
 

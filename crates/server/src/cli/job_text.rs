@@ -89,11 +89,14 @@ pub(super) fn whole(job: &JobView, timeline: &[TimelineView]) -> String {
 }
 
 /// What became of a job after a command.
-pub(super) fn after(order: Order<'_>, job: &JobView) -> String {
+pub(super) fn after(order: Order<'_>, job: &JobView, differs: Option<&str>) -> String {
     let id = job.id;
     match (order.word, &*job.state) {
         ("retry", state) if order.from_start => format!("job {id} begins anew ({state})\n"),
-        ("retry", _) => format!("job {id} trains it again (run {}, {})\n", job.run, job.state),
+        ("retry", _) => {
+            let differs = differs.map_or(String::new(), |differs| format!("  {}\n", harmless(differs)));
+            format!("job {id} trains it again (run {}, {})\n{differs}", job.run, job.state)
+        }
         ("cancel", "finishing") if order.saves => format!("job {id} is to save and end\n"),
         ("cancel", "finishing") => format!("job {id} is being stopped\n"),
         ("yield", "finishing") => format!("job {id} is to save and make way\n"),
