@@ -107,7 +107,8 @@ fn no_file() -> Reason {
 mod tests {
     use super::*;
     use crate::condition::{all, branches, paths};
-    use crate::id::RepoName;
+    use crate::id::{JobId, RepoName};
+    use crate::job::State;
     use crate::policy::TriggerPolicy;
     use crate::push::{Change, ChangeSet, Paths};
     use crate::recipe::Template;
@@ -257,5 +258,50 @@ mod tests {
     fn a_group_of_ones_own_is_filled_in() {
         let recipe = Recipe { group: Some(Template::parse("gpu-{branch}").unwrap()), ..on_main() };
         assert_eq!(&*recipe.decide(&push("refs/heads/main", &[]), NOW).jobs[0].group, "gpu-main");
+    }
+
+    #[test]
+    fn a_change_is_rendered_anew_by_the_recipe_as_it_is_now() {
+        let with = |recipe: Recipe, text: &str| Recipe {
+            command: vec![Template::parse(text).unwrap()],
+            priority: 5,
+            ..recipe
+        };
+        let one = job_of(&each_config(), &["configs/sft_a.yaml"]);
+        let again = with(each_config(), "new {path} {commit}").rerun(&one).unwrap();
+        let told = format!("new configs/sft_a.yaml {}", one.change.head);
+        assert_eq!((again.spec.command[0].to_string(), again.hold), (told, None));
+        assert_eq!((again.spec.priority, again.spec.config), (5, one.spec.config.clone()));
+        assert!(with(on_main(), "new").rerun(&one).is_none(), "nobody knows which one is to train for all");
+        let all = job_of(&on_main(), &["src/x"]);
+        assert_eq!(with(on_main(), "new").rerun(&all).unwrap().hold, None);
+        let held = each_config().rerun(&all).unwrap();
+        assert_eq!(held.hold, Some(HoldReason::NeedsDiff(Gap::NotListed)), "git tells which files there are");
+    }
+
+    fn job_of(recipe: &Recipe, files: &[&str]) -> Job {
+        let push = push("refs/heads/main", files);
+        let spec = recipe.decide(&push, NOW).jobs.remove(0);
+        Job {
+            id: JobId([1; 16]),
+            change: crate::job::Change {
+                repository: push.repository,
+                ref_name: push.ref_name,
+                head: push.head.unwrap(),
+                recipe: spec.recipe.clone(),
+                config: spec.config.clone().unwrap_or_default(),
+                run: 0,
+            },
+            before: push.before,
+            sender: push.sender,
+            pushed_at: push.pushed_at,
+            source: push.source,
+            spec,
+            state: State::queued(None, None),
+            created_at: NOW,
+            rerun_of: None,
+            superseded_by: None,
+            progress: None,
+        }
     }
 }
