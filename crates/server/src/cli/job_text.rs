@@ -3,6 +3,8 @@
 use std::fmt::Write;
 use std::time::SystemTime;
 
+use swifthook_core::signal_in_words;
+
 use super::id::short;
 use super::many::Order;
 use super::screen::{ago, coloured, harmless, table};
@@ -38,7 +40,7 @@ pub(super) fn whole(job: &JobView, timeline: &[TimelineView]) -> String {
     let mut text = format!("job {}  {}\n", job.id, job.state);
     let exit = job.exit.as_ref().map(|exit| match (exit.code, exit.signal, &exit.message) {
         (_, _, Some(message)) => message.to_string(),
-        (_, Some(signal), None) => format!("signal {signal}"),
+        (_, Some(signal), None) => signal_in_words(signal),
         (Some(code), None, None) => format!("code {code}"),
         (None, None, None) => "unknown".to_owned(),
     });
