@@ -18,5 +18,6 @@ mod serve;
 mod service_manager;
 mod store;
 mod swift;
+mod user;
 mod uv;
 mod world;
