@@ -138,8 +138,8 @@ pub use heartbeat::{Duty, Heartbeat, KnownWorker};
 pub use id::{DeliveryId, InvalidRepoName, JobId, NotAnId, RepoName};
 pub use intake::{Admitted, ConfigDigest, Decided, Intake, IntakeError, Receipt, RecipeVerdict, StoredJob};
 pub use job::{
-    Change, Command, Debounce, Diffed, Event, Evidence, Exit, Illegal, Job, JobSpec, Prepared, Retry, Stage,
-    State, StopKind, Superseding,
+    Change, Command, Debounce, Diffed, Event, Evidence, Exit, Illegal, Job, JobSpec, Prepared, Rerun, Retry,
+    Stage, State, StopKind, Superseding, is_crash, signal_in_words,
 };
 pub use launcher::{
     Account, Capabilities, Checkpoint, Enclosure, LaunchError, LaunchFn, Mount, Progress, Pulse, RunHandle,

@@ -11,8 +11,8 @@ use crate::git::RefName;
 use crate::gpu::{GpuBook, GpuLease, MemoryEstimate, Workload};
 use crate::heartbeat::{Heartbeat, KnownWorker};
 use crate::id::{DeliveryId, JobId, RepoName};
-use crate::intake::{ConfigDigest, Intake, RecipeVerdict};
-use crate::job::{Command, Event, Illegal, Job, Stage, StopKind};
+use crate::intake::{ConfigDigest, Decided, Intake, RecipeVerdict, StoredJob};
+use crate::job::{Command, Event, Illegal, Job, Rerun, Stage, StopKind};
 use crate::launcher::{Progress, RunHandle, RunKey};
 use crate::problem::Problem;
 use crate::push::{Gap, Paths, Source};
@@ -54,12 +54,37 @@ pub trait JobQueue: Intake {
     async fn apply(&self, lease: &Lease, event: Event) -> Result<Job, QueueError>;
 
     /// Makes a person's command happen: the only way in which a person changes a job. `Retry` of a job at its end
-    /// answers the new job, `run + 1`.
+    /// answers the new job, `run + 1`, which is to do the same as the one before it; [`rerun`](Self::rerun) has it do what
+    /// the recipe says by now.
     ///
     /// # Errors
     ///
     /// [`QueueError::NotFound`], or [`QueueError::Illegal`] when the command does not fit.
     async fn command(&self, job: JobId, what: Command, who: &Actor) -> Result<Job, QueueError>;
+
+    /// Trains a finished job's change again, as a person's [`Retry`](Command::Retry) does, with what the recipe of the moment
+    /// makes of it in the place of what it was rendered to when the job was made. What differs from the last training is told
+    /// in the first line of the new job's timeline. By itself it cannot, and says so.
+    ///
+    /// # Errors
+    ///
+    /// As of [`command`](Self::command), and [`QueueError::NotThisChange`] when the spec is for another recipe or file.
+    async fn rerun(&self, _job: JobId, _rerun: Rerun, _who: &Actor) -> Result<Job, QueueError> {
+        Err(QueueError::Store { source: "this queue repeats jobs as they were".into(), is_permanent: true })
+    }
+
+    /// What [`accept`](Intake::accept) would answer at this moment of the jobs of a push, in their order: the job by which a
+    /// change is known, and `None` where there would be a new one. Nothing is changed. By itself it cannot tell, and says so.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot answer.
+    async fn known_jobs(&self, _decided: &Decided) -> Result<Vec<Option<StoredJob>>, QueueError> {
+        Err(QueueError::Store {
+            source: "this queue does not tell which changes it knows".into(),
+            is_permanent: true,
+        })
+    }
 
     /// Prolongs leases and tells what became of them, in their order. Also stores the progress of their runs.
     ///
@@ -430,6 +455,9 @@ pub enum QueueError {
     /// No such job.
     #[error("there is no job {0}")]
     NotFound(JobId),
+    /// What a job is to be repeated with is not of its change.
+    #[error("job {0} is of another change")]
+    NotThisChange(JobId),
     /// Another attempt has this GPU by now.
     #[error("another attempt has GPU {uuid} by now")]
     GpuTaken {

@@ -1,8 +1,11 @@
 //! The demo, and the commands that it leaves its watcher with.
 
+use std::ffi::OsString;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -10,11 +13,8 @@ use assert_cmd::cargo::cargo_bin;
 
 #[test]
 fn the_demo_trains_the_pushed_commit_and_what_it_prints_works() {
-    // With ms-swift it would train with that.
-    let path = std::env::var_os("PATH").unwrap();
-    let path = std::env::split_paths(&path).filter(|folder| !folder.join("swift").exists());
-    let path = std::env::join_paths(path).unwrap();
-    let output = Command::new(cargo_bin("swifthook")).arg("demo").env("PATH", path).output().unwrap();
+    let mut demo = Command::new(cargo_bin("swifthook"));
+    let output = demo.arg("demo").env("PATH", path_without_swift()).output().unwrap();
     let text = String::from_utf8(output.stdout.clone()).unwrap();
     assert!(output.status.success(), "{}", whole(&output));
     assert!(!text.contains('\x1b'), "a pipe gets no control codes: {text:?}");
@@ -36,7 +36,9 @@ fn the_demo_trains_the_pushed_commit_and_what_it_prints_works() {
     assert!(text.lines().any(|line| is_on_its_way(line.trim_start())), "{text}");
     assert!(!text.contains(&fs::read_to_string(folder.0.join("secret")).unwrap()));
     let commands = printed_commands(&text);
-    let [deliveries, logs, serve, send] = &commands[..] else { panic!("{commands:?}") };
+    let [deliveries, logs, serve, send, remove] = &commands[..] else { panic!("{commands:?}") };
+    let size = size(&folder.0);
+    assert!(size < 4 << 20, "{size} bytes are left in {}", folder.0.display());
     let listed = folder.succeed(deliveries);
     assert!(listed.contains("skip") && listed.contains("launch"), "{listed}");
     let log = folder.succeed(logs);
@@ -45,6 +47,39 @@ fn the_demo_trains_the_pushed_commit_and_what_it_prints_works() {
     let answer = folder.succeed(send);
     assert!(answer.starts_with("duplicate") && answer.contains("known already"), "{answer}");
     drop(server);
+    assert!(folder.0.exists());
+    folder.succeed(remove);
+    assert!(!folder.0.exists());
+}
+
+#[test]
+fn a_demo_that_is_interrupted_ends_what_it_began_and_removes_its_folder() {
+    for (signal, code, at) in [
+        ("INT", 130, "swifthook demo: "),
+        ("TERM", 143, "✓ delivery "),
+        ("INT", 130, "✓ job "),
+        ("HUP", 129, "✓ checkout "),
+        ("INT", 130, "… training "),
+    ] {
+        let temporary = tempfile::Builder::new().prefix("interrupted").tempdir().unwrap();
+        let mut demo = Command::new(cargo_bin("swifthook"));
+        demo.arg("demo").env("PATH", path_without_swift()).env("TMPDIR", temporary.path());
+        let mut child = demo.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+        assert!(lines.by_ref().any(|line| line.trim_start().starts_with(at)), "{at} is told");
+        let sent = Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+        let rest = lines.collect::<Vec<_>>().join("\n");
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{at}: {rest}\n{}", whole(&output));
+        assert!(
+            rest.contains("Ended: nothing of the demo runs any more, and its folder is removed."),
+            "{rest}"
+        );
+        assert!(!rest.contains("✓ result"), "{rest}");
+        assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0, "{at}: {rest}");
+        assert_eq!(processes_of(temporary.path()), [""; 0], "{at}: {rest}");
+    }
 }
 
 #[test]
@@ -56,6 +91,34 @@ fn without_git_the_demo_says_so_and_leaves_nothing_behind() {
     assert_eq!(output.status.code(), Some(1), "{}", whole(&output));
     assert!(String::from_utf8_lossy(&output.stderr).contains("git cannot be run"), "{}", whole(&output));
     assert_eq!(fs::read_dir(temporary.path()).unwrap().count(), 0, "nothing is left behind");
+}
+
+/// With ms-swift it would train with that.
+fn path_without_swift() -> OsString {
+    let path = std::env::var_os("PATH").unwrap();
+    let path = std::env::split_paths(&path).filter(|folder| !folder.join("swift").exists());
+    std::env::join_paths(path).unwrap()
+}
+
+/// What takes room on the disk below a folder, in bytes.
+fn size(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let sizes = entries.map(|path| match fs::symlink_metadata(&path).unwrap() {
+        meta if meta.is_dir() => size(&path),
+        meta => meta.blocks() * 512,
+    });
+    sizes.sum()
+}
+
+/// The commands of processes that name a folder, or work in it.
+fn processes_of(folder: &Path) -> Vec<String> {
+    let processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
+    let of_it = processes.filter_map(|process| {
+        let command = String::from_utf8_lossy(&fs::read(process.join("cmdline")).ok()?).replace('\0', " ");
+        let works_in_it = fs::read_link(process.join("cwd")).is_ok_and(|at| at.starts_with(folder));
+        (works_in_it || command.contains(&*folder.to_string_lossy())).then_some(command)
+    });
+    of_it.collect()
 }
 
 /// The folder of a demo, which goes away with the test.

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::signal::is_crash;
 use super::{JobSpec, Retry, Stage};
 use crate::admission::Wait;
 use crate::fingerprint::Fingerprint;
@@ -223,7 +224,7 @@ pub enum Command {
     CancelSaving,
     /// Let its run save and end; it goes on later.
     Yield,
-    /// Train a finished job's change again, as a new job.
+    /// Train a finished job's change again, as a new job that is rendered as the one before.
     Retry,
     /// Give up on a run that cannot be reached.
     Abandon,
@@ -341,16 +342,16 @@ impl Exit {
         !self.is_success() && self.out_of_gpu_memory_after.is_some_and(|after| after <= SOON)
     }
 
-    /// Whether the machine is to blame and not the training: a signal that nobody here sent, the codes by which
-    /// shells (137, 143) and ms-swift's parent (247, 241) report that their child was killed or terminated, or a
-    /// code that the recipe lists.
+    /// Whether the machine is to blame and not the training: a signal that nobody here sent and the training did not bring
+    /// about itself ([`is_crash`]), the codes by which shells (137, 143) and ms-swift's parent (247, 241) report that their
+    /// child was killed or terminated, or a code that the recipe lists: of a signal, the one that a shell would tell.
     #[must_use]
     pub fn is_machine_failure(&self, retry: &Retry) -> bool {
         if self.refused {
             return false;
         }
         match (self.signal, self.code) {
-            (Some(_), _) => true,
+            (Some(signal), _) => !is_crash(signal) || retry.exit_codes.contains(&(128 + signal)),
             (None, Some(code)) => matches!(code, 137 | 143 | 241 | 247) || retry.exit_codes.contains(&code),
             (None, None) => true,
         }

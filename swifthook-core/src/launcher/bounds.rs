@@ -60,6 +60,9 @@ pub struct Enclosure {
     /// The sandbox that bubblewrap keeps the command in. There is no prefix then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sandbox: Option<Sandbox>,
+    /// Folders of objects that a working tree borrows, each with the group that is to read them where the user cannot.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lent: Vec<(String, u32)>,
 }
 
 impl Enclosure {
@@ -88,9 +91,6 @@ pub struct Sandbox {
     pub memory: Option<u64>,
     /// Files and folders that are not as on the machine, in this order: the later cover the earlier.
     pub mounts: Vec<Mount>,
-    /// Folders of objects that a working tree borrows, each with the group that is to read them where the user cannot.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub lent: Vec<(String, u32)>,
     /// The folder that the command begins in.
     pub working_dir: String,
     /// The device nodes of each GPU, by its name in `CUDA_VISIBLE_DEVICES`: those are shown that the variable names.

@@ -3,9 +3,9 @@ use std::sync::Arc;
 use super::{Each, Recipe};
 use crate::condition::{is_merge_queue, marked, queued};
 use crate::intake::RecipeVerdict;
-use crate::job::JobSpec;
+use crate::job::{Job, JobSpec, Rerun};
 use crate::policy::{HoldReason, Reason, Verdict};
-use crate::push::Push;
+use crate::push::{Gap, Push};
 use crate::time::Timestamp;
 
 impl Recipe {
@@ -27,6 +27,23 @@ impl Recipe {
             (verdict, None) => (verdict, vec![self.job(push, None)]),
         };
         RecipeVerdict { recipe: self.name.clone(), verdict, jobs }
+    }
+
+    /// The change of a finished job, rendered anew: what the recipe would run of it at this moment. Its policy is not asked,
+    /// since a person wants this very commit. A job for all files, of a recipe that makes one for each by now, is held until
+    /// the diff tells which these are.
+    ///
+    /// `None` for a job for one file where the recipe makes one for all by now: there is no telling which of the jobs of a
+    /// push is to be the one.
+    #[must_use]
+    pub fn rerun(&self, job: &Job) -> Option<Rerun> {
+        let config = job.spec.config.as_deref();
+        let hold = match (&self.each, config) {
+            (None, Some(_)) => return None,
+            (Some(_), None) => Some(HoldReason::NeedsDiff(Gap::NotListed)),
+            _ => None,
+        };
+        Some(Rerun { spec: self.job(&job.push(), config), hold })
     }
 
     fn judge(&self, push: &Push, now: Timestamp) -> Verdict {
@@ -90,9 +107,10 @@ fn no_file() -> Reason {
 mod tests {
     use super::*;
     use crate::condition::{all, branches, paths};
-    use crate::id::RepoName;
+    use crate::id::{JobId, RepoName};
+    use crate::job::State;
     use crate::policy::TriggerPolicy;
-    use crate::push::{Change, ChangeSet, Gap, Paths};
+    use crate::push::{Change, ChangeSet, Paths};
     use crate::recipe::Template;
     use crate::testing::{incomplete, push};
 
@@ -240,5 +258,50 @@ mod tests {
     fn a_group_of_ones_own_is_filled_in() {
         let recipe = Recipe { group: Some(Template::parse("gpu-{branch}").unwrap()), ..on_main() };
         assert_eq!(&*recipe.decide(&push("refs/heads/main", &[]), NOW).jobs[0].group, "gpu-main");
+    }
+
+    #[test]
+    fn a_change_is_rendered_anew_by_the_recipe_as_it_is_now() {
+        let with = |recipe: Recipe, text: &str| Recipe {
+            command: vec![Template::parse(text).unwrap()],
+            priority: 5,
+            ..recipe
+        };
+        let one = job_of(&each_config(), &["configs/sft_a.yaml"]);
+        let again = with(each_config(), "new {path} {commit}").rerun(&one).unwrap();
+        let told = format!("new configs/sft_a.yaml {}", one.change.head);
+        assert_eq!((again.spec.command[0].to_string(), again.hold), (told, None));
+        assert_eq!((again.spec.priority, again.spec.config), (5, one.spec.config.clone()));
+        assert!(with(on_main(), "new").rerun(&one).is_none(), "nobody knows which one is to train for all");
+        let all = job_of(&on_main(), &["src/x"]);
+        assert_eq!(with(on_main(), "new").rerun(&all).unwrap().hold, None);
+        let held = each_config().rerun(&all).unwrap();
+        assert_eq!(held.hold, Some(HoldReason::NeedsDiff(Gap::NotListed)), "git tells which files there are");
+    }
+
+    fn job_of(recipe: &Recipe, files: &[&str]) -> Job {
+        let push = push("refs/heads/main", files);
+        let spec = recipe.decide(&push, NOW).jobs.remove(0);
+        Job {
+            id: JobId([1; 16]),
+            change: crate::job::Change {
+                repository: push.repository,
+                ref_name: push.ref_name,
+                head: push.head.unwrap(),
+                recipe: spec.recipe.clone(),
+                config: spec.config.clone().unwrap_or_default(),
+                run: 0,
+            },
+            before: push.before,
+            sender: push.sender,
+            pushed_at: push.pushed_at,
+            source: push.source,
+            spec,
+            state: State::queued(None, None),
+            created_at: NOW,
+            rerun_of: None,
+            superseded_by: None,
+            progress: None,
+        }
     }
 }

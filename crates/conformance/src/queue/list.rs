@@ -37,6 +37,10 @@ macro_rules! queue_behaviours {
             reruns::at_most_three_trainings_come_about_by_redelivery
             reruns::a_training_that_a_person_repeated_can_still_be_redelivered
             reruns::replays_under_other_guids_train_nothing_again
+            reruns::a_job_that_is_repeated_does_what_its_recipe_says_by_now
+            reruns::a_job_is_not_repeated_as_one_of_another_change
+            reruns::a_redelivered_job_says_in_what_it_is_another
+            reruns::what_a_push_would_lead_to_is_told_without_doing_it
             superseding::a_newer_change_supersedes_what_waits
             superseding::a_running_job_goes_on_unless_its_recipe_says_otherwise
             superseding::a_running_job_is_stopped_where_its_recipe_says_so

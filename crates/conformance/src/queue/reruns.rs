@@ -1,6 +1,9 @@
 //! When a known change trains again.
 
-use swifthook_core::{Admitted, Command, Event, HoldReason, JobId, Source, Stage, StoredJob, Worker};
+use swifthook_core::{
+    Actor, Admitted, Argument, Argv, Command, Event, Gap, HoldReason, JobId, JobSpec, QueueError, Rerun,
+    Source, Stage, StoredJob, Worker,
+};
 
 use super::bench::QueueBench;
 use super::scene::{Delivered, Scene, code, hook, worker};
@@ -98,6 +101,103 @@ pub(super) async fn replays_under_other_guids_train_nothing_again(bench: &dyn Qu
     }
     assert_eq!(scene.all_jobs().await.len(), 1);
     assert!(matches!(scene.accept(&Delivered::new(1)).await.admitted, Admitted::Rerun { .. }));
+}
+
+/// A command that was wrong is corrected in the configuration: what is trained again is the right one, and whoever looks at
+/// the job learns what has changed.
+pub(super) async fn a_job_that_is_repeated_does_what_its_recipe_says_by_now(bench: &dyn QueueBench) {
+    let scene = Scene::new(bench);
+    let first = scene.accept(&Delivered::new(1).with(|spec| spec.command = command("wrong"))).await.id;
+    let spec = JobSpec { command: command("right"), priority: 5, ..scene.job(first).await.spec };
+    let rerun = Rerun { spec: spec.clone(), hold: None };
+    let early = scene.queue.rerun(first, rerun.clone(), &ada()).await;
+    assert!(matches!(early, Err(QueueError::Illegal(_))), "{early:?}");
+    scene.bring_to(first, Stage::Failed).await;
+    let again = scene.queue.rerun(first, rerun.clone(), &ada()).await.expect("it has ended");
+    let kept = scene.job(again.id).await;
+    assert_eq!((kept.spec, kept.change.run, kept.rerun_of), (spec.clone(), 1, Some(first)));
+    assert_eq!(kept.state.stage, Stage::Queued);
+    let told = "the command is `right` and was `wrong`; priority is `5` and was `0`";
+    assert_eq!(beginning(&scene, again.id).await, Some(format!("not as job {first}: {told}")));
+
+    // The last training of the change is what another one is compared with, whichever is named.
+    scene.bring_to(again.id, Stage::Failed).await;
+    let third = scene.queue.rerun(first, rerun, &ada()).await.expect("it has ended");
+    assert_eq!((third.change.run, beginning(&scene, third.id).await), (2, None));
+    scene.bring_to(third.id, Stage::Failed).await;
+    let as_before = scene.command(first, Command::Retry).await.expect("it has ended");
+    assert_eq!(as_before.spec.command, command("wrong"));
+    let told = "the command is `wrong` and was `right`; priority is `0` and was `5`";
+    assert_eq!(beginning(&scene, as_before.id).await, Some(format!("not as job {}: {told}", third.id)));
+}
+
+pub(super) async fn a_job_is_not_repeated_as_one_of_another_change(bench: &dyn QueueBench) {
+    let scene = Scene::new(bench);
+    let first = scene.accept(&Delivered::new(1)).await.id;
+    scene.bring_to(first, Stage::Failed).await;
+    let spec = scene.job(first).await.spec;
+    for other in [
+        JobSpec { recipe: "other".into(), ..spec.clone() },
+        JobSpec { config: Some("a.yaml".into()), ..spec.clone() },
+    ] {
+        let refused = scene.queue.rerun(first, Rerun { spec: other, hold: None }, &ada()).await;
+        assert!(matches!(refused, Err(QueueError::NotThisChange(id)) if id == first), "{refused:?}");
+    }
+    assert_eq!(scene.all_jobs().await.len(), 1);
+    let hold = Some(HoldReason::NeedsDiff(Gap::NotListed));
+    let held = scene.queue.rerun(first, Rerun { spec, hold: hold.clone() }, &ada()).await.unwrap();
+    assert_eq!((held.state.stage, held.state.hold), (Stage::Held, hold));
+}
+
+/// A redelivery is decided by the recipes of the moment, and its job says what they have made of it.
+pub(super) async fn a_redelivered_job_says_in_what_it_is_another(bench: &dyn QueueBench) {
+    let scene = Scene::new(bench);
+    let first = scene.accept(&Delivered::new(1).with(|spec| spec.command = command("wrong"))).await.id;
+    scene.bring_to(first, Stage::Failed).await;
+    let right = Delivered::new(1).with(|spec| spec.command = command("right"));
+    let again = scene.accept(&right).await;
+    assert_eq!(scene.job(again.id).await.spec.command, command("right"));
+    let told = format!("not as job {first}: the command is `right` and was `wrong`");
+    assert_eq!(beginning(&scene, again.id).await, Some(told));
+    scene.bring_to(again.id, Stage::Failed).await;
+    let third = scene.accept(&right).await;
+    assert_eq!(beginning(&scene, third.id).await, None);
+    assert_eq!(scene.words(third.id).await, ["enqueued"]);
+}
+
+/// Whoever only wants to know what a push would lead to is told the same as whoever brings it.
+pub(super) async fn what_a_push_would_lead_to_is_told_without_doing_it(bench: &dyn QueueBench) {
+    let scene = Scene::new(bench);
+    let known = async |push: &Delivered| {
+        let known = scene.queue.known_jobs(&push.decided(scene.now())).await.expect("the queue answers");
+        known.into_iter().map(|job| job.map(|job| (job.id, job.stage, job.admitted))).collect::<Vec<_>>()
+    };
+    let by_a_person = || Delivered::new(1).from(Source::Person);
+    assert_eq!(known(&by_a_person()).await, [None]);
+    assert!(scene.all_jobs().await.is_empty());
+    let first = scene.accept(&Delivered::new(1)).await.id;
+    assert_eq!(known(&by_a_person()).await, [Some((first, Stage::Queued, Admitted::Duplicate))]);
+    scene.bring_to(first, Stage::Failed).await;
+    assert_eq!(known(&by_a_person()).await, [Some((first, Stage::Failed, Admitted::Duplicate))]);
+    assert_eq!(known(&Delivered::new(1)).await, [None], "a redelivery trains it again");
+    assert_eq!(known(&Delivered::new(2)).await, [None]);
+    assert_eq!(scene.accept(&by_a_person()).await.admitted, Admitted::Duplicate);
+    assert_eq!(scene.all_jobs().await.len(), 1);
+}
+
+fn command(text: &str) -> Argv {
+    ["train", text].map(Argument::text).into()
+}
+
+fn ada() -> Actor {
+    Actor("ada".into())
+}
+
+/// What the first line of a job's timeline says.
+async fn beginning(scene: &Scene<'_>, id: JobId) -> Option<String> {
+    let lines = scene.queue.timeline(id).await.expect("the queue answers");
+    assert_eq!(&*lines[0].what, "enqueued");
+    lines[0].why.clone()
 }
 
 /// A push whose group is its own, so that nothing stands in its way.

@@ -229,6 +229,14 @@ impl JobQueue for Gated<dyn JobQueue> {
         self.gate.through_to_store(self.other.command(job, what, who)).await
     }
 
+    async fn rerun(&self, job: JobId, rerun: Rerun, who: &Actor) -> Result<Job, QueueError> {
+        self.gate.through_to_store(self.other.rerun(job, rerun, who)).await
+    }
+
+    async fn known_jobs(&self, decided: &Decided) -> Result<Vec<Option<StoredJob>>, QueueError> {
+        self.gate.through_to_store(self.other.known_jobs(decided)).await
+    }
+
     async fn renew(&self, leases: &[(Lease, Option<Progress>)]) -> Result<Vec<Renewal>, QueueError> {
         let asked_at = Instant::now();
         let renewals = self.gate.through_to_store(self.other.renew(leases)).await;

@@ -96,6 +96,14 @@ impl JobQueue for Between {
         self.queue.command(job, what, who).await
     }
 
+    async fn rerun(&self, job: JobId, rerun: Rerun, who: &Actor) -> Result<Job, QueueError> {
+        self.queue.rerun(job, rerun, who).await
+    }
+
+    async fn known_jobs(&self, decided: &Decided) -> Result<Vec<Option<StoredJob>>, QueueError> {
+        self.queue.known_jobs(decided).await
+    }
+
     async fn renew(&self, leases: &[(Lease, Option<Progress>)]) -> Result<Vec<Renewal>, QueueError> {
         self.pass(None).await?;
         self.queue.renew(leases).await

@@ -1,7 +1,7 @@
 use std::fmt;
 
-use swifthook_core::WorkspaceError;
 use swifthook_core::text::{printable, without_user_info};
+use swifthook_core::{WorkspaceError, signal_in_words};
 
 /// Git did not do it.
 #[derive(Debug)]
@@ -29,6 +29,17 @@ impl Failure {
             lines.iter().map(String::as_str).filter(|line| !line.starts_with("remote: ")).collect();
         let location = own.iter().rev().find_map(|line| location(line));
         Self { what, code, said: own.join("; "), message: in_short(&lines), location }
+    }
+
+    /// Failure of a git that a signal has ended after it wrote this.
+    pub(super) fn of_signal(what: &'static str, signal: i32, stderr: &[u8]) -> Self {
+        let ended = format!("git was ended by {}", signal_in_words(signal));
+        let failure = Self::of_git(what, None, stderr);
+        let message = match failure.message.is_empty() {
+            true => ended,
+            false => format!("{ended}: {}", failure.message),
+        };
+        Self { message, ..failure }
     }
 
     /// Leaves these words out, which the other side knows and may have repeated.

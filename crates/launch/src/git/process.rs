@@ -3,6 +3,8 @@
 use std::fs;
 use std::io;
 use std::ops::ControlFlow;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit};
@@ -143,16 +145,17 @@ pub(super) async fn run(
         }
     };
     // Of one that nobody reads to its end, the rest is ended now.
-    let Some(Outcome { code, stderr }) = outcome else { return Ok(()) };
+    let Some(Outcome { status, stderr }) = outcome else { return Ok(()) };
     group.0 = None;
-    match code {
-        Some(0) => Ok(()),
-        code => Err(Failure::of_git(what, code, &stderr)),
+    match (status.code(), status.signal()) {
+        (Some(0), _) => Ok(()),
+        (None, Some(signal)) => Err(Failure::of_signal(what, signal, &stderr)),
+        (code, _) => Err(Failure::of_git(what, code, &stderr)),
     }
 }
 
 struct Outcome {
-    code: Option<i32>,
+    status: ExitStatus,
     stderr: Vec<u8>,
 }
 
@@ -168,7 +171,7 @@ async fn finish(mut child: Child, reader: &mut impl Reader) -> io::Result<Option
     let errors = async { Ok(read_end(stderr, MOST_ERRORS).await?) };
     let ending = async { Ok(child.wait().await?) };
     match tokio::try_join!(reading, errors, ending) {
-        Ok(((), stderr, status)) => Ok(Some(Outcome { code: status.code(), stderr })),
+        Ok(((), stderr, status)) => Ok(Some(Outcome { status, stderr })),
         Err(Stop::Enough) => Ok(None),
         Err(Stop::Failed(error)) => Err(error),
     }
@@ -334,6 +337,14 @@ mod tests {
         let mut endless = Records::new(0, |_: &[u8]| ControlFlow::Continue(()));
         let refused = (0..3).find_map(|_| endless.read(&[b'x'; 32 << 10]).err());
         assert!(refused.unwrap().to_string().contains("a name of more than 64 KiB"));
+    }
+
+    #[tokio::test]
+    async fn a_git_that_crashes_says_nothing_and_is_told_all_the_same() {
+        let failure = run("kill -SEGV $$").await.unwrap_err().to_string();
+        assert!(failure.starts_with("cannot try: git was ended by signal 11 (SIGSEGV"), "{failure}");
+        let failure = run("echo last >&2; kill -KILL $$").await.unwrap_err().to_string();
+        assert_eq!(failure, "cannot try: git was ended by signal 9 (SIGKILL): last");
     }
 
     #[tokio::test]

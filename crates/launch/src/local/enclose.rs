@@ -28,7 +28,7 @@ pub(crate) fn prepare(dir: &RunDir, run: &RunSpec) -> io::Result<()> {
     match (dir.path.parent(), dir.path.parent().and_then(Path::parent)) {
         (Some(runs), Some(state_dir)) => {
             let mut through = vec![runs.to_owned(), dir.path.clone()];
-            for (objects, readers) in run.enclosure.sandbox.iter().flat_map(|sandbox| &sandbox.lent) {
+            for (objects, readers) in &run.enclosure.lent {
                 through.extend(lend(state_dir, Path::new(objects), *readers)?);
             }
             let through: Vec<_> = through.iter().map(PathBuf::as_path).collect();

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use swifthook_core::{
     Actor, Claimed, Command, Decided, Delivery, DeliveryId, Event, Fingerprint, GpuBook, GpuLease, Heartbeat,
     History, Intake, IntakeError, Job, JobFilter, JobId, JobQueue, KnownWorker, Lease, MemoryEstimate,
-    PastFailure, Progress, PruneFrom, Pruned, QueueError, Receipt, Renewal, Retention, RunKey, RunLog, Stage,
-    Stats, Swept, TimelineEntry, Upkeep, Worker, Workload,
+    PastFailure, Progress, PruneFrom, Pruned, QueueError, Receipt, Renewal, Rerun, Retention, RunKey, RunLog,
+    Stage, Stats, StoredJob, Swept, TimelineEntry, Upkeep, Worker, Workload,
 };
 use tokio::sync::watch;
 
@@ -115,6 +115,15 @@ impl JobQueue for MemoryQueue {
 
     async fn command(&self, job: JobId, what: Command, who: &Actor) -> Result<Job, QueueError> {
         self.transact(|rules| rules.command(job, what, who))
+    }
+
+    async fn rerun(&self, job: JobId, rerun: Rerun, who: &Actor) -> Result<Job, QueueError> {
+        self.transact(|rules| rules.rerun(job, rerun, who))
+    }
+
+    async fn known_jobs(&self, decided: &Decided) -> Result<Vec<Option<StoredJob>>, QueueError> {
+        let submission = Submission::to_look_up(decided)?;
+        self.transact(|rules| rules.known_jobs(&submission))
     }
 
     async fn renew(&self, leases: &[(Lease, Option<Progress>)]) -> Result<Vec<Renewal>, QueueError> {

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use swifthook_core::{
     Actor, Claimed, Command, Decided, Delivery, DeliveryId, Diffed, Event, Fingerprint, GpuBook, GpuLease,
     Heartbeat, History, Intake, IntakeError, Job, JobFilter, JobId, JobQueue, KnownWorker, Lease,
-    MemoryEstimate, PastFailure, Progress, PruneFrom, Pruned, QueueError, Receipt, Renewal, Retention,
-    RunKey, RunLog, Stage, Stats, Swept, TimelineEntry, Upkeep, Worker, Workload,
+    MemoryEstimate, PastFailure, Progress, PruneFrom, Pruned, QueueError, Receipt, Renewal, Rerun, Retention,
+    RunKey, RunLog, Stage, Stats, StoredJob, Swept, TimelineEntry, Upkeep, Worker, Workload,
 };
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
@@ -219,6 +219,17 @@ impl JobQueue for PostgresQueue {
     async fn command(&self, job: JobId, what: Command, who: &Actor) -> Result<Job, QueueError> {
         let who = who.clone();
         self.transact(Needs::of_job(job, []), move |rules| rules.command(job, what, &who)).await
+    }
+
+    async fn rerun(&self, job: JobId, rerun: Rerun, who: &Actor) -> Result<Job, QueueError> {
+        let who = who.clone();
+        let needs = Needs::of_job(job, [&*rerun.spec.group]);
+        self.transact(needs, move |rules| rules.rerun(job, rerun.clone(), &who)).await
+    }
+
+    async fn known_jobs(&self, decided: &Decided) -> Result<Vec<Option<StoredJob>>, QueueError> {
+        let submission = Submission::to_look_up(decided)?;
+        self.transact(Needs::default(), move |rules| rules.known_jobs(&submission)).await
     }
 
     /// Each lease in a transaction of its own, so that none waits for what holds up another.

@@ -31,18 +31,9 @@ impl<S: Store> Rules<'_, S> {
         let delivery = &submission.delivery;
         let who: Arc<str> = timeline::INTAKE.into();
         let mut jobs = Vec::with_capacity(submission.offers.len());
-        if let Some(head) = delivery.head.clone() {
-            let place = (delivery.repository.clone(), delivery.ref_name.clone());
-            self.store.chains().record(&place, delivery.before.as_ref(), &head);
-            let origin = Origin {
-                repository: place.0,
-                ref_name: place.1,
-                before: delivery.before.clone(),
-                head,
-                sender: delivery.sender.clone(),
-                pushed_at: submission.pushed_at,
-                source: delivery.source.clone(),
-            };
+        if let Some(origin) = Origin::of_submission(submission) {
+            let place = (origin.repository.clone(), origin.ref_name.clone());
+            self.store.chains().record(&place, origin.before.as_ref(), &origin.head);
             for (spec, birth) in &submission.offers {
                 let may_rerun = submission.is_redeliverable;
                 jobs.push(self.admit(&origin, spec.clone(), birth.clone(), may_rerun, &who)?);

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use swifthook_core::{Actor, Command, Event, Illegal, Job, JobId, QueueError};
+use swifthook_core::{Actor, Command, Event, Illegal, Job, JobId, QueueError, Rerun};
 
 use super::Rules;
 use super::enqueue::{Birth, Origin, Training};
@@ -11,7 +11,10 @@ impl<S: Store> Rules<'_, S> {
     pub(crate) fn command(&mut self, id: JobId, what: Command, who: &Actor) -> Result<Job, QueueError> {
         let entry = self.known(id)?;
         match what {
-            Command::Retry => self.retry(entry.job, &who.0),
+            Command::Retry => {
+                let as_before = Rerun { spec: entry.job.spec.clone(), hold: None };
+                self.train_again(entry.job, as_before, &who.0)
+            }
             // Once more, of what was given up before: its machine is not coming back to tell.
             Command::Abandon if entry.job.state.stage.is_final() => {
                 self.give_back(id, &who.0)?;
@@ -43,14 +46,26 @@ impl<S: Store> Rules<'_, S> {
         self.happen(entry, Event::Unreachable { since }, &"queue".into())
     }
 
+    /// Trains a finished job's change again, by what the recipe of the moment makes of it.
+    pub(crate) fn rerun(&mut self, id: JobId, rerun: Rerun, who: &Actor) -> Result<Job, QueueError> {
+        let job = self.known(id)?.job;
+        let is_this_change = rerun.spec.recipe == job.change.recipe
+            && rerun.spec.config.as_deref().unwrap_or_default() == &*job.change.config;
+        if !is_this_change {
+            return Err(QueueError::NotThisChange(id));
+        }
+        self.train_again(job, rerun, &who.0)
+    }
+
     /// A new training of a finished job's change. A person wants this very commit, so it is not too late for it.
-    fn retry(&mut self, job: Job, who: &Arc<str>) -> Result<Job, QueueError> {
+    fn train_again(&mut self, job: Job, rerun: Rerun, who: &Arc<str>) -> Result<Job, QueueError> {
         let latest = self.latest_of(&job)?;
-        let (latest, stage) = if latest.job == job.id {
-            (latest, job.state.stage)
+        let (latest, stage, last) = if latest.job == job.id {
+            (latest, job.state.stage, None)
         } else {
             let known = self.known_training(&job.change, latest)?;
-            (known.latest, known.stage)
+            let last = self.store.entry(known.latest.job)?.map(|entry| entry.job);
+            (known.latest, known.stage, last)
         };
         if !stage.is_final() {
             return Err(Illegal { stage, event: Command::Retry.words() }.into());
@@ -60,9 +75,10 @@ impl<S: Store> Rules<'_, S> {
             redeliveries: latest.redeliveries,
             rerun_of: Some(job.id),
             may_be_late: false,
+            last: Some(last.map_or((job.id, job.spec.clone()), |last| (last.id, last.spec))),
         };
-        let birth = Birth::Launch { not_before: None };
-        self.enqueue(&Origin::of(&job), job.spec, birth, training, who)
+        let birth = rerun.hold.map_or(Birth::Launch { not_before: None }, Birth::Hold);
+        self.enqueue(&Origin::of(&job), rerun.spec, birth, training, who)
     }
 
     fn latest_of(&mut self, job: &Job) -> Result<Latest, QueueError> {

@@ -5,7 +5,7 @@ use swifthook_core::{
     RepoName, Source, Stage, State, StoredJob, TimelineEntry, Timestamp, Verdict, Wait,
 };
 
-use super::{Rules, timeline};
+use super::{Rules, Submission, timeline};
 use crate::store::{Entry, Latest, Removed, Rival, Store};
 
 /// What all jobs of one push have in common.
@@ -47,6 +47,8 @@ pub(super) struct Training {
     pub(super) rerun_of: Option<JobId>,
     /// Whether it is born superseded when a newer change of its group is known.
     pub(super) may_be_late: bool,
+    /// What was done the last time, and in which job, where that is kept.
+    pub(super) last: Option<(JobId, JobSpec)>,
 }
 
 /// The last training of a change that is known.
@@ -118,7 +120,8 @@ fn is_of_the_push(hold: &HoldReason) -> bool {
 }
 
 impl Training {
-    pub(super) const FIRST: Self = Self { run: 0, redeliveries: 0, rerun_of: None, may_be_late: true };
+    pub(super) const FIRST: Self =
+        Self { run: 0, redeliveries: 0, rerun_of: None, may_be_late: true, last: None };
 }
 
 impl<S: Store> Rules<'_, S> {
@@ -151,9 +154,27 @@ impl<S: Store> Rules<'_, S> {
             redeliveries: latest.redeliveries + 1,
             rerun_of: Some(latest.job),
             may_be_late: true,
+            last: self.store.entry(latest.job)?.map(|entry| (entry.job.id, entry.job.spec)),
         };
         let job = self.enqueue(origin, spec, birth, training, who)?;
         Ok(stored(&job, Admitted::Rerun { of: latest.job }))
+    }
+
+    /// Answers of [`accept`](Self::accept) for each job whose change is known.
+    pub(crate) fn known_jobs(
+        &mut self,
+        submission: &Submission,
+    ) -> Result<Vec<Option<StoredJob>>, QueueError> {
+        let Some(origin) = Origin::of_submission(submission) else { return Ok(Vec::new()) };
+        let offers = submission.offers.iter().map(|(spec, birth)| {
+            let change = origin.change(spec, 0);
+            let Some(latest) = self.store.latest(&change)? else { return Ok(None) };
+            let last = self.known_training(&change, latest)?;
+            let known = self.answer(&origin, &change, birth, last)?;
+            let is_known = |known: &Known| !(submission.is_redeliverable && is_rerun(known, &origin));
+            Ok(known.filter(is_known).map(|known| known.stored(spec.clone())))
+        });
+        offers.collect()
     }
 
     /// What answers a push of a change that is known; `None` where it is decided anew.
@@ -240,7 +261,7 @@ impl<S: Store> Rules<'_, S> {
         } else {
             self.take_place(&job, training.redeliveries)?;
         }
-        self.note_beginning(&job, who)?;
+        self.note_beginning(&job, training.last.as_ref().and_then(|last| unlike(&job.spec, last)), who)?;
         self.give_way(&older, &job, who)?;
         if job.state.stage == Stage::Queued && training.run > 0 {
             self.answer_others(&job, who)?;
@@ -307,22 +328,43 @@ impl<S: Store> Rules<'_, S> {
     }
 
     /// A job that intake queued says all of its beginning itself.
-    fn note_beginning(&mut self, job: &Job, who: &Arc<str>) -> Result<(), QueueError> {
-        if &**who == timeline::INTAKE && job.state.stage == Stage::Queued {
+    fn note_beginning(
+        &mut self,
+        job: &Job,
+        unlike: Option<String>,
+        who: &Arc<str>,
+    ) -> Result<(), QueueError> {
+        if &**who == timeline::INTAKE && job.state.stage == Stage::Queued && unlike.is_none() {
             return Ok(());
         }
+        let reason = job.state.reason.as_ref().map(ToString::to_string);
+        let why: Vec<_> = reason.into_iter().chain(unlike).collect();
         let line = TimelineEntry {
             at: self.now,
             who: who.clone(),
             what: timeline::ENQUEUED.into(),
             stage: job.state.stage,
-            why: job.state.reason.as_ref().map(ToString::to_string),
+            why: (!why.is_empty()).then(|| why.join("; ")),
         };
         self.store.note(job.id, line)
     }
 }
 
 impl Origin {
+    /// Of a push that has left a commit.
+    pub(super) fn of_submission(submission: &Submission) -> Option<Self> {
+        let delivery = &submission.delivery;
+        Some(Self {
+            repository: delivery.repository.clone(),
+            ref_name: delivery.ref_name.clone(),
+            before: delivery.before.clone(),
+            head: delivery.head.clone()?,
+            sender: delivery.sender.clone(),
+            pushed_at: submission.pushed_at,
+            source: delivery.source.clone(),
+        })
+    }
+
     pub(super) fn of(job: &Job) -> Self {
         Self {
             repository: job.change.repository.clone(),
@@ -381,6 +423,12 @@ fn is_rerun(known: &Known, origin: &Origin) -> bool {
         && known.before == origin.before
         && known.stage == Stage::Failed
         && known.latest.redeliveries < MAX_REDELIVERIES
+}
+
+/// In what a job is another than the last one of its change, for its timeline.
+fn unlike(spec: &JobSpec, (last, was): &(JobId, JobSpec)) -> Option<String> {
+    let differences = spec.differences(was);
+    (!differences.is_empty()).then(|| format!("not as job {last}: {}", differences.join("; ")))
 }
 
 fn stored(job: &Job, admitted: Admitted) -> StoredJob {

@@ -1,5 +1,5 @@
 use swifthook_core::{
-    Decided, Delivery, DeliveryId, IntakeError, Job, JobSpec, PushFacts, RecipeVerdict, Timestamp,
+    Decided, Delivery, DeliveryId, IntakeError, Job, JobSpec, PushFacts, QueueError, RecipeVerdict, Timestamp,
 };
 
 use super::enqueue::Birth;
@@ -52,6 +52,12 @@ impl Submission {
             is_redeliverable: decided.is_redeliverable,
             stands_for: None,
         })
+    }
+
+    /// The same for a push of which nothing is to be stored.
+    pub(crate) fn to_look_up(decided: &Decided) -> Result<Self, QueueError> {
+        Self::new(decided, DeliveryId([0; 16]))
+            .map_err(|error| QueueError::Store { source: error.into(), is_permanent: true })
     }
 }
 

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use swifthook_core::{
     Checkpoint, Command, Diffed, Event, Exit, Job, Prepared, Reason, Stage, State, StopKind, TimelineEntry,
-    Timestamp, Wait,
+    Timestamp, Wait, signal_in_words,
 };
 
 /// The line that a change of state leaves. What happens with every good poll leaves none, and neither does another look
@@ -130,7 +130,7 @@ fn warned(before: &State, warnings: &[Reason]) -> Option<String> {
 fn ending(exit: &Exit) -> String {
     match (&exit.message, exit.code, exit.signal) {
         (Some(message), ..) => message.to_string(),
-        (None, _, Some(signal)) => format!("signal {signal}"),
+        (None, _, Some(signal)) => signal_in_words(signal),
         (None, Some(code), None) => format!("exit code {code}"),
         (None, None, None) => "nobody knows how".to_owned(),
     }

@@ -9,8 +9,8 @@ use rusqlite::Connection;
 use swifthook_core::{
     Actor, Claimed, Command, Decided, Delivery, DeliveryId, Event, Fingerprint, GpuBook, GpuLease, Heartbeat,
     History, Intake, IntakeError, Job, JobFilter, JobId, JobQueue, KnownWorker, Lease, MemoryEstimate,
-    PastFailure, Progress, PruneFrom, Pruned, QueueError, Receipt, Renewal, Retention, RunKey, RunLog, Stage,
-    Stats, Swept, TimelineEntry, Upkeep, Worker, Workload,
+    PastFailure, Progress, PruneFrom, Pruned, QueueError, Receipt, Renewal, Rerun, Retention, RunKey, RunLog,
+    Stage, Stats, StoredJob, Swept, TimelineEntry, Upkeep, Worker, Workload,
 };
 use tokio::sync::oneshot::Receiver;
 use tokio::sync::{Semaphore, watch};
@@ -220,6 +220,16 @@ impl JobQueue for SqliteQueue {
     async fn command(&self, job: JobId, what: Command, who: &Actor) -> Result<Job, QueueError> {
         let who = who.clone();
         self.ask(move |rules| rules.command(job, what, &who)).await
+    }
+
+    async fn rerun(&self, job: JobId, rerun: Rerun, who: &Actor) -> Result<Job, QueueError> {
+        let who = who.clone();
+        self.ask(move |rules| rules.rerun(job, rerun.clone(), &who)).await
+    }
+
+    async fn known_jobs(&self, decided: &Decided) -> Result<Vec<Option<StoredJob>>, QueueError> {
+        let submission = Submission::to_look_up(decided)?;
+        self.ask(move |rules| rules.known_jobs(&submission)).await
     }
 
     async fn renew(&self, leases: &[(Lease, Option<Progress>)]) -> Result<Vec<Renewal>, QueueError> {

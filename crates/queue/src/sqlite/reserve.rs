@@ -67,8 +67,12 @@ impl Reserve {
     }
 
     fn allocate(&mut self) -> io::Result<()> {
+        if self.bytes == 0 {
+            self.is_held = true;
+            return Ok(());
+        }
         let file = private(&self.path)?;
-        if self.bytes > 0 && file.metadata()?.len() < self.bytes {
+        if file.metadata()?.len() < self.bytes {
             let filled = fill(&file, self.bytes);
             if filled.is_err() {
                 // Half of it would be in the way of those for whom it is meant.

@@ -26,6 +26,19 @@ struct Body {
     /// Whether a job that waits for its checkpoint begins anew in place of being trained once more.
     #[serde(default)]
     from_start: bool,
+    /// Whether a change is trained again with what its job was made with, in place of what its recipe says by now.
+    #[serde(default)]
+    as_before: bool,
+}
+
+/// A job after a command.
+#[derive(Debug, Serialize)]
+struct After {
+    #[serde(flatten)]
+    job: JobView,
+    /// In what a new job is another than the last one of its change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    differs: Option<String>,
 }
 
 /// What is answered before something dangerous is done.
@@ -44,12 +57,18 @@ pub(super) async fn give(
 ) -> Result<Response, Problem> {
     let Some(command) = named(&word) else { return Ok(problem::no_such_path().await.into_response()) };
     let body = read(&body)?;
-    let command = match (command, body.save, body.from_start) {
-        (command, false, false) => command,
-        (Command::Cancel, true, false) => Command::CancelSaving,
-        (Command::Retry, false, true) => Command::BeginAnew,
-        (_, true, _) => return Err(Problem::bad_request("`save` is for `cancel`".to_owned())),
-        (_, _, true) => return Err(Problem::bad_request("`from_start` is for `retry`".to_owned())),
+    let command = match (command, body.save, body.from_start, body.as_before) {
+        (command, false, false, false) | (command @ Command::Retry, false, false, true) => command,
+        (Command::Cancel, true, false, false) => Command::CancelSaving,
+        (Command::Retry, false, true, false) => Command::BeginAnew,
+        (Command::Retry, false, true, true) => {
+            return Err(Problem::bad_request(
+                "`from_start` and `as_before` are for different jobs".to_owned(),
+            ));
+        }
+        (_, true, ..) => return Err(Problem::bad_request("`save` is for `cancel`".to_owned())),
+        (_, _, true, _) => return Err(Problem::bad_request("`from_start` is for `retry`".to_owned())),
+        (_, _, _, true) => return Err(Problem::bad_request("`as_before` is for `retry`".to_owned())),
     };
     let job = jobs::find(&api, &id).await?;
     if let Some(why) = Some(&job).filter(|_| command == Command::BeginAnew).and_then(cannot_begin_anew) {
@@ -73,10 +92,23 @@ pub(super) async fn give(
             return unconfirmed(&api, would, call, now);
         }
     }
-    let after = api.store.command(job.id, command, &caller).await?;
+    let after = match (&api.render, command) {
+        (Some(render), Command::Retry) if !body.as_before && job.state.stage.is_final() => {
+            let rerun = render(&job).map_err(|why| Problem::new(StatusCode::CONFLICT, why.to_string()))?;
+            api.store.rerun(job.id, rerun, &caller).await?
+        }
+        _ => api.store.command(job.id, command, &caller).await?,
+    };
     info!(job = %job.id, command = word, state = after.state.stage.word(), "command");
     api.changes.tell(after.id, None);
-    Ok(Json(JobView::from(&after)).into_response())
+    let differs = if after.id == job.id { None } else { beginning(&api, &after).await? };
+    Ok(Json(After { job: JobView::from(&after), differs }).into_response())
+}
+
+/// What the first line of a job's timeline says.
+async fn beginning(api: &Api, job: &Job) -> Result<Option<String>, Problem> {
+    let timeline = api.store.timeline(job.id).await?;
+    Ok(timeline.into_iter().next().and_then(|line| line.why))
 }
 
 /// Nothing is done: what would be, and what to show so that it is.
@@ -148,7 +180,7 @@ fn read(body: &[u8]) -> Result<Body, Problem> {
     }
     serde_json::from_slice(body).map_err(|error| {
         Problem::bad_request(format!(
-            "the body is `{{\"confirm\": …, \"save\": true, \"from_start\": true}}`, or has less, or is empty: {error}"
+            "the body is `{{\"confirm\": …, \"save\": true, \"from_start\": true, \"as_before\": true}}`, or has less, or is empty: {error}"
         ))
     })
 }

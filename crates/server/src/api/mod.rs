@@ -26,7 +26,7 @@ pub use gpu_memory::{Answer as GpuMemoryAnswer, Question as GpuMemoryQuestion};
 pub use job::{CheckpointView, ExitView, JobView, TimelineView, WarningView};
 pub(crate) use log::{log_tail, open as open_log};
 pub use replay::{ReplayView, ReplayedJob};
-pub use router::{Api, Backend, CapabilitiesOf, Hidden, Replay};
+pub use router::{Api, Backend, CannotRerun, CapabilitiesOf, Hidden, Render, Replay};
 pub use store::{Counted, PrunedView, StoreView};
 pub(crate) use terminal::plain;
 pub use workers::{GpuKind, GpuView, WorkerView};

@@ -46,7 +46,9 @@ impl From<QueueError> for Problem {
     fn from(error: QueueError) -> Self {
         let status = match &error {
             QueueError::NotFound(_) => StatusCode::NOT_FOUND,
-            QueueError::Illegal(_) | QueueError::StaleLease { .. } => StatusCode::CONFLICT,
+            QueueError::Illegal(_) | QueueError::StaleLease { .. } | QueueError::NotThisChange(_) => {
+                StatusCode::CONFLICT
+            }
             _ => {
                 error!(error = whole(&error), "the store failed a call");
                 StatusCode::SERVICE_UNAVAILABLE

@@ -6,7 +6,9 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use swifthook_core::{Admitted, Decided, DeliveryId, JobId, Receipt, StoredJob, Timestamp};
+use swifthook_core::{
+    Admitted, Decided, DeliveryId, JobId, JobSpec, Receipt, Stage, StoredJob, Timestamp, Verdict,
+};
 use tracing::info;
 
 use super::deliveries;
@@ -31,20 +33,20 @@ pub struct ReplayView {
     pub delivery: Option<DeliveryId>,
     /// What each recipe says now.
     pub verdicts: Vec<VerdictView>,
-    /// The jobs that it led to, known ones too.
+    /// The jobs that it led to, or would, known ones too.
     pub jobs: Vec<ReplayedJob>,
 }
 
-/// A job that a replay led to.
+/// A job that a replay led to, or would.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplayedJob {
-    /// Its id.
-    pub id: JobId,
+    /// Its id; null of one that a dry run would make.
+    pub id: Option<JobId>,
     /// The recipe.
     pub recipe: String,
     /// The changed file that it is for.
     pub config: Option<String>,
-    /// Its state.
+    /// Its state, or the one that it would begin in.
     pub state: String,
     /// Whether its change was not known before.
     pub new: bool,
@@ -66,7 +68,8 @@ pub(super) async fn replay(
     let decided: Decided = replay(&delivery, now).map_err(|error| conflict(&error))?;
     let verdicts = decided.verdicts.iter().map(VerdictView::from).collect();
     if body.dry_run {
-        let view = ReplayView { dry_run: true, delivery: None, verdicts, jobs: Vec::new() };
+        let jobs = foreseen(&decided, api.store.known_jobs(&decided).await?);
+        let view = ReplayView { dry_run: true, delivery: None, verdicts, jobs };
         return Ok(Json(view).into_response());
     }
     let receipt =
@@ -85,10 +88,29 @@ pub(super) async fn replay(
     Ok((status, Json(view)).into_response())
 }
 
+/// The jobs that a push would lead to.
+fn foreseen(decided: &Decided, known: Vec<Option<StoredJob>>) -> Vec<ReplayedJob> {
+    let specs =
+        decided.verdicts.iter().flat_map(|said| said.jobs.iter().map(move |spec| (&said.verdict, spec)));
+    let job = |((verdict, spec), known): ((&Verdict, &JobSpec), Option<StoredJob>)| match known {
+        Some(known) => ReplayedJob::from(&known),
+        None => ReplayedJob {
+            id: None,
+            recipe: spec.recipe.to_string(),
+            config: spec.config.as_deref().map(str::to_owned),
+            state: if matches!(verdict, Verdict::Hold(_)) { Stage::Held } else { Stage::Queued }
+                .word()
+                .to_owned(),
+            new: true,
+        },
+    };
+    specs.zip(known).map(job).collect()
+}
+
 impl From<&StoredJob> for ReplayedJob {
     fn from(job: &StoredJob) -> Self {
         Self {
-            id: job.id,
+            id: Some(job.id),
             recipe: job.recipe.to_string(),
             config: job.config.as_deref().map(str::to_owned),
             state: job.stage.word().to_owned(),

@@ -6,7 +6,8 @@ use axum::Router;
 use axum::middleware;
 use axum::routing::{get, post};
 use swifthook_core::{
-    CannotReplay, Capabilities, Decided, Delivery, Gpus, History, JobQueue, Retention, Timestamp, Upkeep,
+    CannotReplay, Capabilities, Decided, Delivery, Gpus, History, Job, JobQueue, Rerun, Retention, Timestamp,
+    Upkeep,
 };
 use swifthook_launch::Looks;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +24,26 @@ impl<T: JobQueue + History + Upkeep> Backend for T {}
 
 /// Decides a recorded delivery again, by the recipes of the moment.
 pub type Replay = Arc<dyn Fn(&Delivery, Timestamp) -> Result<Decided, CannotReplay> + Send + Sync>;
+
+/// Renders a finished job's change anew, by the recipes of the moment.
+pub type Render = Arc<dyn Fn(&Job) -> Result<Rerun, CannotRerun> + Send + Sync>;
+
+/// Why a job's change cannot be rendered anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CannotRerun {
+    /// Its recipe is gone.
+    #[error(
+        "its recipe is no longer in the configuration; `--as-before` (`as_before`) repeats it as it was made, \
+         and it is held until there is a recipe of that name"
+    )]
+    Gone,
+    /// Its recipe makes one job of all files by now.
+    #[error(
+        "it is for one file, and its recipe makes one job of a push by now: `deliveries replay` makes that one, \
+         and `--as-before` (`as_before`) repeats this one as it was made"
+    )]
+    ForAllFiles,
+}
 
 /// Tells what the launcher of a name can do.
 pub type CapabilitiesOf = Arc<dyn Fn(&str) -> Option<Capabilities> + Send + Sync>;
@@ -51,6 +72,8 @@ pub struct Api {
     pub gpus: Option<Arc<dyn Gpus>>,
     /// Decides a recorded delivery again; `None` where there are no recipes to ask.
     pub replay: Option<Replay>,
+    /// Renders a job anew; `None` where there are no recipes to ask, and then jobs are repeated as they were.
+    pub render: Option<Render>,
     /// Ends the streams of events.
     pub shutdown: CancellationToken,
     /// Looks at what runs wrote.
@@ -72,6 +95,7 @@ impl Api {
             capabilities: Arc::new(|_| None),
             gpus: None,
             replay: None,
+            render: None,
             looks: Looks::new(MOST_LOOKS, PATIENCE),
             shutdown: CancellationToken::new(),
             confirmations: Arc::default(),

@@ -10,7 +10,7 @@ use super::send::{self, SendArguments};
 use super::serve::{self, ServeArguments};
 use super::store::{self, StoreArguments};
 use super::workers::{self, WorkersArguments};
-use super::{demo, toy_trainer, worker};
+use super::{demo, init, toy_trainer, worker};
 use crate::toy::TrainerArgs;
 
 /// A push to GitHub becomes a model-training run.
@@ -67,6 +67,9 @@ pub enum Command {
 /// Does what the command line says. Exit codes: 0 done, 1 failed, 2 misuse or a wrong configuration.
 pub fn run(arguments: Arguments) -> ExitCode {
     let Arguments { common, command } = arguments;
+    if matches!(command, Command::Demo | Command::Serve(_) | Command::Worker(_)) && init::is_first() {
+        return init::run_below();
+    }
     match command {
         Command::Demo => demo::run(),
         Command::Serve(arguments) => serve::run(&common, &arguments),

@@ -3,10 +3,12 @@
 use std::fmt::Write;
 use std::time::SystemTime;
 
+use swifthook_core::Stage;
+
 use super::id::short;
 use super::job_text::short_ref;
 use super::screen::{ago, harmless, table};
-use crate::api::{DeliveryView, LedTo, ReplayView, VerdictView};
+use crate::api::{DeliveryView, LedTo, ReplayView, ReplayedJob, VerdictView};
 
 pub(super) fn list(deliveries: &[DeliveryView], is_more: bool, now: SystemTime) -> String {
     if deliveries.is_empty() {
@@ -160,7 +162,18 @@ pub(super) fn replayed(replay: &ReplayView) -> String {
     }
     for job in &replay.jobs {
         let known = if job.new { "new" } else { "known already" };
-        let _ = writeln!(text, "job {} ({}, {known})", job.id, job.state);
+        let of = job
+            .config
+            .as_deref()
+            .map_or_else(|| job.recipe.clone(), |config| format!("{} of {config}", job.recipe));
+        let _ = match job.id {
+            Some(id) => writeln!(text, "job {id} ({}, {known})", job.state),
+            None => writeln!(text, "a new job of {} ({})", harmless(&of), job.state),
+        };
+    }
+    let ended = |job: &&ReplayedJob| !job.new && Stage::from_word(&job.state).is_some_and(Stage::is_final);
+    if replay.jobs.iter().any(|job| ended(&job)) {
+        text.push_str("What is known is not trained again; `swifthook jobs retry JOB` does that, by its recipe of the moment.\n");
     }
     if replay.dry_run {
         text.push_str("Nothing was done.\n");

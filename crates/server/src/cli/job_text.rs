@@ -3,6 +3,8 @@
 use std::fmt::Write;
 use std::time::SystemTime;
 
+use swifthook_core::signal_in_words;
+
 use super::id::short;
 use super::many::Order;
 use super::screen::{ago, coloured, harmless, table};
@@ -38,7 +40,7 @@ pub(super) fn whole(job: &JobView, timeline: &[TimelineView]) -> String {
     let mut text = format!("job {}  {}\n", job.id, job.state);
     let exit = job.exit.as_ref().map(|exit| match (exit.code, exit.signal, &exit.message) {
         (_, _, Some(message)) => message.to_string(),
-        (_, Some(signal), None) => format!("signal {signal}"),
+        (_, Some(signal), None) => signal_in_words(signal),
         (Some(code), None, None) => format!("code {code}"),
         (None, None, None) => "unknown".to_owned(),
     });
@@ -89,11 +91,14 @@ pub(super) fn whole(job: &JobView, timeline: &[TimelineView]) -> String {
 }
 
 /// What became of a job after a command.
-pub(super) fn after(order: Order<'_>, job: &JobView) -> String {
+pub(super) fn after(order: Order<'_>, job: &JobView, differs: Option<&str>) -> String {
     let id = job.id;
     match (order.word, &*job.state) {
         ("retry", state) if order.from_start => format!("job {id} begins anew ({state})\n"),
-        ("retry", _) => format!("job {id} trains it again (run {}, {})\n", job.run, job.state),
+        ("retry", _) => {
+            let differs = differs.map_or(String::new(), |differs| format!("  {}\n", harmless(differs)));
+            format!("job {id} trains it again (run {}, {})\n{differs}", job.run, job.state)
+        }
         ("cancel", "finishing") if order.saves => format!("job {id} is to save and end\n"),
         ("cancel", "finishing") => format!("job {id} is being stopped\n"),
         ("yield", "finishing") => format!("job {id} is to save and make way\n"),

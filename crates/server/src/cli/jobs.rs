@@ -40,7 +40,7 @@ enum What {
     Cancel(CancelArguments),
     /// Let runs save and end; they go on when their turn comes again. By a filter: those that run.
     Yield(ManyArguments),
-    /// Train the changes of finished jobs again, as new jobs. By a filter: those that failed.
+    /// Train the changes of finished jobs again, as new jobs, by what their recipes say now. By a filter: those that failed.
     Retry(RetryArguments),
     /// Give up on a run that cannot be reached.
     Abandon(CommandArguments),
@@ -87,6 +87,9 @@ struct RetryArguments {
     /// Let a job that waits for the host of its checkpoint begin anew on any: for a host that never comes back.
     #[arg(long, requires = "ids")]
     from_start: bool,
+    /// Train with the command and the settings that the job was made with, in place of what its recipe says by now.
+    #[arg(long, conflicts_with = "from_start")]
+    as_before: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -148,8 +151,9 @@ fn text(common: &CommonArguments, arguments: &JobsArguments) -> Result<Vec<u8>, 
             commands(&reach, Order { saves: *save, ..Order::of("cancel") }, which, json)
         }
         Some(What::Yield(which)) => commands(&reach, Order::of("yield"), which, json),
-        Some(What::Retry(RetryArguments { which, from_start })) => {
-            commands(&reach, Order { from_start: *from_start, ..Order::of("retry") }, which, json)
+        Some(What::Retry(RetryArguments { which, from_start, as_before })) => {
+            let order = Order { from_start: *from_start, as_before: *as_before, ..Order::of("retry") };
+            commands(&reach, order, which, json)
         }
         Some(What::Abandon(job)) => command(&reach, "abandon", job, json),
     }

@@ -33,6 +33,13 @@ pub(super) struct Page {
 }
 
 #[derive(Deserialize)]
+struct After {
+    #[serde(flatten)]
+    job: JobView,
+    differs: Option<String>,
+}
+
+#[derive(Deserialize)]
 struct Unconfirmed {
     would: Vec<String>,
     confirm: String,
@@ -46,11 +53,13 @@ pub(super) struct Order<'w> {
     pub(super) saves: bool,
     /// Whether a job that waits for its checkpoint begins anew.
     pub(super) from_start: bool,
+    /// Whether a change is trained again with what its job was made with.
+    pub(super) as_before: bool,
 }
 
 impl<'w> Order<'w> {
     pub(super) fn of(word: &'w str) -> Self {
-        Self { word, saves: false, from_start: false }
+        Self { word, saves: false, from_start: false, as_before: false }
     }
 
     /// The body of the call.
@@ -59,6 +68,7 @@ impl<'w> Order<'w> {
         body.extend(confirm.map(|token| ("confirm".to_owned(), token.into())));
         body.extend(self.saves.then(|| ("save".to_owned(), true.into())));
         body.extend(self.from_start.then(|| ("from_start".to_owned(), true.into())));
+        body.extend(self.as_before.then(|| ("as_before".to_owned(), true.into())));
         serde_json::Value::Object(body).to_string().into_bytes()
     }
 }
@@ -176,8 +186,8 @@ fn one(reach: &Reach, order: Order<'_>, id: &str, is_confirmed: bool, json: bool
     if json {
         return Ok(json_line(&reply.body));
     }
-    let after: JobView = serde_json::from_slice(&reply.body).map_err(Error::Strange)?;
-    Ok(job_text::after(order, &after).into_bytes())
+    let after: After = serde_json::from_slice(&reply.body).map_err(Error::Strange)?;
+    Ok(job_text::after(order, &after.job, after.differs.as_deref()).into_bytes())
 }
 
 /// What a command is for unless it is said.

@@ -10,6 +10,7 @@ mod demo;
 mod environment;
 mod failure;
 mod id;
+mod init;
 mod job_text;
 mod jobs;
 mod makes_way;

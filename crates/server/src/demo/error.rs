@@ -45,6 +45,12 @@ pub enum DemoError {
         /// What came instead.
         source: ureq::Error,
     },
+    /// Whoever watches has ended it, and nothing is left of it.
+    #[error("ended by signal {signal}")]
+    Interrupted {
+        /// Which.
+        signal: i32,
+    },
     /// Something went another way than the demo was to show.
     #[error("{0}")]
     Unexpected(String),

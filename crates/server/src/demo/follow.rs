@@ -2,11 +2,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::DemoError;
+use super::interrupt::Interrupt;
 use super::run::{Account, RunDirectory};
 use super::screen::{Mark, Row, Timeline};
 use super::server::Server;
 use super::setting::{CONFIG, Setting};
-use super::upstream::clean_head;
 use crate::api::JobView;
 
 /// Watches a job to its end.
@@ -19,6 +19,7 @@ pub(super) struct Follower<'a> {
     pub(super) head: &'a str,
     /// When.
     pub(super) pushed: Instant,
+    pub(super) interrupt: &'a Interrupt,
 }
 
 impl Follower<'_> {
@@ -54,7 +55,7 @@ impl Follower<'_> {
 
     /// Until the run has begun in its working tree.
     fn checkout(&self) -> Result<RunDirectory, DemoError> {
-        let run = wait(|| {
+        let run = self.wait(|| {
             let job = self.server.job(self.job)?;
             let run = RunDirectory::new(&self.setting.state_dir, &job);
             if is_final(&job) && !run.has_begun() {
@@ -68,7 +69,7 @@ impl Follower<'_> {
             self.timeline.end(Row::Checkout, Mark::Good, &text);
             return Ok(run);
         }
-        match clean_head(&run.tree())? {
+        match self.setting.upstream.clean_head(&run.tree())? {
             Some(head) if head == self.head => {
                 let text = format!("commit {head:.12}, the one that was pushed");
                 self.timeline.end(Row::Checkout, Mark::Good, &text);
@@ -84,12 +85,26 @@ impl Follower<'_> {
     }
 
     fn training(&self, run: &RunDirectory) -> Result<JobView, DemoError> {
-        wait(|| {
+        self.wait(|| {
             if let Some(account) = self.account(run)? {
                 self.timeline.progress(Row::Training, account.step, account.steps, &account.so_far());
             }
             Ok(Some(self.server.job(self.job)?).filter(is_final))
         })
+    }
+
+    fn wait<T>(&self, mut look: impl FnMut() -> Result<Option<T>, DemoError>) -> Result<T, DemoError> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            self.interrupt.check()?;
+            if let Some(found) = look()? {
+                return Ok(found);
+            }
+            if Instant::now() > deadline {
+                return Err(DemoError::unexpected("nothing more happened for five minutes"));
+            }
+            thread::sleep(GLANCE);
+        }
     }
 
     fn account(&self, run: &RunDirectory) -> Result<Option<Account>, DemoError> {
@@ -111,19 +126,6 @@ impl Account {
 
 fn is_final(job: &JobView) -> bool {
     swifthook_core::Stage::from_word(&job.state).is_some_and(swifthook_core::Stage::is_final)
-}
-
-fn wait<T>(mut look: impl FnMut() -> Result<Option<T>, DemoError>) -> Result<T, DemoError> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = look()? {
-            return Ok(found);
-        }
-        if Instant::now() > deadline {
-            return Err(DemoError::unexpected("nothing more happened for five minutes"));
-        }
-        thread::sleep(GLANCE);
-    }
 }
 
 /// Before ms-swift says anything it imports torch twice.

@@ -2,24 +2,31 @@ use std::env;
 use std::path::Path;
 
 use super::screen::Screen;
-use super::setting::{PAYLOAD, Setting};
+use super::setting::{Kept, PAYLOAD};
 
 /// Commands to go on with, that work as they are printed.
-pub(super) fn what_next(screen: &Screen, setting: &Setting, job: &str) {
-    let program = program();
+pub(super) fn what_next(screen: &Screen, kept: &Kept, job: &str) {
+    let (program, folder) = (program(), quoted(&kept.folder));
     let commands = [
         (format!("{program} deliveries list"), "every push, and why it trained or did not"),
         (format!("{program} jobs logs {job}"), "what the run said"),
         (format!("{program} serve"), "goes on; send it the push again from another terminal:"),
         (format!("{program} send {PAYLOAD}"), "the change is known, so nothing trains twice"),
+        (removal(kept), "removes all that the demo has made, once no server runs there"),
     ];
     screen.line("");
     screen.heading("  Go on from here");
-    screen.line(&format!("    cd {}", setting.folder.display()));
+    screen.aside("    # all that the demo has made is in this folder");
+    screen.line(&format!("    cd {folder}"));
     for (command, why) in commands {
         screen.aside(&format!("    # {why}"));
         screen.line(&format!("    {command}"));
     }
+}
+
+/// The command that removes a demo. What git keeps is for reading only, which `rm` would ask about.
+pub(super) fn removal(kept: &Kept) -> String {
+    format!("rm -rf {}", quoted(&kept.folder))
 }
 
 /// How this program is called: by its name where that finds it, otherwise by its path.

@@ -3,8 +3,13 @@ use std::io::{self, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
 
 use super::DemoError;
+use super::interrupt::Interrupt;
 use super::trainer::Trainer;
 use super::upstream::Upstream;
 use crate::serve::random;
@@ -17,28 +22,57 @@ pub(super) struct Setting {
     pub(super) secret: String,
     pub(super) upstream: Upstream,
     pub(super) trainer: Trainer,
+    /// Removes the folder, unless it is to stay.
+    made: TempDir,
+}
+
+/// A folder that stays.
+pub(super) struct Kept {
+    pub(super) folder: PathBuf,
 }
 
 impl Setting {
-    /// Makes the folder. A whole one is kept: whoever has watched may go on with it.
-    pub(super) fn create(trainer: Trainer) -> Result<Self, DemoError> {
+    /// Makes the folder, which goes away with this unless it is [kept](Self::keep).
+    pub(super) fn create(trainer: Trainer, interrupt: &Interrupt) -> Result<Self, DemoError> {
         let temporary = std::env::temp_dir();
         let failed = |error| DemoError::folder(&temporary, error);
         let made = tempfile::Builder::new().prefix("swifthook-demo-").tempdir().map_err(failed)?;
         let folder = made.path().canonicalize().map_err(failed)?;
-        let trainer = trainer.prepared(&folder);
+        let trainer = trainer.prepared(&folder, interrupt)?;
         let first = trainer.config(&folder, trainer.rates()[0]);
         let setting = Self {
-            upstream: Upstream::create(&folder, &[("README.md", README), (CONFIG, &first)])?,
+            upstream: Upstream::create(&folder, &[("README.md", README), (CONFIG, &first)], interrupt)?,
             config: folder.join("swifthook.toml"),
             state_dir: folder.join("state"),
             secret: random().map_err(failed)?,
             folder,
             trainer,
+            made,
         };
         setting.write().map_err(|error| DemoError::folder(&setting.folder, error))?;
-        let _ = made.keep();
         Ok(setting)
+    }
+
+    /// Leaves the folder to whoever has watched, to go on with. Room on the disk was kept for the store of a server that
+    /// runs; the next one takes it again.
+    pub(super) fn keep(self) -> Kept {
+        drop(fs::remove_file(self.folder.join(format!("{STORE}.reserve"))));
+        let _ = self.made.keep();
+        Kept { folder: self.folder }
+    }
+
+    /// Removes the folder, for which whoever writes there still has a moment to end.
+    pub(super) fn remove(self) -> Result<(), DemoError> {
+        let deadline = Instant::now() + LAST_BREATH;
+        loop {
+            match fs::remove_dir_all(&self.folder) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                Err(error) if Instant::now() > deadline => {
+                    return Err(DemoError::folder(&self.folder, error));
+                }
+                _ => thread::sleep(GLANCE),
+            }
+        }
     }
 
     fn write(&self) -> io::Result<()> {
@@ -65,7 +99,7 @@ admin_listen = "{admin_listen}"
 secrets = ["file:secret"]
 
 [store]
-url = "sqlite:swifthook.db"
+url = "sqlite:{STORE}"
 state_dir = "state"
 
 [[repository]]
@@ -91,4 +125,8 @@ pub(super) const REPOSITORY: &str = "demo/models";
 pub(super) const RECIPE: &str = "sft-demo";
 pub(super) const PAYLOAD: &str = "push.json";
 pub(super) const CONFIG: &str = "configs/sft_demo.yaml";
+const STORE: &str = "swifthook.db";
+/// How long what has been ended may take to be gone.
+const LAST_BREATH: Duration = Duration::from_secs(5);
+const GLANCE: Duration = Duration::from_millis(20);
 const README: &str = "# Models\n";

@@ -1,9 +1,11 @@
 use std::fs;
+use std::path::Path;
 use std::time::{Instant, SystemTime};
 
 use super::DemoError;
 use super::follow::Follower;
-use super::next::what_next;
+use super::interrupt::Interrupt;
+use super::next::{removal, what_next};
 use super::payload::payload;
 use super::screen::{Mark, Row, Screen, Timeline};
 use super::server::Server;
@@ -21,19 +23,62 @@ use crate::send::{Answer, Delivery};
 pub fn tell() -> Result<(), DemoError> {
     let screen = Screen::stdout();
     screen.heading("swifthook demo: a push becomes a training run");
-    let trainer = Trainer::find(std::env::var_os("PATH"))?;
+    let interrupt = Interrupt::listen().map_err(|error| DemoError::folder(Path::new("/"), error))?;
+    let played = play(&screen, &interrupt);
+    if matches!(played, Err(DemoError::Interrupted { .. })) {
+        screen.line("");
+        screen.line("  Ended: nothing of the demo runs any more, and its folder is removed.");
+    }
+    played
+}
+
+fn play(screen: &Screen, interrupt: &Interrupt) -> Result<(), DemoError> {
+    let trainer = Trainer::find(std::env::var_os("PATH"), interrupt)?;
     if !trainer.is_toy() {
         screen.aside(&format!("{} is on the PATH: a tiny random model is made for it.", trainer.name()));
     }
-    let setting = Setting::create(trainer)?;
-    introduce(&screen, &setting.trainer);
+    let setting = Setting::create(trainer, interrupt)?;
+    introduce(screen, &setting.trainer);
     let server = Server::start(&setting)?;
     screen.line("");
     screen.line(&format!("  {REPOSITORY} is served at {}", server.url));
-    let job = Scene { screen: &screen, setting: &setting, server: &server }.play()?;
-    server.stop()?;
-    what_next(&screen, &setting, &job);
-    Ok(())
+    let played = Scene { screen, setting: &setting, server: &server, interrupt }.play();
+    match played {
+        Ok(job) => {
+            server.stop()?;
+            what_next(screen, &setting.keep(), &job);
+            Ok(())
+        }
+        Err(error) => Err(end(screen, interrupt, setting, server, error)),
+    }
+}
+
+/// Ends all that has begun. What went another way can be looked at afterwards; what was interrupted is removed.
+fn end(
+    screen: &Screen,
+    interrupt: &Interrupt,
+    setting: Setting,
+    server: Server,
+    error: DemoError,
+) -> DemoError {
+    if interrupt.check().is_err() {
+        screen.line("");
+        screen.line("  Ending what runs. Once more, and it is left as it is.");
+    }
+    let ended = server.end_all().and_then(|()| server.stop());
+    let error = match (ended, interrupt.check()) {
+        (Ok(()), Err(interrupted)) => return setting.remove().err().unwrap_or(interrupted),
+        (Ok(()), Ok(())) => error,
+        (Err(why), _) => DemoError::unexpected(format!("{error}; and not all of it could be ended: {why}")),
+    };
+    let kept = setting.keep();
+    screen.line("");
+    screen.line(&format!(
+        "  All of it is in {}, and this removes it: {}",
+        kept.folder.display(),
+        removal(&kept)
+    ));
+    error
 }
 
 fn introduce(screen: &Screen, trainer: &Trainer) {
@@ -59,6 +104,7 @@ struct Scene<'a> {
     screen: &'a Screen,
     setting: &'a Setting,
     server: &'a Server,
+    interrupt: &'a Interrupt,
 }
 
 impl Scene<'_> {
@@ -91,13 +137,15 @@ impl Scene<'_> {
             let job = answer.jobs(RECIPE).into_iter().next().map(|(id, _)| id);
             let job = job.ok_or_else(|| DemoError::unexpected("the answer names no job"))?;
             timeline.end(Row::Job, Mark::Good, &format!("{job}, queued durably before the answer"));
-            let server = self.server;
-            Follower { setting, server, timeline, job: &job, head: &pushed.head, pushed: began }.follow()?;
+            let (server, interrupt) = (self.server, self.interrupt);
+            let head = &pushed.head;
+            Follower { setting, server, timeline, job: &job, head, pushed: began, interrupt }.follow()?;
             Ok(job)
         })
     }
 
     fn push(&self, title: &str, path: &str, text: &str) -> Result<Pushed, DemoError> {
+        self.interrupt.check()?;
         self.screen.line("");
         self.screen.heading(&format!("  git push: {title}"));
         self.setting.upstream.push(&[(path, text)], "Tune")

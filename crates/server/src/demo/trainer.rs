@@ -10,6 +10,7 @@ use swifthook_runner::Uncomposed;
 use tokio::runtime::Runtime;
 
 use super::DemoError;
+use super::interrupt::Interrupt;
 use crate::serve::swift::{Versions, table_of};
 
 pub(super) enum Trainer {
@@ -28,14 +29,20 @@ pub(super) struct MsSwift {
 
 impl Trainer {
     /// The one that a run with this `PATH` can have.
-    pub(super) fn find(path: Option<OsString>) -> Result<Self, DemoError> {
+    pub(super) fn find(path: Option<OsString>, interrupt: &Interrupt) -> Result<Self, DemoError> {
         let path = path.and_then(|path| path.into_string().ok()).unwrap_or_default();
         // Other things are called so too, such as a compiler.
         if !std::env::split_paths(&path).any(|folder| folder.join("swift").is_file()) {
             return Ok(Self::Toy { instead_of: None });
         }
         let runtime = Runtime::new().map_err(|error| DemoError::folder(Path::new("/"), error))?;
-        let installed = runtime.block_on(Versions::default().installed("swift", Some(&path), &[]));
+        let installed = runtime.block_on(async {
+            let versions = Versions::default();
+            tokio::select! {
+                installed = versions.installed("swift", Some(&path), &[]) => Ok(installed),
+                interrupted = interrupt.raised() => Err(interrupted),
+            }
+        })?;
         let known = installed.map_err(told).and_then(|installed| {
             table_of(&installed)?;
             Ok(MsSwift { version: installed.version.to_string(), program: installed.program })
@@ -44,14 +51,14 @@ impl Trainer {
     }
 
     /// Puts into `folder` what it trains, as far as it needs anything; the toy takes over where that fails.
-    pub(super) fn prepared(self, folder: &Path) -> Self {
-        match self {
-            Self::MsSwift(swift) => match swift.make_model(folder) {
+    pub(super) fn prepared(self, folder: &Path, interrupt: &Interrupt) -> Result<Self, DemoError> {
+        Ok(match self {
+            Self::MsSwift(swift) => match swift.make_model(folder, interrupt)? {
                 Ok(()) => Self::MsSwift(swift),
                 Err(why) => Self::Toy { instead_of: Some(format!("no model could be made: {why}")) },
             },
             toy @ Self::Toy { .. } => toy,
-        }
+        })
     }
 
     pub(super) fn name(&self) -> String {
@@ -123,7 +130,7 @@ impl Trainer {
 
 impl MsSwift {
     /// By the interpreter beside it, which has torch.
-    fn make_model(&self, folder: &Path) -> Result<(), String> {
+    fn make_model(&self, folder: &Path, interrupt: &Interrupt) -> Result<Result<(), String>, DemoError> {
         let mut python = Command::new(self.program.with_file_name("python"));
         python
             .args(["-I", "-"])
@@ -132,16 +139,16 @@ impl MsSwift {
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
         python.env("HF_HUB_OFFLINE", "1").env("CUDA_VISIBLE_DEVICES", "");
-        let made = python.spawn().and_then(|mut child| {
+        let made = interrupt.output(&mut python, |child| {
             let mut input = child.stdin.take().expect("its standard input is a pipe");
             // Whoever ends before it has read all says why.
             drop(input.write_all(TINY_MODEL.as_bytes()));
-            drop(input);
-            child.wait_with_output()
-        });
-        let made = made.map_err(|error| error.to_string())?;
-        let said = String::from_utf8_lossy(&made.stderr);
-        if made.status.success() { Ok(()) } else { Err(said.lines().last().unwrap_or_default().to_owned()) }
+        })?;
+        Ok(made.map_err(|error| error.to_string()).and_then(|made| {
+            let said = String::from_utf8_lossy(&made.stderr);
+            let why = || said.lines().last().unwrap_or_default().to_owned();
+            made.status.success().then_some(()).ok_or_else(why)
+        }))
     }
 }
 
@@ -169,7 +176,7 @@ mod tests {
     #[test]
     fn a_swift_that_is_no_ms_swift_is_told_and_not_used() {
         let folder = tempfile::tempdir().unwrap();
-        let found = || Trainer::find(Some(folder.path().into())).unwrap();
+        let found = || Trainer::find(Some(folder.path().into()), &Interrupt::default()).unwrap();
         assert!(matches!(found(), Trainer::Toy { instead_of: None }));
         for (name, text) in
             [("swift", "#!/bin/sh\n"), ("python", "#!/bin/sh\necho 'no package' >&2; exit 1\n")]

@@ -7,7 +7,8 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use swifthook_core::{
-    Admission, Admit, Always, Fleet, Hook, Job, Recipe, RunShape, Source, Timestamp, TrainingLauncher, Wait,
+    Admission, Admit, Always, Fleet, Hook, Job, Recipe, Rerun, RunShape, Source, Timestamp, TrainingLauncher,
+    Wait,
 };
 use swifthook_launch::{GpuProbe, Looks};
 use swifthook_runner::{Catalog, Compose, Terms};
@@ -20,6 +21,7 @@ use super::launchers::Launchers;
 use super::prepare::Preparing;
 use super::swift::{MOST_LOOKS, PATIENCE, SwiftComposer, Versions};
 use super::uv::Uv;
+use crate::api::CannotRerun;
 use crate::config;
 
 /// The recipes of one configuration, and how old a push may be by its hooks.
@@ -93,6 +95,14 @@ impl ServerCatalog {
         let uv = run.uv.clone().map(|lock| (self.uv.clone(), lock));
         let (state_dir, limits) = (self.state_dir.clone(), run.limits);
         Arc::new(Preparing { swift, enclosing, uv, limits, state_dir, free_disk })
+    }
+
+    /// A finished job's change as the recipe of the moment renders it.
+    pub(super) fn render(&self, job: &Job) -> Result<Rerun, CannotRerun> {
+        let recipes = self.recipes.read().expect("nothing panics under this lock").clone();
+        let recipe = recipes.by_name.get(&job.change.recipe).map(|(recipe, _)| recipe);
+        let recipe = recipe.filter(|recipe| recipe.repository == job.change.repository);
+        recipe.ok_or(CannotRerun::Gone)?.rerun(job).ok_or(CannotRerun::ForAllFiles)
     }
 
     /// From now on the recipes and launchers of `config`.

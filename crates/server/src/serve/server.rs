@@ -96,7 +96,7 @@ impl Server {
         let handle = Handle::new(
             config,
             Some((receiver.clone(), ranges)),
-            catalog,
+            catalog.clone(),
             backends.workspace,
             changes,
             store,
@@ -112,6 +112,7 @@ impl Server {
         });
         api.gpus = backends.gpus.clone().map(|gpus| gpus as Arc<dyn Gpus>);
         let deciding = receiver.clone();
+        api.render = Some(Arc::new(move |job| catalog.render(job)));
         api.replay = Some(Arc::new(move |delivery, now| deciding.load().replay(delivery, now)));
         let counting = Arc::new(Throttle::new(receiver.clone()));
         let ports = Ports {

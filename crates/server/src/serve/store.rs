@@ -35,7 +35,7 @@ pub(super) trait Store: Backend + MessageStore {
 /// Opens a store, and makes it if there is none.
 pub(super) async fn open(url: &StoreUrl) -> Result<Arc<dyn Store>, StartError> {
     match url {
-        StoreUrl::Sqlite(file) => Ok(Arc::new(sqlite(file)?)),
+        StoreUrl::Sqlite(file) => Ok(Arc::new(sqlite(file, Options::default())?)),
         #[cfg(feature = "postgres")]
         StoreUrl::Postgres(url) => {
             Ok(Arc::new(PostgresQueue::open(url.exposed(), postgres::Options::default()).await?))
@@ -47,7 +47,10 @@ pub(super) async fn open(url: &StoreUrl) -> Result<Arc<dyn Store>, StartError> {
 pub(super) async fn existing(url: &StoreUrl) -> Result<Arc<dyn Store>, StartError> {
     match url {
         StoreUrl::Sqlite(file) if !file.exists() => Err(StartError::NoStore(file.clone())),
-        url => open(url).await,
+        // Nothing runs that would need room on the disk for its end.
+        StoreUrl::Sqlite(file) => Ok(Arc::new(sqlite(file, Options { reserve: 0, ..Options::default() })?)),
+        #[cfg(feature = "postgres")]
+        url @ StoreUrl::Postgres(_) => open(url).await,
     }
 }
 
@@ -65,7 +68,7 @@ pub(crate) async fn migrate(url: &StoreUrl) -> Result<(u32, u32), StartError> {
     Ok((versions.0, now))
 }
 
-fn sqlite(file: &Path) -> Result<SqliteQueue, StartError> {
+fn sqlite(file: &Path, options: Options) -> Result<SqliteQueue, StartError> {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
     let not_writable = |source| StartError::NotWritable { file: file.to_owned(), source };
     match folder.map_or(Ok(()), fs::create_dir_all) {
@@ -74,7 +77,7 @@ fn sqlite(file: &Path) -> Result<SqliteQueue, StartError> {
             made.map_err(|source| StartError::Folder { folder: folder.unwrap_or(file).to_owned(), source })?
         }
     }
-    match SqliteQueue::open(file, Options::default()) {
+    match SqliteQueue::open(file, options) {
         Err(OpenError::Io { source, .. }) if forbids_to_write(&source) => Err(not_writable(source)),
         opened => Ok(opened?),
     }

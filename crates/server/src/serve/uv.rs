@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
-use swifthook_core::{Fingerprint, Job, Problem, Reason, RunLimits, Workspace};
+use swifthook_core::{Fingerprint, Job, Problem, Reason, RunLimits, Workspace, is_crash};
 use swifthook_launch::{Beneath, LogCap, confined, give, leave_a_way, remove_tree, within};
 use swifthook_runner::Uncomposed;
 use tokio::process::{Child, Command};
@@ -185,7 +186,7 @@ impl Uv {
         let tail = tail(&log);
         let made = match status {
             Ok(Ok(status)) if status.success() => complete(&project.folder, &cache).map_err(failed),
-            Ok(Ok(status)) if status.code().is_none() || is_passing(&tail) => {
+            Ok(Ok(status)) if was_killed(status) || is_passing(&tail) => {
                 Err(Uncomposed::NotNow(format!("uv could not make the environment ({status}): {tail}")))
             }
             Ok(Ok(status)) => Err(unfit(format!("uv could not make the environment ({status}): {tail}"))),
@@ -387,6 +388,11 @@ fn tail(log: &Path) -> String {
         Ok(lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" / "))
     };
     read().unwrap_or_default()
+}
+
+/// Somebody else has ended it, such as the kernel where the memory is full. What crashes crashes again.
+fn was_killed(status: ExitStatus) -> bool {
+    status.signal().is_some_and(|signal| !is_crash(signal))
 }
 
 /// What has to do with the network or the disk, and not with what is asked for.

@@ -5,6 +5,7 @@
 mod addresses;
 mod authority;
 mod command_line;
+mod container;
 mod flood;
 mod going;
 mod gpus;
@@ -17,5 +18,6 @@ mod serve;
 mod service_manager;
 mod store;
 mod swift;
+mod user;
 mod uv;
 mod world;

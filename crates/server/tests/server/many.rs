@@ -87,7 +87,9 @@ fn a_delivery_is_decided_again_by_the_recipes_of_the_moment() {
         ok(&asked(&world, &server, &arguments))
     };
     let known = replay(&[]);
-    assert_eq!(known, format!("sft trains\njob {first} (succeeded, known already)\n"));
+    let again = "What is known is not trained again; `swifthook jobs retry JOB` does that, by its recipe of the moment.\n";
+    assert_eq!(known, format!("sft trains\njob {first} (succeeded, known already)\n{again}"));
+    assert_eq!(replay(&["--dry-run"]), format!("{known}Nothing was done.\n"), "a dry run says the same");
 
     let config = fs::read_to_string(world.path("swifthook.toml")).unwrap();
     let more = "[[recipe]]\nname = \"dpo\"\nrepository = \"acme/models\"\nbranches = [\"main\"]\ntrust = \"code\"\n\
@@ -100,6 +102,10 @@ fn a_delivery_is_decided_again_by_the_recipes_of_the_moment() {
     let dry = replay(&["--dry-run"]);
     assert!(
         dry.contains("docs does not train, because of paths") && dry.contains("Nothing was done"),
+        "{dry}"
+    );
+    assert!(
+        dry.contains(&format!("job {first} (succeeded, known already)\na new job of dpo (queued)\n")),
         "{dry}"
     );
     assert_eq!(of(&server.get("/api/v1/jobs")).len(), 1);
@@ -159,6 +165,62 @@ fn a_delivery_is_asked_after_by_its_guid_and_says_what_became_of_it() {
     assert!(!none.status.success() && String::from_utf8_lossy(&none.stderr).contains("led to no job"), "{none:?}");
     let (status, _) = server.call("GET", "/api/v1/deliveries/00000000-0000-4000-8000-000000000000", "");
     assert_eq!(status, 404);
+}
+
+#[test]
+fn what_was_corrected_in_the_configuration_is_what_is_trained_again() {
+    let world = World::new("run = { command = [\"sh\", \"-c\", \"exit 3\", \"{commit}\"] }");
+    let server = world.serve();
+    let commit = world.commit("x", "1");
+    let push = world.push(&commit, &commit, &["x"]);
+    let first = job_of(&server.deliver(&push));
+    server.wait_for(&first, &["failed"]);
+    let reconfigured = |recipe: &str, is_there: &str| {
+        world.configure(recipe);
+        server.signal("HUP");
+        let delivery = server.get("/api/v1/deliveries")["deliveries"][0]["id"].as_str().unwrap().to_owned();
+        let dry = || ok(&asked(&world, &server, &["deliveries", "replay", &delivery, "--dry-run"]));
+        assert!(until(|| dry().contains(is_there).then_some(())).is_some(), "{}", dry());
+    };
+    reconfigured(
+        "run = { command = [\"sh\", \"-c\", \"exit 0\", \"{commit}\"] }\npaths = [\"x\"]",
+        "known already",
+    );
+    // A person's word, though it is about the job and not about the recipe.
+    let as_before = ok(&asked(&world, &server, &["jobs", "retry", &first, "--as-before"]));
+    let repeated = of(&server.get("/api/v1/jobs"))[0].clone();
+    assert_eq!(as_before, format!("job {repeated} trains it again (run 1, queued)\n"));
+    server.wait_for(&repeated, &["failed"]);
+    until_retried(&world, &server, &first, &repeated);
+
+    // What has no recipe to ask is not guessed at.
+    let other = "run = { command = [\"true\"] }\neach = \"*.yaml\"";
+    reconfigured(other, "does not train");
+    let anew = ok(&asked(&world, &server, &["jobs", "retry", &first]));
+    let held = of(&server.get("/api/v1/jobs"))[0].clone();
+    assert!(anew.starts_with(&format!("job {held} trains it again (run 3, held)\n  needs_diff: ")), "{anew}");
+    let skipped = server.wait_for(&held, &["cancelled"]);
+    assert_eq!(skipped["reason"], "skipped_after_diff", "{skipped}");
+    let config = fs::read_to_string(world.path("swifthook.toml")).unwrap();
+    fs::write(world.path("swifthook.toml"), config.replace("name = \"sft\"", "name = \"dpo\"")).unwrap();
+    server.signal("HUP");
+    let gone = until(|| {
+        let gone = asked(&world, &server, &["jobs", "retry", &first]);
+        (!gone.status.success()).then_some(gone)
+    });
+    let told = refused(&gone.unwrap(), 1);
+    assert!(told.contains("recipe is no longer in the configuration; `--as-before`"), "{told}");
+}
+
+/// The corrected command runs, and whoever asked is told what is another.
+fn until_retried(world: &World, server: &Running, first: &str, last: &str) {
+    let told = ok(&asked(world, server, &["jobs", "retry", first]));
+    let again = of(&server.get("/api/v1/jobs"))[0].clone();
+    let differs = format!("not as job {last}: the command is `\"exit 0\"` and was `\"exit 3\"`");
+    assert_eq!(told, format!("job {again} trains it again (run 2, queued)\n  {differs}\n"));
+    server.wait_for(&again, &["succeeded"]);
+    let shown = ok(&asked(world, server, &["jobs", "show", &again]));
+    assert!(shown.contains(&differs), "{shown}");
 }
 
 /// The ids of a page.

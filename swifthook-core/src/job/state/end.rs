@@ -2,7 +2,7 @@
 
 use super::{State, cancelled, newer_known};
 use crate::admission::Wait;
-use crate::job::{Exit, Retry, Stage, StopKind};
+use crate::job::{Exit, Retry, Stage, StopKind, exit_code_in_words, signal_in_words};
 use crate::policy::Reason;
 use crate::time::Timestamp;
 
@@ -118,8 +118,8 @@ impl Remains {
 fn describe(exit: &Exit) -> String {
     match (&exit.message, exit.code, exit.signal) {
         (Some(message), ..) => message.to_string(),
-        (None, _, Some(signal)) => format!("ended by signal {signal}"),
-        (None, Some(code), None) => format!("exit code {code}"),
+        (None, _, Some(signal)) => format!("ended by {}", signal_in_words(signal)),
+        (None, Some(code), None) => exit_code_in_words(code),
         (None, None, None) => "it ended, and nobody knows how".into(),
     }
 }

@@ -574,3 +574,21 @@ const STOPS: [StopKind; 8] = [
     StopKind::Restart,
     StopKind::Limit,
 ];
+
+/// A wrong address is wrong on every machine: to try again costs GPUs and comes to the same.
+#[test]
+fn a_run_that_crashes_fails_at_once_and_one_that_is_killed_is_tried_again() {
+    for crash in [4, 5, 6, 7, 8, 11, 31] {
+        becomes(collecting(signalled(crash)), collected(None), "failed(training) 1/1/0/0 handle evidence");
+    }
+    for killed in [1, 9, 10, 15] {
+        let again = "queued(backoff) 1/1/0/1 waits_for=backoff not_before=60000";
+        becomes(collecting(signalled(killed)), collected(None), again);
+    }
+    let crashed = || collecting(signalled(11));
+    let why = crashed().apply(collected(None), &Retry::default()).unwrap().reason.unwrap();
+    assert_eq!(why.detail, "ended by signal 11 (SIGSEGV, it used memory that is not its own)");
+    let listed = Retry { exit_codes: vec![139], ..Retry::default() };
+    let again = crashed().apply(collected(None), &listed).unwrap();
+    assert_eq!(again.stage, Stage::Queued, "unless the recipe says so");
+}

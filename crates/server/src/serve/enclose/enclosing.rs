@@ -45,9 +45,11 @@ impl Enclosing {
     ) -> Result<Enclosure, Uncomposed> {
         match &self.isolation {
             Isolation::User(name) => {
-                let User { account, home } = User::named(name).await?;
+                let User { mut account, home } = User::named(name).await?;
                 self.use_home(home, env);
-                as_user(&account)
+                self.make_ready(&[], &account, None, self.checkpoint(places)?).await?;
+                account.groups.extend(self.has_tree.then(|| self.readers(job)));
+                Ok(Enclosure { lent: self.lent(job), ..as_user(&account)? })
             }
             Isolation::Bubblewrap(of) => self.sandbox(of, job, places, env).await,
             Isolation::Prefix(prefix) => {
@@ -84,13 +86,12 @@ impl Enclosing {
         let Some(state_dir) = self.state_dir.to_str() else {
             return Err(unfit(format!("the path of `{}` is not UTF-8", self.state_dir.display())));
         };
-        let checkpoint =
-            places.reads.as_deref().map(|path| checkpoint(path, Path::new(state_dir))).transpose()?;
+        let checkpoint = self.checkpoint(places)?;
         let account = self.account(of, job, env).await?;
         let is_own = account.as_ref().is_some_and(|account| account.name.is_some());
         let own_cache = is_own.then(|| self.state_dir.join(CACHES).join(&*job.change.recipe));
         if let Some(account) = &account {
-            self.make_ready(of, account, own_cache.clone(), checkpoint.clone()).await?;
+            self.make_ready(&of.caches, account, own_cache.clone(), checkpoint.clone()).await?;
         }
         let as_whom = account.as_ref().map(|account| (account.user, account.group));
         try_it(of, as_whom).await?;
@@ -114,12 +115,12 @@ impl Enclosing {
             base: base.as_deref(),
             recipe: &job.change.recipe,
         };
+        let lent = if account.is_some() { self.lent(job) } else { Vec::new() };
         let sandbox = Sandbox {
             program: of.program.display().to_string(),
             network: of.network,
             memory: self.memory,
             mounts: shown.mounts(),
-            lent: if account.is_some() { self.lent(job) } else { Vec::new() },
             working_dir: places.working_dir.clone(),
             gpus,
             account,
@@ -128,6 +129,7 @@ impl Enclosing {
             outlives_command: true,
             owner: as_whom,
             sandbox: Some(sandbox),
+            lent,
             ..Enclosure::default()
         })
     }
@@ -174,9 +176,14 @@ impl Enclosing {
         objects.map(|path| (path, self.readers(job))).collect()
     }
 
+    /// The checkpoint that a run goes on from.
+    fn checkpoint(&self, places: &Places) -> Result<Option<PathBuf>, Uncomposed> {
+        places.reads.as_deref().map(|path| checkpoint(path, &self.state_dir)).transpose()
+    }
+
     async fn make_ready(
         &self,
-        of: &Bubblewrap,
+        caches: &[PathBuf],
         account: &Account,
         cache: Option<PathBuf>,
         checkpoint: Option<PathBuf>,
@@ -185,13 +192,13 @@ impl Enclosing {
             state_dir: self.state_dir.clone(),
             account: account.clone(),
             cache,
-            caches: of.caches.clone(),
+            caches: caches.to_vec(),
             checkpoint,
         };
         let made = tokio::task::spawn_blocking(move || ready.make()).await;
         made.map_err(std::io::Error::other)
             .flatten()
-            .map_err(|error| Uncomposed::NotNow(format!("the sandbox cannot be made ready: {error}")))
+            .map_err(|error| Uncomposed::NotNow(format!("its isolation cannot be made ready: {error}")))
     }
 }
 
@@ -203,14 +210,14 @@ fn as_user(account: &Account) -> Result<Enclosure, Uncomposed> {
             "no program `setpriv` on this server's PATH: install the package `util-linux`".to_owned(),
         )
     })?;
-    let Account { user, group, .. } = account;
-    let prefix = [
-        setpriv,
-        format!("--reuid={user}"),
-        format!("--regid={group}"),
-        "--init-groups".to_owned(),
-        "--no-new-privs".to_owned(),
-    ];
+    let Account { user, group, groups, .. } = account;
+    let groups: Vec<_> = groups.iter().map(ToString::to_string).collect();
+    let of_groups = match groups.is_empty() {
+        true => "--clear-groups".to_owned(),
+        false => format!("--groups={}", groups.join(",")),
+    };
+    let [user_word, group_word] = [format!("--reuid={user}"), format!("--regid={group}")];
+    let prefix = [setpriv, user_word, group_word, of_groups, "--no-new-privs".to_owned()];
     Ok(Enclosure { prefix: prefix.into(), owner: Some((*user, *group)), ..Enclosure::default() })
 }
 
@@ -273,9 +280,10 @@ mod tests {
 
     #[test]
     fn another_user_is_become_by_a_program_that_no_environment_chooses() {
-        let account = Account { user: 7, group: 8, groups: Vec::new(), name: None };
+        let account = Account { user: 7, group: 8, groups: vec![8, 9], name: None };
         let enclosure = as_user(&account).unwrap_or_else(|why| panic!("{why:?}"));
         assert!(enclosure.prefix[0].starts_with('/') && enclosure.prefix[0].ends_with("/setpriv"));
         assert_eq!((&*enclosure.prefix[1], enclosure.owner), ("--reuid=7", Some((7, 8))));
+        assert_eq!(enclosure.prefix[3], "--groups=8,9", "those that lend it objects too");
     }
 }

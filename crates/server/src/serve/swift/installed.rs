@@ -1,13 +1,14 @@
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::Access;
-use swifthook_core::Reason;
+use swifthook_core::{Reason, is_crash, signal_in_words};
 use swifthook_msswift::{InvalidVersion, Packages, Version};
 use swifthook_runner::Uncomposed;
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -123,8 +124,14 @@ async fn ask(program: &Path, within: &[String]) -> Result<Told, Uncomposed> {
         }
     };
     if !answer.status.success() {
-        let last = String::from_utf8_lossy(&answer.stderr).lines().last().unwrap_or_default().to_owned();
-        return Err(unfit(failed(last)));
+        let said = String::from_utf8_lossy(&answer.stderr);
+        let status = answer.status.signal().map(signal_in_words).unwrap_or(answer.status.to_string());
+        let why = said.lines().last().map_or(status.clone(), |last| format!("{last} ({status})"));
+        // Somebody else has ended it, such as the kernel where the memory is full: another time it may answer.
+        return Err(match answer.status.signal() {
+            Some(signal) if !is_crash(signal) => Uncomposed::NotNow(failed(why)),
+            _ => unfit(failed(why)),
+        });
     }
     let told = String::from_utf8_lossy(&answer.stdout);
     Told::read(&told).map_err(|error| unfit(failed(error.to_string())))
