@@ -190,6 +190,8 @@ pub(crate) fn facts_code(facts: &PushFacts) -> i64 {
         Some(Gap::NewBranch) => 2,
         Some(Gap::Caps) => 3,
         Some(Gap::NotListed) => 4,
+        Some(Gap::Contradictory) => 6,
+        Some(Gap::MaybeForced) => 7,
         Some(_) => 5,
     };
     gap << 1 | i64::from(facts.skip_marker)
@@ -203,6 +205,8 @@ pub(crate) fn facts(code: i64, pushed_at: Option<Timestamp>) -> Result<PushFacts
         3 => Some(Gap::Caps),
         4 => Some(Gap::NotListed),
         5 => Some(Gap::Truncated),
+        6 => Some(Gap::Contradictory),
+        7 => Some(Gap::MaybeForced),
         _ => return Err(Corrupt::new("facts of a push")),
     };
     Ok(PushFacts { pushed_at, skip_marker: code & 1 == 1, gap })

@@ -1,3 +1,5 @@
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
 use std::fmt;
 use std::sync::Arc;
 
@@ -8,9 +10,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Changed paths, each with what became of it. Cheap to clone.
 ///
-/// A path is listed once for each commit that lists it, in the order of the commits; the last entry of a path
-/// says whether it exists after the push. Paths are raw, as git has them: spaces, newlines and a leading `-` are
-/// possible.
+/// A path is listed once for each commit that lists it. A list is not a tree: merges list what they did not keep, and
+/// some servers list the newest commit first, so no entry says more than another ([`Paths::together`]). Paths are raw,
+/// as git has them: spaces, newlines and a leading `-` are possible.
 #[derive(Clone)]
 pub struct Paths {
     text: Bytes,
@@ -74,6 +76,34 @@ impl Paths {
             builder.push_copy(path, change);
         }
         builder.build(Bytes::new())
+    }
+
+    /// Each path that `is_wanted` once, in the order in which they are listed last, with the position of that entry and
+    /// what all its entries say of it: `None` where they contradict each other, so that only git knows what became of it.
+    pub(crate) fn together(&self, is_wanted: impl Fn(&[u8]) -> bool) -> Vec<(usize, Option<Change>)> {
+        let mut places: HashMap<&[u8], usize> = HashMap::new();
+        let mut paths: Vec<(usize, Option<Change>)> = Vec::new();
+        for (position, (path, change)) in
+            self.raw().enumerate().rev().filter(|(_, (path, _))| is_wanted(path))
+        {
+            match places.entry(path) {
+                Slot::Vacant(slot) => {
+                    slot.insert(paths.len());
+                    paths.push((position, Some(change)));
+                }
+                Slot::Occupied(slot) => {
+                    let said = &mut paths[*slot.get()].1;
+                    *said = said.filter(|said| *said == change);
+                }
+            }
+        }
+        paths.reverse();
+        paths
+    }
+
+    /// Whether all entries are of one kind, so that none contradicts another.
+    pub(crate) fn are_of_one_kind(&self) -> bool {
+        self.entries.windows(2).all(|pair| pair[0].change == pair[1].change)
     }
 
     /// The path of the entry at that position.
@@ -188,6 +218,23 @@ fn offset(position: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_entries_of_a_path_say_together_does_not_depend_on_their_order() {
+        let (present, removed) = (Change::Present, Change::Removed);
+        let list =
+            [("a", present), ("b", removed), ("c", present), ("a", removed), ("c", present), ("x", present)];
+        for list in [list.to_vec(), list.iter().rev().copied().collect()] {
+            let paths = Paths::from_iter(list);
+            let mut said: Vec<_> = paths
+                .together(|path| path != b"x")
+                .into_iter()
+                .map(|(position, said)| (paths.path_at(position).to_owned(), said))
+                .collect();
+            said.sort_by(|a, b| a.0.cmp(&b.0));
+            assert_eq!(said, [("a".into(), None), ("b".into(), Some(removed)), ("c".into(), Some(present))]);
+        }
+    }
 
     #[test]
     fn paths_survive_being_stored() {

@@ -188,21 +188,30 @@ mod tests {
         assert_eq!(told(&recipe, &push("refs/heads/main", &["src/x.py", "configs/sft_off.yaml"])), none);
     }
 
+    /// One side of a merge edits a config, the other deletes it, and the merge keeps one of them: whichever stands last.
     #[test]
-    fn the_last_entry_of_a_file_says_whether_it_exists() {
-        let changes = Paths::from_iter([
-            ("configs/sft_gone.yaml", Change::Present),
-            ("configs/sft_back.yaml", Change::Removed),
-            ("configs/sft_gone.yaml", Change::Removed),
-            ("configs/sft_back.yaml", Change::Present),
-        ]);
-        let push = Push { changes: ChangeSet::Complete(changes), ..push("refs/heads/main", &[]) };
-        assert_eq!(told(&each_config(), &push), r#"launch  ["configs/sft_back.yaml"]"#);
+    fn where_commits_contradict_each_other_about_a_file_git_is_asked() {
+        let (present, removed) = (Change::Present, Change::Removed);
+        let of = |list: &[(&str, Change)]| Push {
+            changes: ChangeSet::Complete(list.iter().copied().collect()),
+            ..push("refs/heads/main", &[])
+        };
+        let (a, b) = ("configs/sft_a.yaml", "configs/sft_b.yaml");
+        for list in [[(a, present), (a, removed)], [(a, removed), (a, present)]] {
+            assert_eq!(told(&each_config(), &of(&list)), r#"hold needs_diff ["-"]"#, "{list:?}");
+            let more = [(b, present), list[0], list[1]];
+            assert_eq!(told(&each_config(), &of(&more)), r#"hold needs_diff ["-"]"#, "{list:?}");
+            let elsewhere = [("src/x", list[0].1), (b, present), ("src/x", list[1].1)];
+            assert_eq!(told(&each_config(), &of(&elsewhere)), r#"launch  ["configs/sft_b.yaml"]"#);
+        }
+        let agreed = [(a, removed), (b, present), (a, removed), (b, present)];
+        assert_eq!(told(&each_config(), &of(&agreed)), r#"launch  ["configs/sft_b.yaml"]"#);
     }
 
     #[test]
     fn each_needs_the_whole_list() {
-        for gap in [Gap::Forced, Gap::NewBranch, Gap::Caps, Gap::NotListed, Gap::Truncated] {
+        for gap in [Gap::Forced, Gap::MaybeForced, Gap::NewBranch, Gap::Caps, Gap::NotListed, Gap::Truncated]
+        {
             let push = incomplete(push("refs/heads/main", &["configs/sft_a.yaml"]), gap);
             assert_eq!(told(&each_config(), &push), r#"hold needs_diff ["-"]"#, "{gap:?}");
         }
