@@ -147,7 +147,9 @@ pub use launcher::{
 };
 pub use policy::{HoldReason, Reason, TriggerPolicy, Verdict};
 pub use problem::Problem;
-pub use push::{Change as PathChange, ChangeSet, FormProblem, Gap, Paths, Push, Source};
+pub use push::{
+    Change as PathChange, ChangeSet, Dialect, FormProblem, Gap, Origin, Paths, Push, Source, UnknownDialect,
+};
 pub use queue::{
     Actor, Claimed, Delivery, History, JobFilter, JobQueue, Lease, PushFacts, QueueError, Renewal, Swept,
     TimelineEntry, Worker,

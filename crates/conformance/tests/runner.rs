@@ -1073,6 +1073,17 @@ async fn a_diff_is_no_way_around_the_greatest_age_of_a_push() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_push_of_a_server_that_signs_no_times_trains_after_its_diff() {
+    let play = Play::with(picky(&["configs/**"]));
+    play.book.change(|entry| entry.max_age = Some(Duration::from_secs(60)));
+    play.workspace.answer_diff(Ok(complete(&["configs/a.yaml"])));
+    let _worker = play.start("a");
+    let origin = Origin { dialect: Dialect::Gitea, ..Origin::default() };
+    let id = play.accept(Push { pushed_at: None, origin, ..unknown("main") }).await;
+    play.ends_as(id, Stage::Succeeded, "").await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_diff_that_cannot_be_had_ten_times_fails_the_job() {
     let play = Play::with(picky(&["configs/**"]));
     let _worker = play.start("a");

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use swifthook_core::{
-    Argv, CommitSha, ConfigDigest, Debounce, Gap, JobId, JobSpec, PathChange, Paths, PushFacts, RefName,
-    RepoName, Retry, Source, Stage, State, Superseding, Timestamp,
+    Argv, CommitSha, ConfigDigest, Debounce, Gap, JobId, JobSpec, Origin, PathChange, Paths, PushFacts,
+    RefName, RepoName, Retry, Source, Stage, State, Superseding, Timestamp,
 };
 
 use crate::ids::{join, split};
@@ -122,6 +122,8 @@ struct Spec<'a> {
     debounce: Option<Debounce>,
     #[serde(default, skip_serializing_if = "is_default")]
     retry: Cow<'a, Retry>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    origin: Cow<'a, Origin>,
 }
 
 pub(crate) fn spec_blob(spec: &JobSpec) -> Vec<u8> {
@@ -138,6 +140,7 @@ pub(crate) fn spec_blob(spec: &JobSpec) -> Vec<u8> {
         superseded,
         debounce,
         retry,
+        origin,
     } = spec;
     json(&Spec {
         launcher: launcher.clone(),
@@ -146,6 +149,7 @@ pub(crate) fn spec_blob(spec: &JobSpec) -> Vec<u8> {
         superseded: *superseded,
         debounce: *debounce,
         retry: Cow::Borrowed(retry),
+        origin: Cow::Borrowed(origin),
     })
 }
 
@@ -173,6 +177,7 @@ pub(crate) fn spec(columns: SpecColumns, blob: &[u8]) -> Result<JobSpec, Corrupt
         superseded: spec.superseded,
         debounce: spec.debounce,
         retry: spec.retry.into_owned(),
+        origin: spec.origin.into_owned(),
     })
 }
 

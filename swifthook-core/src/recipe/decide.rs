@@ -70,6 +70,7 @@ impl Recipe {
             superseded: self.superseded,
             debounce: self.debounce,
             retry: self.retry.clone(),
+            origin: push.origin.clone(),
         }
     }
 
@@ -92,7 +93,7 @@ mod tests {
     use crate::condition::{all, branches, paths};
     use crate::id::RepoName;
     use crate::policy::TriggerPolicy;
-    use crate::push::{Change, ChangeSet, Gap, Paths};
+    use crate::push::{Change, ChangeSet, Gap};
     use crate::recipe::Template;
     use crate::testing::{incomplete, push};
 

@@ -78,8 +78,8 @@ impl Task {
 
     /// Whether the push was too old when it was received: a diff must not be a way around the hook's limit.
     fn is_stale(&self, terms: &Terms) -> bool {
-        let age = self.job.pushed_at.map(|pushed_at| self.job.created_at.since(pushed_at));
-        terms.max_age.is_some_and(|max_age| age.is_none_or(|age| age > max_age))
+        let (push, received_at) = (self.job.push(), self.job.created_at);
+        terms.max_age.is_some_and(|max_age| push.is_stale(max_age, received_at))
     }
 
     fn failed(&self, message: String, wait: Option<std::time::Duration>) -> Diffed {
