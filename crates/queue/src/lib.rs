@@ -22,6 +22,7 @@ mod copy;
 mod ids;
 mod ignored;
 mod keeper;
+mod known;
 mod memory;
 mod message;
 #[cfg(feature = "postgres")]

@@ -2,10 +2,11 @@ use std::sync::Arc;
 
 use super::{Each, Recipe};
 use crate::condition::{is_merge_queue, marked, queued};
+use crate::git::RefName;
 use crate::intake::RecipeVerdict;
 use crate::job::JobSpec;
 use crate::policy::{HoldReason, Reason, Verdict};
-use crate::push::Push;
+use crate::push::{ChangeSet, Gap, Paths, Push};
 use crate::time::Timestamp;
 
 impl Recipe {
@@ -20,13 +21,32 @@ impl Recipe {
     /// [`Recipe::MAX_JOBS`] is held as a whole.
     #[must_use]
     pub fn decide(&self, push: &Push, now: Timestamp) -> RecipeVerdict {
+        self.decide_up_to(Self::MAX_JOBS, push, now)
+    }
+
+    /// The same, where a person has approved so many jobs.
+    #[must_use]
+    pub fn decide_up_to(&self, most_jobs: usize, push: &Push, now: Timestamp) -> RecipeVerdict {
         let (verdict, jobs) = match (self.judge(push, now), &self.each) {
             (verdict @ Verdict::Skip(_), _) => (verdict, Vec::new()),
             (verdict @ Verdict::Hold(HoldReason::NeedsDiff(_)), _) => (verdict, vec![self.job(push, None)]),
-            (verdict, Some(each)) => self.for_each(each, verdict, push),
+            (verdict, Some(each)) => self.for_each(each, verdict, push, most_jobs),
             (verdict, None) => (verdict, vec![self.job(push, None)]),
         };
         RecipeVerdict { recipe: self.name.clone(), verdict, jobs }
+    }
+
+    /// Whether a tag of this name, pushed as `push` was, would have been one of this recipe's: what the tag of `push` is
+    /// compared with.
+    #[must_use]
+    pub fn looks_at_tag(&self, tag: &str, push: &Push, now: Timestamp) -> bool {
+        let earlier = Push {
+            ref_name: RefName::Tag(tag.into()),
+            // Nothing is known of what it changed, so that no rule about paths says no.
+            changes: ChangeSet::Incomplete(Paths::empty(), Gap::Forced),
+            ..push.clone()
+        };
+        !matches!(self.policy.decide(&earlier, now), Verdict::Skip(_))
     }
 
     fn judge(&self, push: &Push, now: Timestamp) -> Verdict {
@@ -43,12 +63,20 @@ impl Recipe {
     }
 
     /// The verdict for each file: also one that holds, so that every job has its path when it goes on.
-    fn for_each(&self, each: &Each, verdict: Verdict, push: &Push) -> (Verdict, Vec<JobSpec>) {
+    fn for_each(
+        &self,
+        each: &Each,
+        verdict: Verdict,
+        push: &Push,
+        most_jobs: usize,
+    ) -> (Verdict, Vec<JobSpec>) {
         let hold = |reason| (Verdict::Hold(reason), vec![self.job(push, None)]);
         match each.matching(&push.changes) {
             Err(gap) => hold(HoldReason::NeedsDiff(gap)),
             Ok(files) if files.is_empty() => (Verdict::Skip(no_file()), Vec::new()),
-            Ok(files) if files.len() > Self::MAX_JOBS => hold(HoldReason::TooManyJobs(files.len())),
+            Ok(files) if files.len() > most_jobs.max(Self::MAX_JOBS) => {
+                hold(HoldReason::TooManyJobs(files.len()))
+            }
             Ok(files) => (verdict, files.into_iter().map(|file| self.job(push, Some(file))).collect()),
         }
     }
@@ -93,7 +121,7 @@ mod tests {
     use crate::condition::{all, branches, paths};
     use crate::id::RepoName;
     use crate::policy::TriggerPolicy;
-    use crate::push::{Change, ChangeSet, Gap};
+    use crate::push::Change;
     use crate::recipe::Template;
     use crate::testing::{incomplete, push};
 
@@ -244,6 +272,27 @@ mod tests {
         let verdict = each_config().decide(&push("refs/heads/main", &files), NOW);
         assert_eq!(verdict.verdict, Verdict::Hold(HoldReason::TooManyJobs(257)));
         assert_eq!(verdict.jobs.len(), 1);
+    }
+
+    #[test]
+    fn what_a_person_has_approved_is_made_and_no_more() {
+        let files: Vec<_> = (0..300).map(|i| format!("configs/sft_{i}.yaml")).collect();
+        let files: Vec<_> = files.iter().map(String::as_str).collect();
+        let of = |most| each_config().decide_up_to(most, &push("refs/heads/main", &files), NOW);
+        assert_eq!(of(300).jobs.len(), 300);
+        assert_eq!(of(299).verdict, Verdict::Hold(HoldReason::TooManyJobs(300)));
+        assert_eq!(each_config().decide_up_to(1, &push("refs/heads/main", &files[..2]), NOW).jobs.len(), 2);
+    }
+
+    #[test]
+    fn a_tag_is_one_of_a_recipes_by_its_name_whatever_it_changed() {
+        let both = all([crate::condition::tags(["v*", "!v*-rc*"]).unwrap(), paths(["configs/**"]).unwrap()]);
+        let recipe = recipe(both);
+        let push = push("refs/tags/v2", &[]);
+        for (tag, counts) in [("v1", true), ("v2-rc1", false), ("nightly", false)] {
+            assert_eq!(recipe.looks_at_tag(tag, &push, NOW), counts, "{tag}");
+        }
+        assert!(!on_main().looks_at_tag("main", &push, NOW));
     }
 
     #[test]

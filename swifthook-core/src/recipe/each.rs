@@ -42,7 +42,9 @@ impl Each {
         Ok(files)
     }
 
-    fn matches(&self, path: &[u8]) -> bool {
+    /// Whether a file of this path would get a job.
+    #[must_use]
+    pub fn matches(&self, path: &[u8]) -> bool {
         self.files.matches_raw(path) && self.paths.as_ref().is_none_or(|paths| paths.matches_raw(path))
     }
 }

@@ -5,6 +5,7 @@
 mod addresses;
 mod authority;
 mod command_line;
+mod decide;
 mod flood;
 mod going;
 mod gpus;
