@@ -1168,6 +1168,24 @@ async fn what_is_too_much_is_expanded_when_a_person_approves_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_file_whose_name_is_no_text_is_refused_by_name_and_the_others_run() {
+    let play = Play::with(Recipe { each: Some(Each::new(["configs/*.yaml"]).unwrap()), ..recipe() });
+    let present = |path: &'static [u8]| (path, PathChange::Present);
+    let changes = Paths::from_raw([present(b"configs/caf\xe9.yaml"), present(b"configs/tea.yaml")]);
+    play.workspace.answer_diff(Ok(ChangeSet::Complete(changes)));
+    let _worker = play.start("a");
+    let id = play.accept(unknown("main")).await;
+    play.ends_as(id, Stage::Cancelled, "expanded").await;
+    let jobs = play.queue.jobs(&JobFilter::default()).await.unwrap();
+    let job = |config: &str| jobs.iter().find(|job| &*job.change.config == config).unwrap().id;
+    play.ends_as(job("configs/tea.yaml"), Stage::Succeeded, "").await;
+    let odd = job(r#""configs/caf\351.yaml""#);
+    play.ends_as(odd, Stage::Failed, "config").await;
+    let why = play.job(odd).await.state.reason.unwrap().detail;
+    assert!(why.contains(r#"the file "configs/caf\351.yaml" is not UTF-8"#), "{why}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_known_of_a_push_goes_along_with_the_question_what_changed() {
     let tags = condition::all([
         condition::tags(["v*", "!*-rc*"]).unwrap(),

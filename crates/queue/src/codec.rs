@@ -197,6 +197,7 @@ pub(crate) fn facts_code(facts: &PushFacts) -> i64 {
         Some(Gap::NotListed) => 4,
         Some(Gap::Contradictory) => 6,
         Some(Gap::MaybeForced) => 7,
+        Some(Gap::NotText) => 8,
         Some(_) => 5,
     };
     gap << 1 | i64::from(facts.skip_marker)
@@ -212,6 +213,7 @@ pub(crate) fn facts(code: i64, pushed_at: Option<Timestamp>) -> Result<PushFacts
         5 => Some(Gap::Truncated),
         6 => Some(Gap::Contradictory),
         7 => Some(Gap::MaybeForced),
+        8 => Some(Gap::NotText),
         _ => return Err(Corrupt::new("facts of a push")),
     };
     Ok(PushFacts { pushed_at, skip_marker: code & 1 == 1, gap })
@@ -261,7 +263,7 @@ fn shared_start(one: &[u8], other: &[u8]) -> usize {
 
 pub(crate) fn paths(mut blob: &[u8]) -> Result<Paths, Corrupt> {
     let corrupt = || Corrupt::new("list of paths");
-    let mut paths: Vec<(String, PathChange)> = Vec::new();
+    let mut paths: Vec<(Vec<u8>, PathChange)> = Vec::new();
     let mut path = Vec::new();
     while !blob.is_empty() {
         let shared = take_number(&mut blob).filter(|&shared| shared <= path.len()).ok_or_else(corrupt)?;
@@ -270,10 +272,10 @@ pub(crate) fn paths(mut blob: &[u8]) -> Result<Paths, Corrupt> {
         path.truncate(shared);
         path.extend_from_slice(rest);
         let change = if number & 1 == 1 { PathChange::Removed } else { PathChange::Present };
-        paths.push((std::str::from_utf8(&path).map_err(|_| corrupt())?.to_owned(), change));
+        paths.push((path.clone(), change));
         blob = after;
     }
-    Ok(paths.into_iter().collect())
+    Ok(Paths::from_raw(paths))
 }
 
 pub(crate) fn json<T: Serialize>(value: &T) -> Vec<u8> {
@@ -340,12 +342,14 @@ mod tests {
         ];
         let written: Paths = list.into_iter().collect();
         assert_eq!(paths(&paths_blob(&written).unwrap()).unwrap(), written);
+        let odd = [(&b"a\xe9"[..], PathChange::Present), (b"a\xea", PathChange::Removed)];
+        assert!(paths(&paths_blob(&Paths::from_raw(odd)).unwrap()).unwrap().raw().eq(odd), "bytes are bytes");
         assert_eq!(paths_blob(&Paths::empty()), None);
     }
 
     #[test]
     fn a_list_of_paths_that_was_damaged_is_refused() {
-        for blob in [&[0x80][..], &[0], &[0, 6, b'a'], &[0, 2, 0xff], &[1, 2, b'a'], &[0xff; 12]] {
+        for blob in [&[0x80][..], &[0], &[0, 6, b'a'], &[1, 2, b'a'], &[0xff; 12]] {
             assert!(paths(blob).is_err(), "{blob:?}");
         }
     }

@@ -53,6 +53,8 @@ pub enum Gap {
     Contradictory,
     /// The payload does not tell whether the push was forced, so that its lists may prove nothing.
     MaybeForced,
+    /// The payload replaces what is no text in the names of files, so that it does not name them.
+    NotText,
 }
 
 impl fmt::Display for Gap {
@@ -64,6 +66,7 @@ impl fmt::Display for Gap {
             Self::NotListed => "the payload does not list what changed",
             Self::Truncated => "the list of changed files was cut when it was kept",
             Self::Contradictory => "one commit removes a file that another adds or modifies",
+            Self::NotText => "the payload cannot name a file whose name is not UTF-8",
             Self::MaybeForced => "the payload does not tell whether the push was forced",
         })
     }

@@ -57,6 +57,10 @@ impl<'a> Reported<'a> {
 
     fn new(text: &str, fields: Fields<'a>, dialect: Dialect) -> Result<Self, String> {
         let ref_name = given(fields.ref_name, "ref")?;
+        // What stands in the place of something that is no text is another name.
+        if !ref_name.is_exact {
+            return Err(format!("its `ref` is not text: `{}`", &*ref_name));
+        }
         let ref_name = RefName::parse(&ref_name).map_err(|error| error.to_string())?;
         let before = commit(&given(fields.before, "before")?)?;
         let after = commit(&given(fields.after, "after")?)?;
@@ -85,7 +89,7 @@ impl<'a> Reported<'a> {
         let is_deleted = after.is_none() || fields.deleted.flatten().unwrap_or(false);
         let gap = gap(&listed, fields.forced.flatten(), is_new);
         Ok(Self {
-            repository: repository.full_name.0,
+            repository: repository.full_name.text,
             ref_name,
             before,
             head: if is_deleted { None } else { tip.or(after) },
@@ -151,6 +155,8 @@ fn gap(listed: &Listed, is_forced: Option<bool>, is_new: bool) -> Option<Gap> {
     } else if listed.commits == 0 || listed.is_missing {
         // The ref moved, so a payload without a commit has left some out.
         Some(Gap::NotListed)
+    } else if listed.is_replaced {
+        Some(Gap::NotText)
     } else {
         None
     }

@@ -275,6 +275,14 @@ mod tests {
     }
 
     #[test]
+    fn a_file_whose_name_is_no_text_is_matched_by_its_bytes_and_named_for_people() {
+        let changes = Paths::from_raw([(&b"configs/sft_caf\xe9.yaml"[..], Change::Present)]);
+        let push = Push { changes: ChangeSet::Complete(changes), ..push("refs/heads/main", &[]) };
+        let verdict = each_config().decide(&push, NOW);
+        assert_eq!(verdict.jobs[0].config.as_deref(), Some(r#""configs/sft_caf\351.yaml""#));
+    }
+
+    #[test]
     fn what_a_person_has_approved_is_made_and_no_more() {
         let files: Vec<_> = (0..300).map(|i| format!("configs/sft_{i}.yaml")).collect();
         let files: Vec<_> = files.iter().map(String::as_str).collect();

@@ -175,7 +175,15 @@ pub(super) async fn any_list_is_paged_newest_first_whatever_it_is_of(bench: &dyn
 
 pub(super) async fn what_a_policy_may_ask_is_kept_with_a_delivery(bench: &dyn QueueBench) {
     let scene = Scene::new(bench);
-    let gaps = [Gap::Forced, Gap::NewBranch, Gap::Caps, Gap::NotListed, Gap::Contradictory, Gap::MaybeForced];
+    let gaps = [
+        Gap::Forced,
+        Gap::NewBranch,
+        Gap::Caps,
+        Gap::NotListed,
+        Gap::Contradictory,
+        Gap::MaybeForced,
+        Gap::NotText,
+    ];
     for (i, gap) in (1..).zip([None].into_iter().chain(gaps.map(Some))) {
         let mut decided = alone(i).decided(scene.now());
         decided.push.pushed_at = (i % 2 == 0).then_some(Timestamp(1_790_000_000_000));

@@ -155,7 +155,7 @@ struct Listed<'w> {
     wanted: Option<&'w (dyn Fn(&[u8]) -> bool + Send + Sync)>,
     /// Of a path that is still to come.
     status: Option<PathChange>,
-    paths: Vec<(Box<str>, PathChange)>,
+    paths: Vec<(Box<[u8]>, PathChange)>,
     bytes: usize,
     is_cut: bool,
 }
@@ -165,8 +165,7 @@ impl<'w> Listed<'w> {
         Self { wanted, ..Self::default() }
     }
 
-    /// Takes a field, and breaks where there are more than anybody decides by. Paths that are not UTF-8 get replacement
-    /// characters: a pattern cannot name them anyway.
+    /// Takes a field, and breaks where there are more than anybody decides by.
     fn take(&mut self, field: &[u8]) -> ControlFlow<()> {
         let Some(change) = self.status.take() else {
             self.status = Some(if field == b"D" { PathChange::Removed } else { PathChange::Present });
@@ -180,13 +179,13 @@ impl<'w> Listed<'w> {
             return ControlFlow::Break(());
         }
         self.bytes += field.len();
-        self.paths.push((String::from_utf8_lossy(field).into(), change));
+        self.paths.push((field.into(), change));
         ControlFlow::Continue(())
     }
 }
 
-fn pack(paths: Vec<(Box<str>, PathChange)>, is_cut: bool) -> ChangeSet {
-    let paths = Paths::from_iter(paths);
+fn pack(paths: Vec<(Box<[u8]>, PathChange)>, is_cut: bool) -> ChangeSet {
+    let paths = Paths::from_raw(paths);
     if is_cut { ChangeSet::Incomplete(paths, Gap::Truncated) } else { ChangeSet::Complete(paths) }
 }
 
@@ -214,16 +213,14 @@ mod tests {
     #[test]
     fn paths_are_raw_and_only_what_is_gone_is_removed() {
         let listed = b"A\0a b\0M\0-x\n\0T\0link\0D\0\xc3\xbc\0A\0\xff\0";
-        let expected: Paths = [
-            ("a b", PathChange::Present),
-            ("-x\n", PathChange::Present),
-            ("link", PathChange::Present),
-            ("ü", PathChange::Removed),
-            ("\u{fffd}", PathChange::Present),
-        ]
-        .into_iter()
-        .collect();
-        assert_eq!(parse(listed), expected);
+        let expected = [
+            (&b"a b"[..], PathChange::Present),
+            (b"-x\n", PathChange::Present),
+            (b"link", PathChange::Present),
+            ("ü".as_bytes(), PathChange::Removed),
+            (b"\xff", PathChange::Present),
+        ];
+        assert!(parse(listed).raw().eq(expected));
         assert!(parse(b"").is_empty());
     }
 

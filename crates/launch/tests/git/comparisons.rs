@@ -192,6 +192,20 @@ async fn of_more_files_than_are_looked_at_those_that_are_wanted_are_found() {
     assert_eq!(world.compare(&asked).await, ["configs/a.yaml"]);
 }
 
+#[tokio::test]
+async fn a_name_that_is_no_text_keeps_its_bytes() {
+    use std::os::unix::ffi::OsStrExt;
+
+    let world = World::new();
+    let name = std::ffi::OsStr::from_bytes(b"caf\xe9.yaml");
+    std::fs::write(world.origin().join(name), "1").unwrap();
+    let head = world.commit();
+    let main = RefName::Branch("main".into());
+    let changes = world.workspace().compare(&Comparison::new(&world.name, &main, None, &head)).await.unwrap();
+    assert!(changes.paths().raw().eq([(&b"caf\xe9.yaml"[..], PathChange::Present)]));
+    assert_eq!(world.compare(&Comparison::new(&world.name, &main, None, &head)).await, [r#""caf\351.yaml""#]);
+}
+
 impl World {
     /// The names of the files that the push of a tag changed.
     async fn tag(&self, tag: &str, head: &CommitSha, counts: fn(&str) -> bool) -> Vec<String> {

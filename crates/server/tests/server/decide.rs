@@ -22,7 +22,8 @@ fn a_push_of_gitea_trains_what_git_says_has_changed() {
         let files = if *id == heads[0] { "configs/b.yaml" } else { "notes.txt" };
         json!({"id": id, "message": "change\n", "timestamp": "2026-11-24T10:00:00Z", "added": [], "removed": [], "modified": [files]})
     };
-    let user = json!({"id": 1, "login": "dev", "full_name": "", "email": "dev@example.org", "username": "dev"});
+    let user =
+        json!({"id": 1, "login": "dev", "full_name": "", "email": "dev@example.org", "username": "dev"});
     let push = json!({
         "ref": "refs/heads/main", "before": gone, "after": heads[0], "compare_url": "https://git.example/x",
         "commits": heads[..5].iter().map(commit).collect::<Vec<_>>(), "total_commits": 8, "head_commit": commit(&heads[0]),

@@ -519,7 +519,7 @@ fn whatever_is_not_in_the_table_is_illegal() {
     for (state, legal) in [
         (needs_diff(), ["claim takeover release diffed reject expire", waiting, ""]),
         (State::held(HoldReason::Approval), [answered, waiting, ""]),
-        (State::held(HoldReason::TooManyJobs(300)), ["reject expire", waiting, ""]),
+        (State::held(HoldReason::TooManyJobs(300)), ["approve reject expire", waiting, ""]),
         (State::held(HoldReason::TooManyPaths(300)), ["approve reject expire", waiting, ""]),
         (
             queued(),
