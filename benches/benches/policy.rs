@@ -84,6 +84,7 @@ fn push(count: u64, directory: &str) -> Push {
         pushed_at: Some(NOW),
         changes: ChangeSet::Complete(Paths::from_iter(names.iter().map(|name| (name, PathChange::Present)))),
         source: Source::Person,
+        origin: Default::default(),
     }
 }
 

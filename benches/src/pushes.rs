@@ -26,6 +26,7 @@ pub fn decided(verdict: RecipeVerdict) -> Decided {
                 hook: "github".into(),
                 guid: "2f1d0c3e-1e5b-11ef-9f0a-0242ac120002".into(),
             },
+            origin: Default::default(),
         },
         verdicts: vec![verdict],
         config: ConfigDigest([7; 32]),
@@ -49,6 +50,7 @@ pub fn trains() -> RecipeVerdict {
         superseded: Superseding::CancelQueued,
         debounce: None,
         retry: Retry::default(),
+        origin: Default::default(),
     };
     RecipeVerdict { recipe: spec.recipe.clone(), verdict: Verdict::launch(), jobs: vec![spec] }
 }

@@ -147,7 +147,9 @@ pub use launcher::{
 };
 pub use policy::{HoldReason, Reason, TriggerPolicy, Verdict};
 pub use problem::Problem;
-pub use push::{Change as PathChange, ChangeSet, FormProblem, Gap, Paths, Push, Source};
+pub use push::{
+    Change as PathChange, ChangeSet, Dialect, FormProblem, Gap, Origin, Paths, Push, Source, UnknownDialect,
+};
 pub use queue::{
     Actor, Claimed, Delivery, History, JobFilter, JobQueue, Lease, PushFacts, QueueError, Renewal, Swept,
     TimelineEntry, Worker,
@@ -164,4 +166,4 @@ pub use signature::{SignatureProblem, hmac_sha256};
 pub use time::{NotATimestamp, Timestamp};
 pub use traces::{Folder, TraceReader, Traces};
 pub use upkeep::{PruneFrom, Pruned, Retention, Stats, Upkeep};
-pub use workspace::{Checkout, Workspace, WorkspaceError};
+pub use workspace::{Checkout, Comparison, KnownHeads, Workspace, WorkspaceError};

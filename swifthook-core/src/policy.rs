@@ -165,11 +165,13 @@ impl HoldReason {
         let detail = match self {
             Self::NeedsDiff(gap) => return Reason::new(self.word(), format!("{gap}; git will be asked")),
             Self::KnownFailure(failures) => return Reason::new(self.word(), PastFailure::told(failures)),
-            Self::TooManyJobs(count) => return Reason::new(self.word(), format!("{count} jobs at once")),
+            Self::TooManyJobs(count) => {
+                return Reason::new(self.word(), format!("{count} jobs at once; approving it makes them"));
+            }
             Self::TooManyPaths(count) => {
                 let detail = format!(
-                    "more files changed than are looked at, and the {count} that were do not decide whether it trains; the \
-                     next push is compared with this one"
+                    "more files changed than are looked at, and the {count} that were do not decide whether it trains; \
+                     approving it looks at all of them, and trains where there is no `each`"
                 );
                 return Reason::new(self.word(), detail);
             }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::fingerprint::{Fingerprint, PastFailure};
-use crate::git::RefName;
+use crate::git::{CommitSha, RefName};
 use crate::gpu::{GpuBook, GpuLease, MemoryEstimate, Workload};
 use crate::heartbeat::{Heartbeat, KnownWorker};
 use crate::id::{DeliveryId, JobId, RepoName};
@@ -101,6 +101,18 @@ pub trait JobQueue: Intake {
     ///
     /// When the store cannot answer.
     async fn known_failures(&self, _of: Fingerprint) -> Result<Vec<PastFailure>, QueueError> {
+        Ok(Vec::new())
+    }
+
+    /// Commits at which refs of the job's repository were when its recipe was asked what changed there: by jobs that were
+    /// made before it, unless they came to nothing, and by pushes before it of which the recipe said that no path matched.
+    /// Another job of the same ref and commit does not count. In no order, and of many the last some thousand. By itself it
+    /// knows of none: then a new default branch is new altogether.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot answer.
+    async fn known_heads(&self, _of: &Job) -> Result<Vec<CommitSha>, QueueError> {
         Ok(Vec::new())
     }
 

@@ -16,6 +16,7 @@ pub(crate) fn push(full_ref: &str, files: &[&str]) -> Push {
         pushed_at: None,
         changes: ChangeSet::Complete(present(files)),
         source: Source::Person,
+        origin: Default::default(),
     }
 }
 

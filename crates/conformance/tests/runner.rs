@@ -1073,6 +1073,17 @@ async fn a_diff_is_no_way_around_the_greatest_age_of_a_push() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_push_of_a_server_that_signs_no_times_trains_after_its_diff() {
+    let play = Play::with(picky(&["configs/**"]));
+    play.book.change(|entry| entry.max_age = Some(Duration::from_secs(60)));
+    play.workspace.answer_diff(Ok(complete(&["configs/a.yaml"])));
+    let _worker = play.start("a");
+    let origin = Origin { dialect: Dialect::Gitea, ..Origin::default() };
+    let id = play.accept(Push { pushed_at: None, origin, ..unknown("main") }).await;
+    play.ends_as(id, Stage::Succeeded, "").await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_diff_that_cannot_be_had_ten_times_fails_the_job() {
     let play = Play::with(picky(&["configs/**"]));
     let _worker = play.start("a");
@@ -1101,6 +1112,103 @@ async fn a_diff_with_more_files_than_are_looked_at_trains_by_those_or_is_held_an
             assert_eq!(play.job(id).await.state.hold, Some(HoldReason::TooManyPaths(5_000)));
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_too_much_is_expanded_when_a_person_approves_it() {
+    let each = || Each::new(["configs/*.yaml"]).unwrap();
+    let files: Vec<String> = (0..300).map(|n| format!("configs/{n}.yaml")).collect();
+    let files: Vec<&str> = files.iter().map(String::as_str).collect();
+    let flood = || {
+        let names = (0..5_000).map(|n| (format!("data/{n}"), PathChange::Present));
+        ChangeSet::Incomplete(names.collect(), Gap::Truncated)
+    };
+    let approve = async |play: &Play, id| {
+        play.queue.command(id, Command::Approve, &Actor("mona".into())).await.unwrap();
+    };
+
+    // More jobs than one push makes: the same, once it is approved, unless it has become more.
+    let play = Play::with(Recipe { each: Some(each()), ..recipe() });
+    for count in [299, 300, 300] {
+        play.workspace.answer_diff(Ok(complete(&files[..count])));
+    }
+    let _worker = play.start("a");
+    let id = play.accept(unknown("main")).await;
+    let held = |count| move |job: &Job| job.state.hold == Some(HoldReason::TooManyJobs(count));
+    play.until(id, held(299)).await;
+    approve(&play, id).await;
+    play.until(id, held(300)).await;
+    approve(&play, id).await;
+    play.ends_as(id, Stage::Cancelled, "expanded").await;
+    let jobs = play.queue.jobs(&JobFilter { limit: 1_000, ..JobFilter::default() }).await.unwrap();
+    assert_eq!(jobs.len(), 301);
+    assert_eq!(
+        play.workspace.asked().iter().map(|asked| asked.is_for_some).collect::<Vec<_>>(),
+        [false, true, true]
+    );
+
+    // More files than are looked at: those that `each` names, and without it, that it trains.
+    for (recipe, answer) in [
+        (Recipe { each: Some(each()), ..recipe() }, complete(&files[..1])),
+        (picky(&["configs/**"]), flood()),
+    ] {
+        let has_each = recipe.each.is_some();
+        let play = Play::with(recipe);
+        play.workspace.answer_diff(Ok(flood()));
+        play.workspace.answer_diff(Ok(answer));
+        let _worker = play.start("a");
+        let id = play.accept(unknown("main")).await;
+        play.until(id, |job| job.state.hold == Some(HoldReason::TooManyPaths(5_000))).await;
+        approve(&play, id).await;
+        match has_each {
+            true => play.ends_as(id, Stage::Cancelled, "expanded").await,
+            false => play.ends_as(id, Stage::Succeeded, "").await,
+        };
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_whose_name_is_no_text_is_refused_by_name_and_the_others_run() {
+    let play = Play::with(Recipe { each: Some(Each::new(["configs/*.yaml"]).unwrap()), ..recipe() });
+    let present = |path: &'static [u8]| (path, PathChange::Present);
+    let changes = Paths::from_raw([present(b"configs/caf\xe9.yaml"), present(b"configs/tea.yaml")]);
+    play.workspace.answer_diff(Ok(ChangeSet::Complete(changes)));
+    let _worker = play.start("a");
+    let id = play.accept(unknown("main")).await;
+    play.ends_as(id, Stage::Cancelled, "expanded").await;
+    let jobs = play.queue.jobs(&JobFilter::default()).await.unwrap();
+    let job = |config: &str| jobs.iter().find(|job| &*job.change.config == config).unwrap().id;
+    play.ends_as(job("configs/tea.yaml"), Stage::Succeeded, "").await;
+    let odd = job(r#""configs/caf\351.yaml""#);
+    play.ends_as(odd, Stage::Failed, "config").await;
+    let why = play.job(odd).await.state.reason.unwrap().detail;
+    assert!(why.contains(r#"the file "configs/caf\351.yaml" is not UTF-8"#), "{why}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_known_of_a_push_goes_along_with_the_question_what_changed() {
+    let tags = condition::all([
+        condition::tags(["v*", "!*-rc*"]).unwrap(),
+        condition::paths(["configs/**"]).unwrap(),
+    ]);
+    let play = Play::with(Recipe { policy: Arc::new(tags), ..recipe() });
+    play.workspace.have_tags(&["v1", "v2-rc1", "nightly"]);
+    play.workspace.answer_diff(Ok(complete(&["configs/a.yaml"])));
+    let _worker = play.start("a");
+    let origin = Origin { default_branch: Some("trunk".into()), ..Origin::default() };
+    let push = Push { ref_name: RefName::Tag("v2".into()), origin, ..unknown("main") };
+    let id = play.accept(push).await;
+    play.ends_as(id, Stage::Succeeded, "").await;
+    let asked = play.workspace.asked();
+    assert_eq!((&asked[0].default_branch, &asked[0].tags), (&Some("trunk".into()), &vec!["v1".to_owned()]));
+    assert!(asked[0].known.is_empty());
+
+    let main = play.job(id).await.change.head;
+    play.workspace.answer_diff(Ok(complete(&["configs/a.yaml"])));
+    let again = Push { ref_name: RefName::Tag("v3".into()), before: None, ..unknown("main") };
+    let again = play.accept(again).await;
+    play.ends_as(again, Stage::Succeeded, "").await;
+    assert_eq!(play.workspace.asked()[1].known, [main]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use swifthook_core::{
-    Argv, CommitSha, ConfigDigest, Debounce, DeliveryId, Gap, JobId, JobSpec, PathChange, Paths, PushFacts,
-    RefName, RepoName, Retry, Source, Stage, State, Superseding, Timestamp,
+    Argv, CommitSha, ConfigDigest, Debounce, DeliveryId, Gap, JobId, JobSpec, Origin, PathChange, Paths,
+    PushFacts, RefName, RepoName, Retry, Source, Stage, State, Superseding, Timestamp,
 };
 
 use crate::ids::{join, split};
@@ -134,6 +134,8 @@ struct Spec<'a> {
     debounce: Option<Debounce>,
     #[serde(default, skip_serializing_if = "is_default")]
     retry: Cow<'a, Retry>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    origin: Cow<'a, Origin>,
 }
 
 pub(crate) fn spec_blob(spec: &JobSpec) -> Vec<u8> {
@@ -150,6 +152,7 @@ pub(crate) fn spec_blob(spec: &JobSpec) -> Vec<u8> {
         superseded,
         debounce,
         retry,
+        origin,
     } = spec;
     json(&Spec {
         launcher: launcher.clone(),
@@ -158,6 +161,7 @@ pub(crate) fn spec_blob(spec: &JobSpec) -> Vec<u8> {
         superseded: *superseded,
         debounce: *debounce,
         retry: Cow::Borrowed(retry),
+        origin: Cow::Borrowed(origin),
     })
 }
 
@@ -185,6 +189,7 @@ pub(crate) fn spec(columns: SpecColumns, blob: &[u8]) -> Result<JobSpec, Corrupt
         superseded: spec.superseded,
         debounce: spec.debounce,
         retry: spec.retry.into_owned(),
+        origin: spec.origin.into_owned(),
     })
 }
 
@@ -202,6 +207,9 @@ pub(crate) fn facts_code(facts: &PushFacts) -> i64 {
         Some(Gap::NewBranch) => 2,
         Some(Gap::Caps) => 3,
         Some(Gap::NotListed) => 4,
+        Some(Gap::Contradictory) => 6,
+        Some(Gap::MaybeForced) => 7,
+        Some(Gap::NotText) => 8,
         Some(_) => 5,
     };
     gap << 1 | i64::from(facts.skip_marker)
@@ -215,6 +223,9 @@ pub(crate) fn facts(code: i64, pushed_at: Option<Timestamp>) -> Result<PushFacts
         3 => Some(Gap::Caps),
         4 => Some(Gap::NotListed),
         5 => Some(Gap::Truncated),
+        6 => Some(Gap::Contradictory),
+        7 => Some(Gap::MaybeForced),
+        8 => Some(Gap::NotText),
         _ => return Err(Corrupt::new("facts of a push")),
     };
     Ok(PushFacts { pushed_at, skip_marker: code & 1 == 1, gap })
@@ -264,7 +275,7 @@ fn shared_start(one: &[u8], other: &[u8]) -> usize {
 
 pub(crate) fn paths(mut blob: &[u8]) -> Result<Paths, Corrupt> {
     let corrupt = || Corrupt::new("list of paths");
-    let mut paths: Vec<(String, PathChange)> = Vec::new();
+    let mut paths: Vec<(Vec<u8>, PathChange)> = Vec::new();
     let mut path = Vec::new();
     while !blob.is_empty() {
         let shared = take_number(&mut blob).filter(|&shared| shared <= path.len()).ok_or_else(corrupt)?;
@@ -273,10 +284,10 @@ pub(crate) fn paths(mut blob: &[u8]) -> Result<Paths, Corrupt> {
         path.truncate(shared);
         path.extend_from_slice(rest);
         let change = if number & 1 == 1 { PathChange::Removed } else { PathChange::Present };
-        paths.push((std::str::from_utf8(&path).map_err(|_| corrupt())?.to_owned(), change));
+        paths.push((path.clone(), change));
         blob = after;
     }
-    Ok(paths.into_iter().collect())
+    Ok(Paths::from_raw(paths))
 }
 
 pub(crate) fn json<T: Serialize>(value: &T) -> Vec<u8> {
@@ -343,12 +354,14 @@ mod tests {
         ];
         let written: Paths = list.into_iter().collect();
         assert_eq!(paths(&paths_blob(&written).unwrap()).unwrap(), written);
+        let odd = [(&b"a\xe9"[..], PathChange::Present), (b"a\xea", PathChange::Removed)];
+        assert!(paths(&paths_blob(&Paths::from_raw(odd)).unwrap()).unwrap().raw().eq(odd), "bytes are bytes");
         assert_eq!(paths_blob(&Paths::empty()), None);
     }
 
     #[test]
     fn a_list_of_paths_that_was_damaged_is_refused() {
-        for blob in [&[0x80][..], &[0], &[0, 6, b'a'], &[0, 2, 0xff], &[1, 2, b'a'], &[0xff; 12]] {
+        for blob in [&[0x80][..], &[0], &[0, 6, b'a'], &[1, 2, b'a'], &[0xff; 12]] {
             assert!(paths(blob).is_err(), "{blob:?}");
         }
     }

@@ -21,6 +21,7 @@ mod codec;
 mod copy;
 mod ids;
 mod keeper;
+mod known;
 mod memory;
 mod message;
 #[cfg(feature = "postgres")]

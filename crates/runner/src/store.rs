@@ -3,8 +3,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use swifthook_core::{
-    Actor, Claimed, Event, Fingerprint, GpuBook, Heartbeat, Job, JobId, JobQueue, Lease, MemoryEstimate,
-    PastFailure, Progress, QueueError, Renewal, Swept, Worker, Workload,
+    Actor, Claimed, CommitSha, Event, Fingerprint, GpuBook, Heartbeat, Job, JobId, JobQueue, Lease,
+    MemoryEstimate, PastFailure, Progress, QueueError, Renewal, Swept, Worker, Workload,
 };
 
 use crate::guard::guarded;
@@ -35,6 +35,10 @@ impl Store {
 
     pub(crate) async fn known_failures(&self, of: Fingerprint) -> Result<Vec<PastFailure>, QueueError> {
         self.watched(async { self.queue.known_failures(of).await }).await
+    }
+
+    pub(crate) async fn known_heads(&self, of: &Job) -> Result<Vec<CommitSha>, QueueError> {
+        self.watched(async { self.queue.known_heads(of).await }).await
     }
 
     pub(crate) async fn memory_estimate(&self, of: &Workload) -> Result<Option<MemoryEstimate>, QueueError> {

@@ -116,6 +116,19 @@ run = { command = ["python", "{path}", "{nope}"], foo = 1 }
 }
 
 #[test]
+fn a_hook_may_say_whose_payloads_it_takes() {
+    let kind = |text: &str| {
+        let config = parse(&GOOD.replace("[[repository]]", &format!("{text}\n\n[[repository]]")));
+        config.map(|config| config.hooks[0].hook.kind)
+    };
+    assert_eq!(kind("").unwrap(), None);
+    assert_eq!(kind("kind = \"gitea\"").unwrap(), Some(swifthook_core::Dialect::Gitea));
+    assert_eq!(kind("kind = \"github\"").unwrap(), Some(swifthook_core::Dialect::GitHub));
+    let told = mistakes(&GOOD.replace("[[repository]]", "kind = \"gitlab\"\n\n[[repository]]"));
+    assert!(told.contains("not a kind of hook: `gitlab`") && told.contains("kind = \"gitea\""), "{told}");
+}
+
+#[test]
 fn what_is_reserved_is_refused_and_never_ignored() {
     let text = mistakes(&with(
         r#"

@@ -146,6 +146,7 @@ fn push(commit: &str) -> Result<Push, Box<dyn std::error::Error>> {
         pushed_at: None,
         changes: ChangeSet::Complete(Paths::empty()),
         source: Source::Person,
+        origin: Default::default(),
     })
 }
 

@@ -7,7 +7,9 @@ use crate::push::{ChangeSet, Gap, Paths, Push};
 /// at all hold for every push, also for one that changes nothing.
 ///
 /// It never fails on an incomplete list ([`ChangeSet::Incomplete`]): there it holds if a listed path matches, and
-/// is unknown otherwise. After a forced push the list proves nothing, and it is unknown.
+/// is unknown otherwise. After a forced push the list proves nothing, and it is unknown. So it is where the only paths
+/// that match are such as one commit removes and another does not: a file that comes and goes within a push has not
+/// changed.
 ///
 /// # Errors
 ///
@@ -50,6 +52,15 @@ impl PathFilter {
         self.matching(paths).next()
     }
 
+    /// The first listed path that matches and about which the list does not contradict itself.
+    fn first_sure_match<'a>(&self, paths: &'a Paths) -> Option<&'a str> {
+        if paths.are_of_one_kind() {
+            return self.first_match(paths);
+        }
+        let matching = paths.together(|path| self.matches_raw(path));
+        matching.iter().find(|(_, said)| said.is_some()).map(|(position, _)| paths.path_at(*position))
+    }
+
     fn none_of(&self, paths: &Paths) -> Reason {
         let mut listed = paths.iter().map(|(path, _)| path);
         let detail = match (listed.next(), paths.len()) {
@@ -75,15 +86,18 @@ impl Condition for ChangedPath {
             return Truth::True;
         }
         match &push.changes {
-            ChangeSet::Incomplete(_, Gap::Forced) => Truth::Unknown(Gap::Forced),
-            changes if self.0.first_match(changes.paths()).is_some() => Truth::True,
+            ChangeSet::Incomplete(_, gap @ (Gap::Forced | Gap::MaybeForced)) => Truth::Unknown(*gap),
+            changes if self.0.first_sure_match(changes.paths()).is_some() => Truth::True,
             ChangeSet::Incomplete(_, gap) => Truth::Unknown(*gap),
+            ChangeSet::Complete(paths) if self.0.first_match(paths).is_some() => {
+                Truth::Unknown(Gap::Contradictory)
+            }
             ChangeSet::Complete(paths) => Truth::False(self.0.none_of(paths)),
         }
     }
 
     fn why(&self, push: &Push) -> Reason {
-        let detail = match self.0.first_match(push.changes.paths()) {
+        let detail = match self.0.first_sure_match(push.changes.paths()) {
             Some(path) => format!("`{path}` matches {}", self.0.0),
             None => "there are no patterns".to_owned(),
         };
@@ -138,7 +152,39 @@ mod tests {
             assert_eq!(told(&rule, &incomplete(matching.clone(), gap)), "true", "{gap:?}");
             assert_eq!(told(&rule, &incomplete(other.clone(), gap)), format!("{gap:?}"));
         }
-        assert_eq!(told(&rule, &incomplete(matching, Gap::Forced)), "Forced", "it proves nothing");
+        for gap in [Gap::Forced, Gap::MaybeForced] {
+            assert_eq!(
+                told(&rule, &incomplete(matching.clone(), gap)),
+                format!("{gap:?}"),
+                "it proves nothing"
+            );
+        }
+    }
+
+    #[test]
+    fn a_path_about_which_the_list_contradicts_itself_proves_nothing() {
+        let rule = paths(["configs/**"]).unwrap();
+        let of = |list: &[(&str, Change)]| Push {
+            changes: ChangeSet::Complete(list.iter().copied().collect()),
+            ..push("refs/heads/main", &[])
+        };
+        let (present, removed) = (Change::Present, Change::Removed);
+        let [gone, back] = [("configs/a", removed), ("configs/a", present)];
+        for list in [[gone, back], [back, gone]] {
+            assert_eq!(told(&rule, &of(&list)), "Contradictory", "{list:?}");
+            assert_eq!(told(&not(paths(["configs/**"]).unwrap()), &of(&list)), "Contradictory");
+            let other = of(&[list[0], ("src/x", removed), list[1]]);
+            assert_eq!(told(&rule, &other), "Contradictory", "{list:?}");
+            let sure = of(&[list[0], list[1], ("configs/b", removed)]);
+            assert_eq!(told(&rule, &sure), "true", "{list:?}");
+            assert_eq!(
+                told(&not(paths(["configs/**"]).unwrap()), &sure),
+                "paths: `configs/b` matches configs/**"
+            );
+            let short = incomplete(of(&list), Gap::NewBranch);
+            assert_eq!(told(&rule, &short), "NewBranch", "{list:?}");
+        }
+        assert_eq!(told(&rule, &of(&[gone, gone])), "true", "a removed file is a changed one");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::State;
 use crate::git::{CommitSha, RefName};
 use crate::id::{JobId, RepoName};
 use crate::launcher::Progress;
-use crate::push::{ChangeSet, Gap, Paths, Push, Source};
+use crate::push::{ChangeSet, Gap, Origin, Paths, Push, Source};
 use crate::recipe::Argv;
 use crate::time::Timestamp;
 
@@ -37,6 +37,9 @@ pub struct JobSpec {
     pub debounce: Option<Debounce>,
     /// What is done about failures of the machine.
     pub retry: Retry,
+    /// What is known of the server that the push came from.
+    #[serde(default, skip_serializing_if = "Origin::is_default")]
+    pub origin: Origin,
 }
 
 /// What a newer change does to older jobs of its group.
@@ -173,6 +176,7 @@ impl Job {
             pushed_at: self.pushed_at,
             changes,
             source: self.source.clone(),
+            origin: self.spec.origin.clone(),
         }
     }
 

@@ -48,6 +48,9 @@ pub struct State {
     /// What it was held for until a person approved it: it is not held for that again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approved: Vec<Arc<str>>,
+    /// How many jobs a person has approved that it makes in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approved_jobs: Option<usize>,
     /// When the series of pushes began that it is debounced for.
     pub debounce_since: Option<Timestamp>,
     /// Runs begun. It numbers run keys and limits nothing.
@@ -120,6 +123,7 @@ impl State {
             workload: None,
             warnings: Vec::new(),
             approved: Vec::new(),
+            approved_jobs: None,
             debounce_since: None,
             attempt: 0,
             retries: 0,

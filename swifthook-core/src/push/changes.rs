@@ -42,12 +42,19 @@ pub enum Gap {
     Forced,
     /// The ref is new: only commits that no other ref has are listed.
     NewBranch,
-    /// A cap of GitHub's was reached: 2,048 commits, or 3,000 files in one commit.
+    /// A cap was reached: 2,048 commits, or 3,000 files in one commit, or fewer commits than the payload itself counts.
     Caps,
     /// The payload has no list of commits, or a commit has no list of files.
     NotListed,
     /// The list was cut when it was kept.
     Truncated,
+    /// Commits of the push contradict each other about a file, as the sides of a merge do: one removes what another adds
+    /// or modifies, and the list does not tell which of them the merge kept.
+    Contradictory,
+    /// The payload does not tell whether the push was forced, so that its lists may prove nothing.
+    MaybeForced,
+    /// The payload replaces what is no text in the names of files, so that it does not name them.
+    NotText,
 }
 
 impl fmt::Display for Gap {
@@ -55,9 +62,12 @@ impl fmt::Display for Gap {
         f.write_str(match self {
             Self::Forced => "a forced push does not list what changed",
             Self::NewBranch => "a new ref lists only commits that no other ref has",
-            Self::Caps => "the push is larger than GitHub lists",
+            Self::Caps => "the push is larger than what the payload lists",
             Self::NotListed => "the payload does not list what changed",
             Self::Truncated => "the list of changed files was cut when it was kept",
+            Self::Contradictory => "one commit removes a file that another adds or modifies",
+            Self::NotText => "the payload cannot name a file whose name is not UTF-8",
+            Self::MaybeForced => "the payload does not tell whether the push was forced",
         })
     }
 }

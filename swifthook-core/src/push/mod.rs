@@ -5,6 +5,7 @@
 
 mod changes;
 mod form;
+mod origin;
 mod parse;
 mod paths;
 mod skip;
@@ -12,10 +13,12 @@ mod skip;
 pub use changes::{ChangeSet, Gap};
 pub use form::FormProblem;
 pub(crate) use form::payload as form_payload;
+pub use origin::{Dialect, Origin, UnknownDialect};
 pub(crate) use parse::{Reported, Unread};
 pub use paths::{Change, Paths};
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +51,21 @@ pub struct Push {
     pub changes: ChangeSet,
     /// How we came to know of it.
     pub source: Source,
+    /// What the payload tells of the server that sent it.
+    #[serde(default, skip_serializing_if = "Origin::is_default")]
+    pub origin: Origin,
+}
+
+impl Push {
+    /// Whether it is older than `max_age`, as of `now`. One that does not say how old it is counts as too old, unless it
+    /// is of a dialect that never says so.
+    #[must_use]
+    pub fn is_stale(&self, max_age: Duration, now: Timestamp) -> bool {
+        match self.pushed_at {
+            Some(pushed_at) => now.since(pushed_at) > max_age,
+            None => self.origin.dialect.has_times(),
+        }
+    }
 }
 
 /// How a push came to be known.

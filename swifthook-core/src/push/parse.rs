@@ -11,11 +11,12 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::Deserialize;
 
 use self::commits::Listed;
-use self::fields::Fields;
+use self::fields::{Fields, HeadCommit};
 use super::skip::asks_to_skip;
-use super::{ChangeSet, Gap, Push, Source};
+use super::{ChangeSet, Dialect, Gap, Origin, Push, Source};
 use crate::git::{CommitSha, RefName};
 use crate::id::RepoName;
 use crate::time::Timestamp;
@@ -32,6 +33,7 @@ pub(crate) struct Reported<'a> {
     pushed_at: Option<Timestamp>,
     listed: Listed,
     gap: Option<Gap>,
+    origin: Origin,
 }
 
 /// A body that is no push.
@@ -44,38 +46,65 @@ pub(crate) enum Unread {
 }
 
 impl<'a> Reported<'a> {
-    /// Reads a payload.
-    pub(crate) fn read(text: &'a str) -> Result<Self, Unread> {
+    /// Reads a payload of the dialect that its hook names, or else of the one that it is by its shape: that is signed, where
+    /// a header is not.
+    pub(crate) fn read(text: &'a str, dialect: Option<Dialect>) -> Result<Self, Unread> {
         let fields = Fields::read(text)?;
         let is_ping = fields.is_ping();
-        Self::new(fields).map_err(|why| Unread::NotAPush { why, is_ping })
+        let dialect = dialect.unwrap_or_else(|| fields.dialect());
+        Self::new(text, fields, dialect).map_err(|why| Unread::NotAPush { why, is_ping })
     }
 
-    fn new(fields: Fields<'a>) -> Result<Self, String> {
+    fn new(text: &str, fields: Fields<'a>, dialect: Dialect) -> Result<Self, String> {
         let ref_name = given(fields.ref_name, "ref")?;
+        // What stands in the place of something that is no text is another name.
+        if !ref_name.is_exact {
+            return Err(format!("its `ref` is not text: `{}`", &*ref_name));
+        }
         let ref_name = RefName::parse(&ref_name).map_err(|error| error.to_string())?;
         let before = commit(&given(fields.before, "before")?)?;
         let after = commit(&given(fields.after, "after")?)?;
         let repository = given(fields.repository, "repository")?;
         let pusher = fields.pusher.ok_or("it has no `pusher`")?;
 
-        let head_commit = fields.head_commit.flatten().unwrap_or_default();
+        let head_commit = fields.head_commit.flatten();
+        // What older versions of Gitea leave out stands in the list.
+        let skip_marker = match (&head_commit, &after) {
+            (Some(commit), _) => commit.message.as_deref().is_some_and(asks_to_skip),
+            (None, Some(after)) => listed_message(text, after).as_deref().is_some_and(asks_to_skip),
+            (None, None) => false,
+        };
+        let head_commit = head_commit.unwrap_or_default();
         let tip = head_commit.id.as_deref().map(commit).transpose()?.flatten();
         let sender = fields.sender.flatten().and_then(|sender| sender.login);
-        let listed = fields.commits.flatten().unwrap_or_default();
+        let pusher = pusher.and_then(|pusher| pusher.name.or(pusher.login));
+        let mut listed = fields.commits.flatten().unwrap_or_default();
+        // A server that says how many there are has said so; Gitea lists five unless it is set up otherwise, so that a
+        // list without a number is never known to be whole.
+        listed.at_a_cap |= match fields.total_commits.flatten() {
+            Some(total) => total != listed.commits as u64,
+            None => dialect == Dialect::Gitea,
+        };
         let is_new = before.is_none() || fields.created.flatten().unwrap_or(false);
         let is_deleted = after.is_none() || fields.deleted.flatten().unwrap_or(false);
-        let gap = gap(&listed, fields.forced.flatten().unwrap_or(false), is_new);
+        let gap = gap(&listed, fields.forced.flatten(), is_new);
         Ok(Self {
-            repository: repository.full_name.0,
+            repository: repository.full_name.text,
             ref_name,
             before,
             head: if is_deleted { None } else { tip.or(after) },
-            skip_marker: head_commit.message.as_deref().is_some_and(asks_to_skip),
-            sender: sender.or(pusher.and_then(|pusher| pusher.name)).map(|login| (*login).into()),
+            skip_marker,
+            sender: sender.or(pusher).map(|login| (*login).into()),
             pushed_at: repository.pushed_at.0,
             listed,
             gap: if is_deleted { None } else { gap },
+            origin: Origin {
+                dialect,
+                default_branch: repository
+                    .default_branch
+                    .filter(|name| !name.is_empty())
+                    .map(|name| (*name).into()),
+            },
         })
     }
 
@@ -95,21 +124,39 @@ impl<'a> Reported<'a> {
                 Some(gap) => ChangeSet::Incomplete(paths, gap),
             },
             source,
+            origin: self.origin,
         }
     }
 }
 
+/// The message of a commit that is listed.
+fn listed_message(text: &str, commit: &CommitSha) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Listing<'a> {
+        #[serde(borrow)]
+        commits: Vec<HeadCommit<'a>>,
+    }
+    let listing: Listing<'_> = serde_json::from_str(text).ok()?;
+    let is_it = |listed: &HeadCommit<'_>| listed.id.as_deref() == Some(commit.as_str());
+    listing.commits.into_iter().find(is_it)?.message.map(|message| (*message).to_owned())
+}
+
 /// Why the lists may be short: the reason first that proves least.
-fn gap(listed: &Listed, is_forced: bool, is_new: bool) -> Option<Gap> {
-    if is_forced {
+fn gap(listed: &Listed, is_forced: Option<bool>, is_new: bool) -> Option<Gap> {
+    if is_forced == Some(true) {
         Some(Gap::Forced)
     } else if is_new {
         Some(Gap::NewBranch)
+    } else if is_forced.is_none() {
+        // Absent is not false.
+        Some(Gap::MaybeForced)
     } else if listed.at_a_cap {
         Some(Gap::Caps)
     } else if listed.commits == 0 || listed.is_missing {
         // The ref moved, so a payload without a commit has left some out.
         Some(Gap::NotListed)
+    } else if listed.is_replaced {
+        Some(Gap::NotText)
     } else {
         None
     }

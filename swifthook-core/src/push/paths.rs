@@ -1,3 +1,5 @@
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
 use std::fmt;
 use std::sync::Arc;
 
@@ -6,16 +8,21 @@ use serde::de::{SeqAccess, Visitor};
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::text::quoted_path;
+
 /// Changed paths, each with what became of it. Cheap to clone.
 ///
-/// A path is listed once for each commit that lists it, in the order of the commits; the last entry of a path
-/// says whether it exists after the push. Paths are raw, as git has them: spaces, newlines and a leading `-` are
-/// possible.
+/// A path is listed once for each commit that lists it. A list is not a tree: merges list what they did not keep, and
+/// some servers list the newest commit first, so no entry says more than another ([`Paths::together`]). Paths are raw,
+/// as git has them: spaces, newlines and a leading `-` are possible. One whose bytes are not UTF-8 is kept in its bytes
+/// ([`Paths::raw`]) and shown [quoted](crate::text::quoted_path).
 #[derive(Clone)]
 pub struct Paths {
     text: Bytes,
     decoded: Bytes,
     entries: Arc<[Entry]>,
+    /// Of each path that is no text, where it begins and where what is shown of it ends, which follows it.
+    odd: Arc<[(u32, u32)]>,
 }
 
 /// What the commit that lists a path did to it.
@@ -34,6 +41,7 @@ struct Entry {
     start: u32,
     end: u32,
     is_decoded: bool,
+    is_text: bool,
     change: Change,
 }
 
@@ -42,6 +50,15 @@ impl Paths {
     #[must_use]
     pub fn empty() -> Self {
         Self::from_iter(std::iter::empty::<(&str, Change)>())
+    }
+
+    /// Paths as git has them, in bytes.
+    pub fn from_raw<B: AsRef<[u8]>>(paths: impl IntoIterator<Item = (B, Change)>) -> Self {
+        let mut builder = PathsBuilder::default();
+        for (path, change) in paths {
+            builder.push_raw(path.as_ref(), change);
+        }
+        builder.build(Bytes::new())
     }
 
     /// Every entry, in order; a path may stand more than once.
@@ -70,10 +87,41 @@ impl Paths {
     #[must_use]
     pub fn detached(&self, most: usize) -> Self {
         let mut builder = PathsBuilder::default();
-        for (path, change) in self.raw().take(most) {
-            builder.push_copy(path, change);
+        for entry in self.entries.iter().take(most) {
+            match entry.is_text {
+                true => builder.push_copy(self.bytes_of(entry), entry.change),
+                false => builder.push_raw(self.bytes_of(entry), entry.change),
+            }
         }
         builder.build(Bytes::new())
+    }
+
+    /// Each path that `is_wanted` once, in the order in which they are listed last, with the position of that entry and
+    /// what all its entries say of it: `None` where they contradict each other, so that only git knows what became of it.
+    pub(crate) fn together(&self, is_wanted: impl Fn(&[u8]) -> bool) -> Vec<(usize, Option<Change>)> {
+        let mut places: HashMap<&[u8], usize> = HashMap::new();
+        let mut paths: Vec<(usize, Option<Change>)> = Vec::new();
+        for (position, (path, change)) in
+            self.raw().enumerate().rev().filter(|(_, (path, _))| is_wanted(path))
+        {
+            match places.entry(path) {
+                Slot::Vacant(slot) => {
+                    slot.insert(paths.len());
+                    paths.push((position, Some(change)));
+                }
+                Slot::Occupied(slot) => {
+                    let said = &mut paths[*slot.get()].1;
+                    *said = said.filter(|said| *said == change);
+                }
+            }
+        }
+        paths.reverse();
+        paths
+    }
+
+    /// Whether all entries are of one kind, so that none contradicts another.
+    pub(crate) fn are_of_one_kind(&self) -> bool {
+        self.entries.windows(2).all(|pair| pair[0].change == pair[1].change)
     }
 
     /// The path of the entry at that position.
@@ -82,7 +130,18 @@ impl Paths {
     }
 
     fn text_of(&self, entry: &Entry) -> &str {
-        std::str::from_utf8(self.bytes_of(entry)).expect("entries are made from whole strings only")
+        let bytes = match entry.is_text {
+            true => self.bytes_of(entry),
+            false => self.shown(entry),
+        };
+        std::str::from_utf8(bytes).expect("what is no text is shown as text")
+    }
+
+    /// What is shown of a path that is no text.
+    fn shown(&self, entry: &Entry) -> &[u8] {
+        let at = self.odd.binary_search_by_key(&entry.start, |(start, _)| *start);
+        let (_, end) = self.odd[at.expect("each such path has one")];
+        &self.decoded[entry.end as usize..end as usize]
     }
 
     fn bytes_of(&self, entry: &Entry) -> &[u8] {
@@ -106,12 +165,19 @@ impl<S: AsRef<str>> FromIterator<(S, Change)> for Paths {
 pub(crate) struct PathsBuilder {
     decoded: Vec<u8>,
     entries: Vec<Entry>,
+    odd: Vec<(u32, u32)>,
 }
 
 impl PathsBuilder {
     /// A path that stands in the body as it is, at `start..end` bytes.
     pub(crate) fn push_span(&mut self, start: usize, end: usize, change: Change) {
-        self.entries.push(Entry { start: offset(start), end: offset(end), is_decoded: false, change });
+        self.entries.push(Entry {
+            start: offset(start),
+            end: offset(end),
+            is_decoded: false,
+            is_text: true,
+            change,
+        });
     }
 
     /// How many there are so far.
@@ -124,16 +190,34 @@ impl PathsBuilder {
         self.push_copy(path.as_bytes(), change);
     }
 
+    /// The same of one that may be no text.
+    pub(crate) fn push_raw(&mut self, path: &[u8], change: Change) {
+        self.push_copy(path, change);
+        if std::str::from_utf8(path).is_err() {
+            self.decoded.extend_from_slice(quoted_path(path).as_bytes());
+            let shown = offset(self.decoded.len());
+            let entry = self.entries.last_mut().expect("it was pushed just now");
+            entry.is_text = false;
+            self.odd.push((entry.start, shown));
+        }
+    }
+
     /// The same for what is known to be text.
     fn push_copy(&mut self, path: &[u8], change: Change) {
         let start = offset(self.decoded.len());
         self.decoded.extend_from_slice(path);
-        self.entries.push(Entry { start, end: offset(self.decoded.len()), is_decoded: true, change });
+        self.entries.push(Entry {
+            start,
+            end: offset(self.decoded.len()),
+            is_decoded: true,
+            is_text: true,
+            change,
+        });
     }
 
     /// The paths; `body` is what spans point into.
     pub(crate) fn build(self, body: Bytes) -> Paths {
-        Paths { text: body, decoded: self.decoded.into(), entries: self.entries.into() }
+        Paths { text: body, decoded: self.decoded.into(), entries: self.entries.into(), odd: self.odd.into() }
     }
 }
 
@@ -188,6 +272,33 @@ fn offset(position: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_entries_of_a_path_say_together_does_not_depend_on_their_order() {
+        let (present, removed) = (Change::Present, Change::Removed);
+        let list =
+            [("a", present), ("b", removed), ("c", present), ("a", removed), ("c", present), ("x", present)];
+        for list in [list.to_vec(), list.iter().rev().copied().collect()] {
+            let paths = Paths::from_iter(list);
+            let mut said: Vec<_> = paths
+                .together(|path| path != b"x")
+                .into_iter()
+                .map(|(position, said)| (paths.path_at(position).to_owned(), said))
+                .collect();
+            said.sort_by(|a, b| a.0.cmp(&b.0));
+            assert_eq!(said, [("a".into(), None), ("b".into(), Some(removed)), ("c".into(), Some(present))]);
+        }
+    }
+
+    #[test]
+    fn the_bytes_of_a_path_that_is_no_text_survive_and_it_is_shown() {
+        let list = [(&b"a\xe9"[..], Change::Present), (b"b", Change::Removed), (b"\xff", Change::Removed)];
+        for paths in [Paths::from_raw(list), Paths::from_raw(list).detached(3)] {
+            assert!(paths.raw().eq(list));
+            let shown: Vec<_> = paths.iter().map(|(path, _)| path).collect();
+            assert_eq!(shown, [r#""a\351""#, "b", r#""\377""#]);
+        }
+    }
 
     #[test]
     fn paths_survive_being_stored() {

@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use super::{ConfigError, Outcome, Refusal};
 use crate::condition::Glob;
 use crate::id::RepoName;
+use crate::push::Dialect;
 use crate::secret::SecretSet;
 use crate::signature::{Claimed, Macs, SignatureProblem};
 use crate::time::Timestamp;
@@ -20,12 +21,15 @@ pub struct Hook {
     path: Arc<str>,
     secrets: SecretSet,
     repositories: Vec<RepoPattern>,
+    /// The dialect of its payloads; `None` takes each for what it is by its shape.
+    pub kind: Option<Dialect>,
     /// Networks from which deliveries are taken; empty is all of them. An addition to the signature, never a
     /// replacement.
     pub allow_from: Vec<IpNet>,
     /// The largest body, in bytes. GitHub sends up to 25 MB.
     pub max_body: usize,
-    /// A signed push older than this is held, so that a replayed body cannot outlive its key. `None` is no limit.
+    /// A signed push older than this is held, so that a replayed body cannot outlive its key. `None` is no limit. It does
+    /// not apply where a payload has no time that is signed with it, as those of Gitea have not.
     pub max_age: Option<Duration>,
     /// How long a redelivery may train again what failed.
     pub redelivery: Duration,
@@ -80,6 +84,7 @@ impl Hook {
             path: path.into(),
             secrets,
             repositories: patterns,
+            kind: None,
             allow_from: Vec::new(),
             max_body: 25 * 1024 * 1024,
             max_age: Some(Self::MAX_AGE),

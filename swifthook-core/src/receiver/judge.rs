@@ -45,7 +45,7 @@ impl Receiver {
             MediaType::Form => Bytes::from(form_payload(verified.body())?),
         };
         let text = std::str::from_utf8(&json).map_err(|error| Refusal::NotJson(error.to_string()))?;
-        match Reported::read(text) {
+        match Reported::read(text, verified.hook().kind) {
             Ok(reported) => self.decide(verified.hook(), &json, reported, unsigned.guid, now),
             Err(Unread::NotJson(why)) => Err(Refusal::NotJson(why)),
             Err(Unread::NotAPush { why, is_ping }) => match unsigned.event {
@@ -79,7 +79,7 @@ impl Receiver {
         let source = Source::Hook { hook: hook.id().clone(), guid };
         let push = reported.push(known.name.clone(), source, json.clone());
         let is_younger_than = |age| push.pushed_at.is_some_and(|pushed_at| now.since(pushed_at) <= age);
-        let is_stale = hook.max_age.is_some_and(|max_age| !is_younger_than(max_age));
+        let is_stale = hook.max_age.is_some_and(|max_age| push.is_stale(max_age, now));
         let decide = |recipe: &crate::Recipe| held_if(is_stale, recipe.decide(&push, now));
         Ok(Outcome::Decided(Box::new(Decided {
             version: Decided::VERSION,

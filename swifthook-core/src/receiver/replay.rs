@@ -1,6 +1,6 @@
 use super::Receiver;
 use crate::intake::Decided;
-use crate::push::{ChangeSet, Gap, Push, Source};
+use crate::push::{ChangeSet, Gap, Origin, Push, Source};
 use crate::queue::Delivery;
 use crate::time::Timestamp;
 
@@ -47,6 +47,7 @@ impl Receiver {
                 None => ChangeSet::Complete(paths),
             },
             source: Source::Person,
+            origin: Origin::default(),
         };
         Ok(Decided {
             version: Decided::VERSION,

@@ -2,10 +2,11 @@ use std::sync::Arc;
 
 use super::{Each, Recipe};
 use crate::condition::{is_merge_queue, marked, queued};
+use crate::git::RefName;
 use crate::intake::RecipeVerdict;
 use crate::job::{Job, JobSpec, Rerun};
 use crate::policy::{HoldReason, Reason, Verdict};
-use crate::push::{Gap, Push};
+use crate::push::{ChangeSet, Gap, Paths, Push};
 use crate::time::Timestamp;
 
 impl Recipe {
@@ -20,10 +21,16 @@ impl Recipe {
     /// [`Recipe::MAX_JOBS`] is held as a whole.
     #[must_use]
     pub fn decide(&self, push: &Push, now: Timestamp) -> RecipeVerdict {
+        self.decide_up_to(Self::MAX_JOBS, push, now)
+    }
+
+    /// The same, where a person has approved so many jobs.
+    #[must_use]
+    pub fn decide_up_to(&self, most_jobs: usize, push: &Push, now: Timestamp) -> RecipeVerdict {
         let (verdict, jobs) = match (self.judge(push, now), &self.each) {
             (verdict @ Verdict::Skip(_), _) => (verdict, Vec::new()),
             (verdict @ Verdict::Hold(HoldReason::NeedsDiff(_)), _) => (verdict, vec![self.job(push, None)]),
-            (verdict, Some(each)) => self.for_each(each, verdict, push),
+            (verdict, Some(each)) => self.for_each(each, verdict, push, most_jobs),
             (verdict, None) => (verdict, vec![self.job(push, None)]),
         };
         RecipeVerdict { recipe: self.name.clone(), verdict, jobs }
@@ -46,6 +53,19 @@ impl Recipe {
         Some(Rerun { spec: self.job(&job.push(), config), hold })
     }
 
+    /// Tells whether a tag of this name, pushed as `push` was, would have been one of this recipe's: what the tag of `push` is
+    /// compared with.
+    #[must_use]
+    pub fn looks_at_tag(&self, tag: &str, push: &Push, now: Timestamp) -> bool {
+        let earlier = Push {
+            ref_name: RefName::Tag(tag.into()),
+            // Nothing is known of what it changed, so that no rule about paths says no.
+            changes: ChangeSet::Incomplete(Paths::empty(), Gap::Forced),
+            ..push.clone()
+        };
+        !matches!(self.policy.decide(&earlier, now), Verdict::Skip(_))
+    }
+
     fn judge(&self, push: &Push, now: Timestamp) -> Verdict {
         if push.head.is_none() {
             return Verdict::Skip(Reason::new("deleted", format!("`{}` was deleted", push.ref_name)));
@@ -60,12 +80,20 @@ impl Recipe {
     }
 
     /// The verdict for each file: also one that holds, so that every job has its path when it goes on.
-    fn for_each(&self, each: &Each, verdict: Verdict, push: &Push) -> (Verdict, Vec<JobSpec>) {
+    fn for_each(
+        &self,
+        each: &Each,
+        verdict: Verdict,
+        push: &Push,
+        most_jobs: usize,
+    ) -> (Verdict, Vec<JobSpec>) {
         let hold = |reason| (Verdict::Hold(reason), vec![self.job(push, None)]);
         match each.matching(&push.changes) {
             Err(gap) => hold(HoldReason::NeedsDiff(gap)),
             Ok(files) if files.is_empty() => (Verdict::Skip(no_file()), Vec::new()),
-            Ok(files) if files.len() > Self::MAX_JOBS => hold(HoldReason::TooManyJobs(files.len())),
+            Ok(files) if files.len() > most_jobs.max(Self::MAX_JOBS) => {
+                hold(HoldReason::TooManyJobs(files.len()))
+            }
             Ok(files) => (verdict, files.into_iter().map(|file| self.job(push, Some(file))).collect()),
         }
     }
@@ -87,6 +115,7 @@ impl Recipe {
             superseded: self.superseded,
             debounce: self.debounce,
             retry: self.retry.clone(),
+            origin: push.origin.clone(),
         }
     }
 
@@ -206,21 +235,30 @@ mod tests {
         assert_eq!(told(&recipe, &push("refs/heads/main", &["src/x.py", "configs/sft_off.yaml"])), none);
     }
 
+    /// One side of a merge edits a config, the other deletes it, and the merge keeps one of them: whichever stands last.
     #[test]
-    fn the_last_entry_of_a_file_says_whether_it_exists() {
-        let changes = Paths::from_iter([
-            ("configs/sft_gone.yaml", Change::Present),
-            ("configs/sft_back.yaml", Change::Removed),
-            ("configs/sft_gone.yaml", Change::Removed),
-            ("configs/sft_back.yaml", Change::Present),
-        ]);
-        let push = Push { changes: ChangeSet::Complete(changes), ..push("refs/heads/main", &[]) };
-        assert_eq!(told(&each_config(), &push), r#"launch  ["configs/sft_back.yaml"]"#);
+    fn where_commits_contradict_each_other_about_a_file_git_is_asked() {
+        let (present, removed) = (Change::Present, Change::Removed);
+        let of = |list: &[(&str, Change)]| Push {
+            changes: ChangeSet::Complete(list.iter().copied().collect()),
+            ..push("refs/heads/main", &[])
+        };
+        let (a, b) = ("configs/sft_a.yaml", "configs/sft_b.yaml");
+        for list in [[(a, present), (a, removed)], [(a, removed), (a, present)]] {
+            assert_eq!(told(&each_config(), &of(&list)), r#"hold needs_diff ["-"]"#, "{list:?}");
+            let more = [(b, present), list[0], list[1]];
+            assert_eq!(told(&each_config(), &of(&more)), r#"hold needs_diff ["-"]"#, "{list:?}");
+            let elsewhere = [("src/x", list[0].1), (b, present), ("src/x", list[1].1)];
+            assert_eq!(told(&each_config(), &of(&elsewhere)), r#"launch  ["configs/sft_b.yaml"]"#);
+        }
+        let agreed = [(a, removed), (b, present), (a, removed), (b, present)];
+        assert_eq!(told(&each_config(), &of(&agreed)), r#"launch  ["configs/sft_b.yaml"]"#);
     }
 
     #[test]
     fn each_needs_the_whole_list() {
-        for gap in [Gap::Forced, Gap::NewBranch, Gap::Caps, Gap::NotListed, Gap::Truncated] {
+        for gap in [Gap::Forced, Gap::MaybeForced, Gap::NewBranch, Gap::Caps, Gap::NotListed, Gap::Truncated]
+        {
             let push = incomplete(push("refs/heads/main", &["configs/sft_a.yaml"]), gap);
             assert_eq!(told(&each_config(), &push), r#"hold needs_diff ["-"]"#, "{gap:?}");
         }
@@ -252,6 +290,35 @@ mod tests {
         let verdict = each_config().decide(&push("refs/heads/main", &files), NOW);
         assert_eq!(verdict.verdict, Verdict::Hold(HoldReason::TooManyJobs(257)));
         assert_eq!(verdict.jobs.len(), 1);
+    }
+
+    #[test]
+    fn a_file_whose_name_is_no_text_is_matched_by_its_bytes_and_named_for_people() {
+        let changes = Paths::from_raw([(&b"configs/sft_caf\xe9.yaml"[..], Change::Present)]);
+        let push = Push { changes: ChangeSet::Complete(changes), ..push("refs/heads/main", &[]) };
+        let verdict = each_config().decide(&push, NOW);
+        assert_eq!(verdict.jobs[0].config.as_deref(), Some(r#""configs/sft_caf\351.yaml""#));
+    }
+
+    #[test]
+    fn what_a_person_has_approved_is_made_and_no_more() {
+        let files: Vec<_> = (0..300).map(|i| format!("configs/sft_{i}.yaml")).collect();
+        let files: Vec<_> = files.iter().map(String::as_str).collect();
+        let of = |most| each_config().decide_up_to(most, &push("refs/heads/main", &files), NOW);
+        assert_eq!(of(300).jobs.len(), 300);
+        assert_eq!(of(299).verdict, Verdict::Hold(HoldReason::TooManyJobs(300)));
+        assert_eq!(each_config().decide_up_to(1, &push("refs/heads/main", &files[..2]), NOW).jobs.len(), 2);
+    }
+
+    #[test]
+    fn a_tag_is_one_of_a_recipes_by_its_name_whatever_it_changed() {
+        let both = all([crate::condition::tags(["v*", "!v*-rc*"]).unwrap(), paths(["configs/**"]).unwrap()]);
+        let recipe = recipe(both);
+        let push = push("refs/tags/v2", &[]);
+        for (tag, counts) in [("v1", true), ("v2-rc1", false), ("nightly", false)] {
+            assert_eq!(recipe.looks_at_tag(tag, &push, NOW), counts, "{tag}");
+        }
+        assert!(!on_main().looks_at_tag("main", &push, NOW));
     }
 
     #[test]

@@ -1,5 +1,3 @@
-use std::collections::HashSet;
-
 use crate::condition::{InvalidPattern, PathFilter};
 use crate::push::{Change, ChangeSet, Gap};
 
@@ -27,25 +25,26 @@ impl Each {
     ///
     /// # Errors
     ///
-    /// The gap, where the list may be short: then nobody knows yet which files there are.
+    /// The gap, where the list may be short or contradicts itself about such a file: then nobody knows yet which files
+    /// there are.
     pub fn matching<'a>(&self, changes: &'a ChangeSet) -> Result<Vec<&'a str>, Gap> {
         let ChangeSet::Complete(paths) = changes else {
             return Err(changes.gap().unwrap_or(Gap::NotListed));
         };
-        let mut seen = HashSet::new();
-        let mut files: Vec<_> = paths
-            .raw()
-            .enumerate()
-            .rev()
-            .filter(|(_, (path, _))| self.matches(path) && seen.insert(*path))
-            .filter(|(_, (_, change))| *change == Change::Present)
-            .map(|(position, _)| paths.path_at(position))
-            .collect();
-        files.reverse();
+        let mut files = Vec::new();
+        for (position, said) in paths.together(|path| self.matches(path)) {
+            match said {
+                Some(Change::Present) => files.push(paths.path_at(position)),
+                Some(Change::Removed) => {}
+                None => return Err(Gap::Contradictory),
+            }
+        }
         Ok(files)
     }
 
-    fn matches(&self, path: &[u8]) -> bool {
+    /// Whether a file of this path would get a job.
+    #[must_use]
+    pub fn matches(&self, path: &[u8]) -> bool {
         self.files.matches_raw(path) && self.paths.as_ref().is_none_or(|paths| paths.matches_raw(path))
     }
 }

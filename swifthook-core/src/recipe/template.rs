@@ -288,6 +288,7 @@ mod tests {
             pushed_at: None,
             changes: ChangeSet::Complete(Paths::empty()),
             source: Source::Person,
+            origin: Default::default(),
         }
     }
 

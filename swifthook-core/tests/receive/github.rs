@@ -259,6 +259,53 @@ fn a_skip_marker_counts_in_the_head_commit_only() {
     assert!(!read(|body| body["head_commit"]["message"] = Value::Null).skip_marker);
 }
 
+/// JSON can write half of a pair of surrogates, and some servers do for what is no text.
+#[test]
+fn what_is_no_text_is_no_reason_to_refuse_a_push() {
+    let with = |key: &str, at: &str| {
+        let body = String::from_utf8(push_with(|_| {})).unwrap();
+        let changed = body.replacen(&format!("\"{key}\":\"{at}"), &format!("\"{key}\":\"\\ud83d{at}"), 1);
+        assert_ne!(changed, body, "{key}");
+        changed
+    };
+    for (key, at) in [("message", "tune"), ("login", ""), ("name", ""), ("default_branch", "")] {
+        let body = with(key, at);
+        let push = decided(send(&receiver(), signed(body.as_bytes()), body.as_bytes())).push;
+        assert_eq!(push.changes.gap(), None, "{key}");
+    }
+    let marked = with("message", "tune").replace("tune", "[skip ci] \\udfff");
+    assert!(decided(send(&receiver(), signed(marked.as_bytes()), marked.as_bytes())).push.skip_marker);
+
+    let named = with("ref", "refs").replace("\\ud83drefs/heads/", "refs/heads/\\ud83d");
+    let refused = send(&receiver(), signed(named.as_bytes()), named.as_bytes()).unwrap_err();
+    let told = refused.to_string();
+    assert!(
+        told.contains("its `ref` is not text: `refs/heads/\u{fffd}") && told.ends_with("main`"),
+        "{told}"
+    );
+}
+
+/// A name in Latin-1 comes as U+FFFD, and nobody knows which file that is.
+#[test]
+fn a_payload_that_replaces_what_is_no_text_in_a_path_does_not_tell_which_files_changed() {
+    for written in ["caf\\ufffd", "caf\u{fffd}", "caf\\ud83d", "\\udc00\\ud800"] {
+        let body = String::from_utf8(push_with(|_| {})).unwrap();
+        let body = body.replace("configs/sft_a.yaml", &format!("configs/sft_{written}.yaml"));
+        let decided = decided(send(&receiver(), signed(body.as_bytes()), body.as_bytes()));
+        assert_eq!(decided.push.changes.gap(), Some(Gap::NotText), "{written}");
+        let words: Vec<_> = decided.verdicts.iter().map(|said| said.verdict.word()).collect();
+        assert_eq!(words, ["launch", "hold", "skip"], "{written}: that one changed is known, and not which");
+    }
+    for text in ["\\ud83d\\ude00", "\u{ffff}", "\u{fffc}", "\u{f000}"] {
+        let body = String::from_utf8(push_with(|_| {})).unwrap();
+        let body = body.replace("configs/sft_a.yaml", &format!("configs/sft_{text}.yaml"));
+        assert_eq!(
+            decided(send(&receiver(), signed(body.as_bytes()), body.as_bytes())).push.changes.gap(),
+            None
+        );
+    }
+}
+
 const SAMPLES: [&str; 3] = [
     include_str!("../payloads/branch-created.json"),
     include_str!("../payloads/tag-created.json"),

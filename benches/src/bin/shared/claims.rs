@@ -92,6 +92,7 @@ fn push(number: usize) -> Decided {
         superseded: Superseding::CancelQueued,
         debounce: None,
         retry: Retry::default(),
+        origin: Default::default(),
     };
     Decided {
         version: Decided::VERSION,
@@ -105,6 +106,7 @@ fn push(number: usize) -> Decided {
             pushed_at: None,
             changes: ChangeSet::Complete(Paths::empty()),
             source: Source::Hook { hook: "github".into(), guid: "guid".into() },
+            origin: Default::default(),
         },
         verdicts: vec![RecipeVerdict { recipe, verdict: Verdict::launch(), jobs: vec![spec] }],
         config: ConfigDigest([7; 32]),

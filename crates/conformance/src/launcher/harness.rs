@@ -156,6 +156,7 @@ fn job(key: &RunKey) -> Job {
         superseded: Superseding::default(),
         debounce: None,
         retry: Retry::default(),
+        origin: Default::default(),
     };
     Job {
         id: key.job,

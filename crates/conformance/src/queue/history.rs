@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use swifthook_core::{
-    ChangeSet, Command, Delivery, DeliveryId, Event, Gap, Job, JobFilter, JobId, PushFacts, Receipt, Stage,
-    Timestamp, Wait,
+    ChangeSet, Command, Delivery, DeliveryId, Event, Gap, HoldReason, Job, JobFilter, JobId, PushFacts,
+    Reason, Receipt, RecipeVerdict, RefName, Stage, Timestamp, Verdict, Wait,
 };
 
 use super::bench::QueueBench;
-use super::scene::{Delivered, Scene, code, launch, spec, worker};
+use super::scene::{Delivered, Scene, code, launch, sha, spec, spec_for, worker};
 
 pub(super) async fn jobs_are_listed_newest_first_a_page_at_a_time(bench: &dyn QueueBench) {
     let scene = Scene::new(bench);
@@ -175,9 +175,16 @@ pub(super) async fn any_list_is_paged_newest_first_whatever_it_is_of(bench: &dyn
 
 pub(super) async fn what_a_policy_may_ask_is_kept_with_a_delivery(bench: &dyn QueueBench) {
     let scene = Scene::new(bench);
-    for (i, gap) in
-        (1..).zip([None, Some(Gap::Forced), Some(Gap::NewBranch), Some(Gap::Caps), Some(Gap::NotListed)])
-    {
+    let gaps = [
+        Gap::Forced,
+        Gap::NewBranch,
+        Gap::Caps,
+        Gap::NotListed,
+        Gap::Contradictory,
+        Gap::MaybeForced,
+        Gap::NotText,
+    ];
+    for (i, gap) in (1..).zip([None].into_iter().chain(gaps.map(Some))) {
         let mut decided = alone(i).decided(scene.now());
         decided.push.pushed_at = (i % 2 == 0).then_some(Timestamp(1_790_000_000_000));
         decided.push.skip_marker = i % 3 == 0;
@@ -192,6 +199,53 @@ pub(super) async fn what_a_policy_may_ask_is_kept_with_a_delivery(bench: &dyn Qu
             PushFacts { pushed_at: decided.push.pushed_at, skip_marker: decided.push.skip_marker, gap };
         assert_eq!(kept.facts, Some(facts));
     }
+}
+
+pub(super) async fn where_a_repository_was_before_is_known_to_the_recipes_that_looked(
+    bench: &dyn QueueBench,
+) {
+    let scene = Scene::new(bench);
+    let launched = scene.accept(&alone(1)).await.id;
+    let file = spec_for("sft", "configs/a.yaml");
+    scene.accept(&alone(2).decided_as(vec![launch(file)])).await;
+    let skipped = |head, word: &'static str| {
+        let verdict = Verdict::Skip(Reason::new(word, "so it is"));
+        alone(head).decided_as(vec![RecipeVerdict { recipe: "sft".into(), verdict, jobs: Vec::new() }])
+    };
+    for pushed in [
+        skipped(3, "paths"),
+        skipped(4, "branch"),
+        skipped(5, "skip_marker"),
+        alone(6).decided_as(vec![launch(spec("dpo"))]),
+        Delivered { repository: "acme/models2", ..alone(7) },
+        Delivered { repository: "acme/model", ..alone(8) },
+    ] {
+        let accepted = scene.queue.accept(&pushed.decided(scene.now())).await;
+        accepted.expect("the queue stores what it accepts");
+    }
+    // Newer ones of its group take its place before it has run.
+    let of_a_group = |head| Delivered::new(head).after(head - 1).pushed_at(i64::from(head));
+    let overtaken = scene.accept(&of_a_group(10)).await.id;
+    scene.accept(&of_a_group(11)).await;
+    assert_eq!(scene.job(overtaken).await.state.stage, Stage::Superseded);
+
+    let trunk = RefName::Branch("trunk".into());
+    let of = |head| Delivered { ref_name: trunk.clone(), ..alone(head) };
+    let asks = scene.accept(&of(1).held(HoldReason::NeedsDiff(Gap::NewBranch))).await.id;
+    scene.accept(&of(12)).await;
+    // What brings nothing new may be written later.
+    let mut known = Vec::new();
+    for _ in 0..100 {
+        known = scene.queue.known_heads(&scene.job(asks).await).await.expect("the queue answers");
+        if known.contains(&sha(3)) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    known.sort();
+    assert_eq!(known, [sha(1), sha(2), sha(3), sha(11)], "not what came after it, nor of others");
+    let first = scene.queue.known_heads(&scene.job(launched).await).await.expect("the queue answers");
+    assert_eq!(first, [sha(3)], "of what was decided by itself it matters not when");
 }
 
 async fn listed(scene: &Scene<'_>, filter: JobFilter) -> Vec<JobId> {

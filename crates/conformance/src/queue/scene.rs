@@ -225,6 +225,7 @@ impl Delivered {
                 pushed_at: self.pushed_at,
                 changes: ChangeSet::Complete(self.paths.clone()),
                 source: self.source.clone(),
+                origin: Default::default(),
             },
             verdicts: self.verdicts.clone(),
             config: ConfigDigest([7; 32]),
@@ -248,6 +249,7 @@ pub(crate) fn spec(recipe: &str) -> JobSpec {
         superseded: Superseding::CancelQueued,
         debounce: None,
         retry: Retry::default(),
+        origin: Default::default(),
     }
 }
 

@@ -250,6 +250,10 @@ impl JobQueue for Gated<dyn JobQueue> {
         self.gate.through_to_store(self.other.known_failures(of)).await
     }
 
+    async fn known_heads(&self, of: &Job) -> Result<Vec<CommitSha>, QueueError> {
+        self.gate.through_to_store(self.other.known_heads(of)).await
+    }
+
     async fn memory_estimate(&self, of: &Workload) -> Result<Option<MemoryEstimate>, QueueError> {
         self.gate.through_to_store(self.other.memory_estimate(of)).await
     }
@@ -348,6 +352,10 @@ impl Workspace for Gated<dyn Workspace> {
         head: &CommitSha,
     ) -> Result<ChangeSet, WorkspaceError> {
         self.gate.through(self.other.diff(repository, ref_name, before, head)).await
+    }
+
+    async fn compare(&self, asked: &Comparison<'_>) -> Result<ChangeSet, WorkspaceError> {
+        self.gate.through(self.other.compare(asked)).await
     }
 
     async fn read_file(

@@ -26,4 +26,4 @@ pub use life::{Life, Store, Summary, live, live_out_of_reach};
 pub use pushes::{decided, push, repository};
 pub use random::Random;
 pub use seat::{Employee, Seat};
-pub use workspace::ScriptedWorkspace;
+pub use workspace::{Asked, ScriptedWorkspace};

@@ -17,6 +17,7 @@ pub fn push(branch: &str, number: u64) -> Push {
         pushed_at: Some(Timestamp(0)),
         changes: ChangeSet::Complete(Paths::empty()),
         source: Source::Hook { hook: "github".into(), guid: format!("{branch}-{number}").into() },
+        origin: Default::default(),
     }
 }
 

@@ -4,7 +4,9 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use swifthook_core::{ChangeSet, Checkout, CommitSha, RefName, RepoName, Workspace, WorkspaceError};
+use swifthook_core::{
+    ChangeSet, Checkout, CommitSha, Comparison, RefName, RepoName, Workspace, WorkspaceError,
+};
 use tokio::time::sleep;
 
 /// A workspace that has every commit and no disk.
@@ -22,6 +24,21 @@ struct Desk {
     trees: Vec<(CommitSha, PathBuf)>,
     files: HashMap<String, VecDeque<Result<Vec<u8>, WorkspaceError>>>,
     checkouts: usize,
+    tags: Vec<String>,
+    asked: Vec<Asked>,
+}
+
+/// What a runner told of a push when it asked what had changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The default branch, by the payload.
+    pub default_branch: Option<String>,
+    /// The commits that are known, in their order.
+    pub known: Vec<CommitSha>,
+    /// Of the tags that there are, those that may be compared with.
+    pub tags: Vec<String>,
+    /// Whether some paths alone are looked at.
+    pub is_for_some: bool,
 }
 
 impl ScriptedWorkspace {
@@ -43,6 +60,16 @@ impl ScriptedWorkspace {
     /// The next diff that has no answer yet is answered so. Without an answer a diff fails for now.
     pub fn answer_diff(&self, answer: Result<ChangeSet, WorkspaceError>) {
         self.desk().diffs.push_back(answer);
+    }
+
+    /// There are these tags.
+    pub fn have_tags(&self, tags: &[&str]) {
+        self.desk().tags = tags.iter().map(|&tag| tag.to_owned()).collect();
+    }
+
+    /// What was asked, in order.
+    pub fn asked(&self) -> Vec<Asked> {
+        self.desk().asked.clone()
     }
 
     /// The next reading of a file that has no answer yet is answered so. Without an answer there is no such file.
@@ -98,6 +125,19 @@ impl Workspace for ScriptedWorkspace {
     ) -> Result<ChangeSet, WorkspaceError> {
         let answer = self.desk().diffs.pop_front();
         answer.unwrap_or_else(|| Err(WorkspaceError::passing("git does not answer")))
+    }
+
+    async fn compare(&self, asked: &Comparison<'_>) -> Result<ChangeSet, WorkspaceError> {
+        let mut known = asked.known.commits().await?;
+        known.sort();
+        let tags = self.desk().tags.clone();
+        self.desk().asked.push(Asked {
+            default_branch: asked.default_branch.map(str::to_owned),
+            known,
+            tags: tags.into_iter().filter(|tag| (asked.counts)(tag)).collect(),
+            is_for_some: asked.wanted.is_some(),
+        });
+        self.diff(asked.repository, asked.ref_name, asked.before, asked.head).await
     }
 
     async fn read_file(

@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use swifthook_core::{ChangeSet, Checkout, CommitSha, RefName, RepoName, Workspace, WorkspaceError};
+use swifthook_core::{
+    ChangeSet, Checkout, CommitSha, Comparison, RefName, RepoName, Workspace, WorkspaceError,
+};
 
 use super::config::{History, Remote};
 use super::mirror::{Mirror, folder_of, remove};
@@ -113,11 +115,15 @@ impl Workspace for GitWorkspace {
         before: Option<&CommitSha>,
         head: &CommitSha,
     ) -> Result<ChangeSet, WorkspaceError> {
-        let mirror = self.mirror(repository)?;
-        match mirror.diff(ref_name, before, head).await {
+        self.compare(&Comparison::new(repository, ref_name, before, head)).await
+    }
+
+    async fn compare(&self, asked: &Comparison<'_>) -> Result<ChangeSet, WorkspaceError> {
+        let mirror = self.mirror(asked.repository)?;
+        match mirror.compare(asked).await {
             Err(error) => {
                 mirror.mend(error).await?;
-                mirror.diff(ref_name, before, head).await
+                mirror.compare(asked).await
             }
             done => done,
         }

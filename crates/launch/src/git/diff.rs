@@ -1,31 +1,32 @@
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::ops::ControlFlow;
 
-use swifthook_core::{ChangeSet, CommitSha, Gap, PathChange, Paths, Problem, RefName, WorkspaceError};
+use swifthook_core::{
+    ChangeSet, CommitSha, Comparison, Gap, PathChange, Paths, Problem, RefName, WorkspaceError,
+};
 
-use super::mirror::Mirror;
+use super::mirror::{Mirror, tips_in};
 use super::process::Records;
 
 impl Mirror {
-    /// What differs between `before` and `head`; see [`Workspace::diff`](swifthook_core::Workspace::diff).
-    pub(super) async fn diff(
-        &self,
-        ref_name: &RefName,
-        before: Option<&CommitSha>,
-        head: &CommitSha,
-    ) -> Result<ChangeSet, WorkspaceError> {
+    /// What a push changed; see [`Comparison`] for what it is compared with.
+    pub(super) async fn compare(&self, asked: &Comparison<'_>) -> Result<ChangeSet, WorkspaceError> {
+        let Comparison { ref_name, before, head, .. } = *asked;
         let _use = self.in_use().await?;
         self.ensure(Some(ref_name), head).await?;
         let base = match before {
-            Some(before) if self.ensure_before(ref_name, before, head).await? => before.as_str().to_owned(),
-            _ => self.base_of_new(ref_name, head).await?,
+            Some(before) if self.ensure_before(ref_name, before, head).await? => Some(before.clone()),
+            _ => self.base_of_new(asked).await?,
         };
-        let mut listed = Listed::default();
+        let base = base.as_ref().map_or_else(|| empty_tree(head), CommitSha::as_str);
+        let mut listed = Listed::new(asked.wanted);
+        let memory = if asked.wanted.is_some() { MOST_MEMORY_APPROVED } else { MOST_MEMORY };
         let compared = self
             .git("compare trees")
             .args(["diff-tree", "-r", "-z", "--no-renames", "--no-ext-diff", "--name-status"])
-            .args(["--end-of-options", &base, head.as_str()])
-            .using_at_most(MOST_MEMORY)
+            .args(["--end-of-options", base, head.as_str()])
+            .using_at_most(memory)
             .read_by(&mut Records::new(0, |field| listed.take(field)))
             .await;
         match compared {
@@ -33,8 +34,9 @@ impl Mirror {
             Err(failure) if failure.is_out_of_memory() => listed.is_cut = true,
             other => other?,
         }
+        let (paths, is_cut) = (listed.paths, listed.is_cut);
         // Off the async threads: there may be many.
-        let packed = tokio::task::spawn_blocking(move || listed.pack()).await;
+        let packed = tokio::task::spawn_blocking(move || pack(paths, is_cut)).await;
         packed
             .map_err(|error| WorkspaceError::passing("cannot compare trees").because(io::Error::other(error)))
     }
@@ -57,15 +59,32 @@ impl Mirror {
         }
     }
 
-    /// What a ref is compared with that was not there before: where it left the default branch. The default branch
-    /// itself, and what has no commit in common with it, is new altogether.
-    async fn base_of_new(&self, ref_name: &RefName, head: &CommitSha) -> Result<String, WorkspaceError> {
-        let (default, tip) = self.default_branch().await?;
-        if default == *ref_name {
-            return Ok(empty_tree(head).to_owned());
+    /// What a ref is compared with that was not there before, or nobody knows where; `None` is nothing.
+    async fn base_of_new(&self, asked: &Comparison<'_>) -> Result<Option<CommitSha>, WorkspaceError> {
+        let Comparison { ref_name, head, .. } = *asked;
+        if let RefName::Tag(name) = ref_name {
+            let tags = self.earlier_tags(name, asked).await?;
+            return self.nearest(head, &tags).await;
         }
-        self.ensure(Some(&default), &tip).await?;
-        self.ensure_past(&[&tip, head]).await?;
+        let known = asked.known.commits().await?;
+        if known.contains(head) {
+            return Ok(Some(head.clone()));
+        }
+        match self.default_branch(asked.default_branch).await? {
+            Some((default, tip)) if default != *ref_name => {
+                self.ensure(Some(&default), &tip).await?;
+                self.merge_base(&tip, head).await
+            }
+            _ => self.nearest(head, &known).await,
+        }
+    }
+
+    async fn merge_base(
+        &self,
+        tip: &CommitSha,
+        head: &CommitSha,
+    ) -> Result<Option<CommitSha>, WorkspaceError> {
+        self.ensure_past(&[tip, head]).await?;
         let asked = self.git("find the merge base").args([
             "merge-base",
             "--end-of-options",
@@ -73,44 +92,101 @@ impl Mirror {
             head.as_str(),
         ]);
         match asked.output().await {
-            Ok(base) => Ok(String::from_utf8_lossy(&base).trim().to_owned()),
-            Err(failure) if failure.is_no() => Ok(empty_tree(head).to_owned()),
+            Ok(base) => Ok(commit_in(&base)),
+            Err(failure) if failure.is_no() => Ok(None),
             Err(failure) => Err(failure.into()),
         }
     }
+
+    /// The commits of other tags that the tag `name` may be compared with. One of the same commit is neither earlier nor
+    /// later.
+    async fn earlier_tags(
+        &self,
+        name: &str,
+        asked: &Comparison<'_>,
+    ) -> Result<Vec<CommitSha>, WorkspaceError> {
+        let told = self.tips("ask for the tags", &["refs/tags/*"]).await?;
+        let mut tags = HashMap::new();
+        for (tag, commit) in tips_in(&told) {
+            let Some(tag) = tag.strip_prefix("refs/tags/") else { continue };
+            // That of an annotated tag is told after the tag itself, under the same name.
+            let tag = tag.strip_suffix("^{}").unwrap_or(tag);
+            tags.insert(tag, commit);
+        }
+        let counts = |tag: &str| tag != name && (asked.counts)(tag);
+        let tags = tags.into_iter().filter(|(tag, commit)| commit != asked.head && counts(tag));
+        Ok(tags.map(|(_, commit)| commit).collect())
+    }
+
+    /// The newest of these commits that is `head` or one of its ancestors: one that stands between another and `head` is
+    /// newer than that, and of others the date decides.
+    async fn nearest(
+        &self,
+        head: &CommitSha,
+        commits: &[CommitSha],
+    ) -> Result<Option<CommitSha>, WorkspaceError> {
+        if commits.is_empty() {
+            return Ok(None);
+        }
+        self.ensure_past(&[head]).await?;
+        let commits: HashSet<&[u8]> = commits.iter().map(|commit| commit.as_str().as_bytes()).collect();
+        let mut found = None;
+        self.git("look through the past")
+            .args(["rev-list", "--date-order", "--end-of-options", head.as_str()])
+            .read_by(&mut Records::new(b'\n', |commit| match commits.contains(commit) {
+                true => {
+                    found = commit_in(commit);
+                    ControlFlow::Break(())
+                }
+                false => ControlFlow::Continue(()),
+            }))
+            .await?;
+        Ok(found)
+    }
+}
+
+fn commit_in(told: &[u8]) -> Option<CommitSha> {
+    CommitSha::parse(std::str::from_utf8(told).ok()?.trim()).ok().flatten()
 }
 
 /// The first of the paths that git lists as `<status>\0<path>\0`, again and again.
 #[derive(Default)]
-struct Listed {
+struct Listed<'w> {
+    wanted: Option<&'w (dyn Fn(&[u8]) -> bool + Send + Sync)>,
     /// Of a path that is still to come.
     status: Option<PathChange>,
-    paths: Vec<(Box<str>, PathChange)>,
+    paths: Vec<(Box<[u8]>, PathChange)>,
     bytes: usize,
     is_cut: bool,
 }
 
-impl Listed {
-    /// Takes a field, and breaks where there are more than anybody decides by. Paths that are not UTF-8 get replacement
-    /// characters: a pattern cannot name them anyway.
+impl<'w> Listed<'w> {
+    fn new(wanted: Option<&'w (dyn Fn(&[u8]) -> bool + Send + Sync)>) -> Self {
+        Self { wanted, ..Self::default() }
+    }
+
+    /// Takes a field, and breaks where there are more than anybody decides by.
     fn take(&mut self, field: &[u8]) -> ControlFlow<()> {
         let Some(change) = self.status.take() else {
             self.status = Some(if field == b"D" { PathChange::Removed } else { PathChange::Present });
             return ControlFlow::Continue(());
         };
+        if self.wanted.is_some_and(|is_wanted| !is_wanted(field)) {
+            return ControlFlow::Continue(());
+        }
         self.is_cut = self.paths.len() >= MOST_PATHS || self.bytes + field.len() > MOST_BYTES;
         if self.is_cut {
             return ControlFlow::Break(());
         }
         self.bytes += field.len();
-        self.paths.push((String::from_utf8_lossy(field).into(), change));
+        self.paths.push((field.into(), change));
         ControlFlow::Continue(())
     }
+}
 
-    fn pack(self) -> ChangeSet {
-        let paths = Paths::from_iter(self.paths);
-        if self.is_cut { ChangeSet::Incomplete(paths, Gap::Truncated) } else { ChangeSet::Complete(paths) }
-    }
+fn pack(paths: Vec<(Box<[u8]>, PathChange)>, is_cut: bool) -> ChangeSet {
+    let paths = Paths::from_raw(paths);
+    if is_cut { ChangeSet::Incomplete(paths, Gap::Truncated) } else { ChangeSet::Complete(paths) }
 }
 
 /// A push that changes more is held for a person, unless one of these is enough to decide: ten times what GitHub lists of
@@ -119,6 +195,8 @@ const MOST_PATHS: usize = 100_000;
 const MOST_BYTES: usize = 16 << 20;
 /// Enough for about two million paths.
 const MOST_MEMORY: u64 = 512 << 20;
+/// The same where a person has approved that all are looked at.
+const MOST_MEMORY_APPROVED: u64 = 8 << 30;
 
 /// Git knows the empty tree without having it, by the hash of nothing in the format of the repository.
 fn empty_tree(commit: &CommitSha) -> &'static str {
@@ -135,16 +213,14 @@ mod tests {
     #[test]
     fn paths_are_raw_and_only_what_is_gone_is_removed() {
         let listed = b"A\0a b\0M\0-x\n\0T\0link\0D\0\xc3\xbc\0A\0\xff\0";
-        let expected: Paths = [
-            ("a b", PathChange::Present),
-            ("-x\n", PathChange::Present),
-            ("link", PathChange::Present),
-            ("ü", PathChange::Removed),
-            ("\u{fffd}", PathChange::Present),
-        ]
-        .into_iter()
-        .collect();
-        assert_eq!(parse(listed), expected);
+        let expected = [
+            (&b"a b"[..], PathChange::Present),
+            (b"-x\n", PathChange::Present),
+            (b"link", PathChange::Present),
+            ("ü".as_bytes(), PathChange::Removed),
+            (b"\xff", PathChange::Present),
+        ];
+        assert!(parse(listed).raw().eq(expected));
         assert!(parse(b"").is_empty());
     }
 
@@ -154,13 +230,15 @@ mod tests {
         let read =
             |flood: &mut Listed| (0..).find(|_| flood.take(b"A").is_break() || flood.take(b"x").is_break());
         assert_eq!(read(&mut flood), Some(MOST_PATHS));
-        let ChangeSet::Incomplete(paths, Gap::Truncated) = flood.pack() else { panic!("it is cut") };
+        let ChangeSet::Incomplete(paths, Gap::Truncated) = pack(flood.paths, flood.is_cut) else {
+            panic!("it is cut")
+        };
         assert_eq!(paths.len(), MOST_PATHS);
         let mut long = Listed::default();
         let name = vec![b'x'; 60 << 10];
         let end = (0..).find(|_| long.take(b"A").is_break() || long.take(&name).is_break());
         assert!(end.is_some_and(|end| end < 300), "{end:?}");
-        assert!(matches!(long.pack(), ChangeSet::Incomplete(..)));
+        assert!(matches!(pack(long.paths, long.is_cut), ChangeSet::Incomplete(..)));
     }
 
     fn parse(listed: &[u8]) -> Paths {
@@ -168,7 +246,7 @@ mod tests {
         let mut records = Records::new(0, |field| all.take(field));
         assert!(crate::git::process::Reader::read(&mut records, listed).unwrap().is_continue());
         drop(records);
-        let ChangeSet::Complete(paths) = all.pack() else { panic!("it is not cut") };
+        let ChangeSet::Complete(paths) = pack(all.paths, all.is_cut) else { panic!("it is not cut") };
         paths
     }
 }

@@ -106,21 +106,39 @@ impl Mirror {
             .map_err(|error| WorkspaceError::passing("cannot read the credentials").because(error))
     }
 
-    /// The branch that the remote has as its default, and its tip.
-    pub(super) async fn default_branch(&self) -> Result<(RefName, CommitSha), WorkspaceError> {
+    /// The branch that the remote has as its default, and its tip: the one that its HEAD names, or else `fallback`. `None`
+    /// where neither is there.
+    pub(super) async fn default_branch(
+        &self,
+        fallback: Option<&str>,
+    ) -> Result<Option<(RefName, CommitSha)>, WorkspaceError> {
+        let told = self.tips("ask for the default branch", &["--symref", "HEAD"]).await?;
+        let of_head = parse_default_branch(&told);
+        let Some(fallback) = fallback.filter(|_| of_head.is_none()) else { return Ok(of_head) };
+        let name = RefName::Branch(fallback.into());
+        let told = self.tips("ask for the default branch", &[&name.to_string()]).await?;
+        let tip = tips_in(&told).find(|(tip, _)| *tip == name.to_string());
+        Ok(tip.map(|(_, tip)| (name, tip)))
+    }
+
+    /// What the remote tells of its refs: `patterns` are git's, after options of `ls-remote`.
+    pub(super) async fn tips(&self, what: &'static str, wanted: &[&str]) -> Result<String, WorkspaceError> {
+        let (options, patterns): (Vec<&str>, Vec<&str>) =
+            wanted.iter().partition(|word| word.starts_with("--"));
         let told = self
-            .remote_git("ask for the default branch")?
-            .args(["ls-remote", "--quiet", "--symref"])
+            .remote_git(what)?
+            .args(["ls-remote", "--quiet"])
+            .args(options)
             .trusting(&self.remote)
-            .args(["--end-of-options", "origin", "HEAD"])
+            .args(["--end-of-options", "origin"])
+            .args(patterns)
+            .writing_at_most(MOST_TIPS)
             .output()
             .await;
-        let told = match told {
-            Ok(told) => told,
-            Err(failure) => return Err(self.refused(failure).await),
-        };
-        parse_default_branch(&String::from_utf8_lossy(&told))
-            .ok_or_else(|| WorkspaceError::passing(format!("`{}` tells no default branch", self.remote.name)))
+        match told {
+            Ok(told) => Ok(String::from_utf8_lossy(&told).into_owned()),
+            Err(failure) => Err(self.refused(failure).await),
+        }
     }
 
     /// Whether the first is the second or one of its ancestors, as far as this mirror knows.
@@ -296,6 +314,14 @@ fn parse_default_branch(told: &str) -> Option<(RefName, CommitSha)> {
     let name = lines.iter().find_map(|line| line.strip_prefix("ref: "))?;
     let tip = lines.iter().find_map(|line| CommitSha::parse(line).ok().flatten())?;
     Some((RefName::parse(name).ok()?, tip))
+}
+
+/// Refs and commits, from lines `<commit>\t<ref>`.
+pub(super) fn tips_in(told: &str) -> impl Iterator<Item = (&str, CommitSha)> {
+    told.lines().filter_map(|line| {
+        let (commit, name) = line.split_once('\t')?;
+        Some((name, CommitSha::parse(commit).ok().flatten()?))
+    })
 }
 
 pub(super) fn ref_of(commit: &CommitSha) -> String {

@@ -2,10 +2,10 @@ use std::sync::{Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use swifthook_core::{
-    Actor, Claimed, Command, Decided, Delivery, DeliveryId, Event, Fingerprint, GpuBook, GpuLease, Heartbeat,
-    History, Intake, IntakeError, Job, JobFilter, JobId, JobQueue, KnownWorker, Lease, MemoryEstimate,
-    PastFailure, Progress, PruneFrom, Pruned, QueueError, Receipt, Renewal, Rerun, Retention, RunKey, RunLog,
-    Stage, Stats, StoredJob, Swept, TimelineEntry, Upkeep, Worker, Workload,
+    Actor, Change, Claimed, Command, CommitSha, Decided, Delivery, DeliveryId, Event, Fingerprint, GpuBook,
+    GpuLease, Heartbeat, History, Intake, IntakeError, Job, JobFilter, JobId, JobQueue, KnownWorker, Lease,
+    MemoryEstimate, PastFailure, Progress, PruneFrom, Pruned, QueueError, Receipt, Renewal, Rerun, Retention,
+    RunKey, RunLog, Stage, Stats, StoredJob, Swept, TimelineEntry, Upkeep, Worker, Workload,
 };
 use tokio::sync::watch;
 
@@ -13,6 +13,7 @@ use super::world::World;
 use crate::clock::{Clock, system_clock};
 use crate::ids::Ids;
 use crate::keeper::{Keeper, STEPS_A_SWEEP};
+use crate::known;
 use crate::message::{Message, MessageStore, Stored};
 use crate::repeats::Repeats;
 use crate::rules::{Rules, Submission, with_beginning, with_specs};
@@ -134,6 +135,22 @@ impl JobQueue for MemoryQueue {
         let world = self.world();
         let same = world.jobs.values().rev().map(|entry| &entry.job);
         Ok(PastFailure::among(same.filter(|job| job.state.fingerprint == Some(of))))
+    }
+
+    async fn known_heads(&self, of: &Job) -> Result<Vec<CommitSha>, QueueError> {
+        let world = self.world();
+        let is_of =
+            |change: &Change| change.repository == of.change.repository && change.recipe == of.change.recipe;
+        let came_to_nothing = |id: &JobId| {
+            let job = world.jobs.get(id).map(|entry| &entry.job);
+            job.is_some_and(|job| known::came_to_nothing(job.state.stage, job.state.attempt > 0))
+        };
+        let changes = world.changes.iter().filter(|(change, latest)| is_of(change) && latest.job < of.id);
+        let changes = changes.filter(|(_, latest)| !came_to_nothing(&latest.job));
+        let pushes = world.deliveries.values().filter(|push| push.repository == of.change.repository);
+        let pushes = pushes.filter(|push| known::has_looked(&of.change.recipe, &push.verdicts));
+        let commits = changes.map(|(change, _)| change.head.clone());
+        Ok(known::once(commits.chain(pushes.filter_map(|push| push.head.clone()))))
     }
 
     async fn memory_estimate(&self, of: &Workload) -> Result<Option<MemoryEstimate>, QueueError> {

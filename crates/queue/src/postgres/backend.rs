@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use swifthook_core::{
-    Actor, Claimed, Command, Decided, Delivery, DeliveryId, Diffed, Event, Fingerprint, GpuBook, GpuLease,
-    Heartbeat, History, Intake, IntakeError, Job, JobFilter, JobId, JobQueue, KnownWorker, Lease,
+    Actor, Claimed, Command, CommitSha, Decided, Delivery, DeliveryId, Diffed, Event, Fingerprint, GpuBook,
+    GpuLease, Heartbeat, History, Intake, IntakeError, Job, JobFilter, JobId, JobQueue, KnownWorker, Lease,
     MemoryEstimate, PastFailure, Progress, PruneFrom, Pruned, QueueError, Receipt, Renewal, Rerun, Retention,
     RunKey, RunLog, Stage, Stats, StoredJob, Swept, TimelineEntry, Upkeep, Worker, Workload,
 };
@@ -209,6 +209,11 @@ impl JobQueue for PostgresQueue {
 
     async fn known_failures(&self, of: Fingerprint) -> Result<Vec<PastFailure>, QueueError> {
         self.read(move |runtime, session| runtime.block_on(reader::known_failures(session, of))).await
+    }
+
+    async fn known_heads(&self, of: &Job) -> Result<Vec<CommitSha>, QueueError> {
+        let of = of.clone();
+        self.read(move |runtime, session| runtime.block_on(reader::known_heads(session, &of))).await
     }
 
     async fn memory_estimate(&self, of: &Workload) -> Result<Option<MemoryEstimate>, QueueError> {

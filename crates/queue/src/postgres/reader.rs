@@ -1,6 +1,6 @@
 use swifthook_core::{
-    Delivery, DeliveryId, Fingerprint, Job, JobId, MemoryEstimate, PastFailure, Stage, Stats, TimelineEntry,
-    Timestamp, Workload,
+    CommitSha, Delivery, DeliveryId, Fingerprint, Job, JobId, MemoryEstimate, PastFailure, RecipeVerdict,
+    Stage, Stats, TimelineEntry, Timestamp, Workload,
 };
 use uuid::Uuid;
 
@@ -8,6 +8,7 @@ use super::pool::Session;
 use super::rows::{self, RowError, deliveries, entries, readable};
 use super::transaction::{plain, uuid};
 use crate::codec;
+use crate::known;
 use crate::rules::{with_beginning, with_specs};
 
 pub(super) async fn job(session: &mut Session, id: JobId) -> Result<Option<Job>, RowError> {
@@ -26,6 +27,33 @@ pub(super) async fn known_failures(
         jobs.extend(readable(rows::entry(row))?.map(|entry| entry.job));
     }
     Ok(PastFailure::among(&jobs))
+}
+
+pub(super) async fn known_heads(session: &mut Session, of: &Job) -> Result<Vec<CommitSha>, RowError> {
+    // Places are named `acme/models refs/heads/main`.
+    let (place, job) = (format!("{} ", of.change.repository), uuid(of.id));
+    let recipe = of.change.recipe.to_string();
+    let sql = "SELECT c.head, j.stage, j.ran FROM names place JOIN changes c ON c.place = place.id \
+               JOIN names recipe ON recipe.id = c.recipe LEFT JOIN jobs j ON j.id = c.job \
+               WHERE starts_with(place.name, $1) AND recipe.name = $2 AND c.job < $3 \
+               ORDER BY c.job DESC LIMIT $4";
+    let mut commits = Vec::new();
+    for row in &session.query(sql, &[&place, &recipe, &job, &known::MOST_CHANGES]).await? {
+        let stage = row.try_get::<_, Option<i64>>(1)?.map(codec::stage).transpose()?;
+        let has_run = row.try_get::<_, Option<bool>>(2)?.unwrap_or(true);
+        if !stage.is_some_and(|stage| known::came_to_nothing(stage, has_run)) {
+            commits.push(codec::commit(row.try_get(0)?)?);
+        }
+    }
+    let sql = "SELECT d.head, d.verdicts FROM deliveries d JOIN names place ON place.id = d.place \
+               WHERE starts_with(place.name, $1) AND d.head IS NOT NULL ORDER BY d.id DESC LIMIT $2";
+    for row in &session.query(sql, &[&place, &known::MOST_DELIVERIES]).await? {
+        let verdicts: Vec<RecipeVerdict> = codec::read("list of verdicts", row.try_get(1)?)?;
+        if known::has_looked(&of.change.recipe, &verdicts) {
+            commits.push(codec::commit(row.try_get(0)?)?);
+        }
+    }
+    Ok(known::once(commits))
 }
 
 /// Those that told nothing stand between the others, so more than are wanted are looked at.

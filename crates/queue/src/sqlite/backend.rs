@@ -7,10 +7,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rusqlite::Connection;
 use swifthook_core::{
-    Actor, Claimed, Command, Decided, Delivery, DeliveryId, Event, Fingerprint, GpuBook, GpuLease, Heartbeat,
-    History, Intake, IntakeError, Job, JobFilter, JobId, JobQueue, KnownWorker, Lease, MemoryEstimate,
-    PastFailure, Progress, PruneFrom, Pruned, QueueError, Receipt, Renewal, Rerun, Retention, RunKey, RunLog,
-    Stage, Stats, StoredJob, Swept, TimelineEntry, Upkeep, Worker, Workload,
+    Actor, Claimed, Command, CommitSha, Decided, Delivery, DeliveryId, Event, Fingerprint, GpuBook, GpuLease,
+    Heartbeat, History, Intake, IntakeError, Job, JobFilter, JobId, JobQueue, KnownWorker, Lease,
+    MemoryEstimate, PastFailure, Progress, PruneFrom, Pruned, QueueError, Receipt, Renewal, Rerun, Retention,
+    RunKey, RunLog, Stage, Stats, StoredJob, Swept, TimelineEntry, Upkeep, Worker, Workload,
 };
 use tokio::sync::oneshot::Receiver;
 use tokio::sync::{Semaphore, watch};
@@ -240,6 +240,11 @@ impl JobQueue for SqliteQueue {
 
     async fn known_failures(&self, of: Fingerprint) -> Result<Vec<PastFailure>, QueueError> {
         self.read(move |connection| reader::known_failures(connection, of)).await
+    }
+
+    async fn known_heads(&self, of: &Job) -> Result<Vec<CommitSha>, QueueError> {
+        let of = of.clone();
+        self.read(move |connection| reader::known_heads(connection, &of)).await
     }
 
     async fn memory_estimate(&self, of: &Workload) -> Result<Option<MemoryEstimate>, QueueError> {

@@ -1,15 +1,16 @@
 use std::path::PathBuf;
 use std::sync::Mutex;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 use swifthook_core::{
-    Delivery, DeliveryId, Fingerprint, Job, JobId, MemoryEstimate, PastFailure, QueueError, Stage, Stats,
-    TimelineEntry, Timestamp, Workload,
+    CommitSha, Delivery, DeliveryId, Fingerprint, Job, JobId, MemoryEstimate, PastFailure, QueueError,
+    RecipeVerdict, Stage, Stats, TimelineEntry, Timestamp, Workload,
 };
 
 use super::rows::{self, LINES, RowError, deliveries, entries, readable};
-use super::schema;
+use super::{names, schema};
 use crate::codec;
+use crate::known;
 use crate::rules::{with_beginning, with_specs};
 
 /// Connections that read. Each reader has one to itself for as long as it reads.
@@ -62,6 +63,39 @@ pub(super) fn known_failures(connection: &Connection, of: Fingerprint) -> Result
         jobs.extend(readable(rows::entry(row))?.map(|entry| entry.job));
     }
     Ok(PastFailure::among(&jobs))
+}
+
+pub(super) fn known_heads(connection: &Connection, of: &Job) -> Result<Vec<CommitSha>, RowError> {
+    let Some(recipe) = names::find(connection, &of.change.recipe)? else { return Ok(Vec::new()) };
+    // Places are named `acme/models refs/heads/main`, and `!` comes after the space.
+    let (first, last) = (format!("{} ", of.change.repository), format!("{}!", of.change.repository));
+    let sql = "SELECT c.head, j.stage, j.ran FROM names place JOIN changes c ON c.place = place.id \
+               LEFT JOIN jobs j ON j.id = c.job \
+               WHERE place.name > ?1 AND place.name < ?2 AND c.recipe = ?3 AND c.job < ?4 \
+               ORDER BY c.job DESC LIMIT ?5";
+    let mut statement = connection.prepare_cached(sql)?;
+    let job = codec::halves(of.id.0).0;
+    let mut found = statement.query(params![first, last, recipe, job, known::MOST_CHANGES])?;
+    let mut commits = Vec::new();
+    while let Some(row) = found.next()? {
+        let stage = row.get::<_, Option<i64>>(1)?.map(codec::stage).transpose()?;
+        let has_run = row.get::<_, Option<bool>>(2)?.unwrap_or(true);
+        if !stage.is_some_and(|stage| known::came_to_nothing(stage, has_run)) {
+            commits.push(codec::commit(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?)?);
+        }
+    }
+    let sql = "SELECT d.head, d.verdicts FROM deliveries d JOIN names place ON place.id = d.place \
+               WHERE place.name > ?1 AND place.name < ?2 AND d.head IS NOT NULL ORDER BY d.id DESC LIMIT ?3";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut found = statement.query(params![first, last, known::MOST_DELIVERIES])?;
+    while let Some(row) = found.next()? {
+        let verdicts: Vec<RecipeVerdict> =
+            codec::read("list of verdicts", row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?)?;
+        if known::has_looked(&of.change.recipe, &verdicts) {
+            commits.push(codec::commit(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?)?);
+        }
+    }
+    Ok(known::once(commits))
 }
 
 /// Those that told nothing stand between the others, so more than are wanted are looked at.

@@ -236,6 +236,7 @@ mod tests {
                 pushed_at: None,
                 changes: ChangeSet::Complete(Paths::empty()),
                 source: Source::Reconcile,
+                origin: Default::default(),
             },
             verdicts: vec![RecipeVerdict { recipe: "sft".into(), verdict, jobs: Vec::new() }],
             config: ConfigDigest([7; 32]),

@@ -22,6 +22,7 @@ pub(crate) fn push(head: u32, guid: &str) -> Decided {
         superseded: Superseding::CancelQueued,
         debounce: None,
         retry: Retry::default(),
+        origin: Default::default(),
     };
     Decided {
         version: Decided::VERSION,
@@ -35,6 +36,7 @@ pub(crate) fn push(head: u32, guid: &str) -> Decided {
             pushed_at: None,
             changes: ChangeSet::Complete(Paths::empty()),
             source: Source::Hook { hook: "github".into(), guid: guid.into() },
+            origin: Default::default(),
         },
         verdicts: vec![RecipeVerdict { recipe, verdict: Verdict::launch(), jobs: vec![spec] }],
         config: ConfigDigest([7; 32]),

@@ -215,6 +215,7 @@ fn push(head: u32, config: Option<&str>) -> Decided {
         superseded: Superseding::CancelQueued,
         debounce: None,
         retry: Retry { attempts: 1, ..Retry::default() },
+        origin: Default::default(),
     };
     let paths = [("configs/a.yaml", PathChange::Present), ("old name.yaml", PathChange::Removed)];
     Decided {
@@ -229,6 +230,7 @@ fn push(head: u32, config: Option<&str>) -> Decided {
             pushed_at: Some(Timestamp(1_795_514_000_000)),
             changes: ChangeSet::Complete(paths.into_iter().collect::<Paths>()),
             source: Source::Hook { hook: "github".into(), guid: format!("guid {head}").into() },
+            origin: Default::default(),
         },
         verdicts: vec![RecipeVerdict { recipe, verdict: Verdict::launch(), jobs: vec![spec] }],
         config: ConfigDigest([7; 32]),

@@ -161,6 +161,7 @@ pub(crate) fn decided(head: u32) -> Decided {
         superseded: Superseding::Keep,
         debounce: None,
         retry: Retry::default(),
+        origin: Default::default(),
     };
     Decided {
         version: Decided::VERSION,
@@ -174,6 +175,7 @@ pub(crate) fn decided(head: u32) -> Decided {
             pushed_at: None,
             changes: ChangeSet::Complete(Paths::empty()),
             source: Source::Hook { hook: "github".into(), guid: "guid".into() },
+            origin: Default::default(),
         },
         verdicts: vec![RecipeVerdict { recipe, verdict: Verdict::launch(), jobs: vec![spec] }],
         config: ConfigDigest([7; 32]),

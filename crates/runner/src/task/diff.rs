@@ -1,7 +1,11 @@
-use swifthook_core::{ChangeSet, Diffed, Event, HoldReason, Problem, RecipeVerdict, Verdict, WorkspaceError};
+use async_trait::async_trait;
+use swifthook_core::{
+    ChangeSet, CommitSha, Comparison, Diffed, Event, HoldReason, Job, KnownHeads, Problem, Recipe,
+    RecipeVerdict, Verdict, WorkspaceError,
+};
 
 use super::launch::told;
-use super::{End, Task};
+use super::{End, Shared, Task};
 use crate::catalog::Terms;
 use crate::guard::{Panicked, caught_now, guarded};
 use crate::observer::Moment;
@@ -22,11 +26,21 @@ impl Task {
     }
 
     async fn ask_git(&self, terms: &Terms) -> Result<Diffed, End> {
-        let change = &self.job.change;
+        let (change, recipe, push, now) = (&self.job.change, &terms.recipe, self.job.push(), self.now());
+        let counts = |tag: &str| recipe.looks_at_tag(tag, &push, now);
+        let each = recipe.each.as_ref().filter(|_| self.is_approved());
+        let wanted = each.map(|each| |path: &[u8]| each.matches(path));
+        let known = Known { shared: &self.shared, job: &self.job };
+        let asked = Comparison {
+            default_branch: push.origin.default_branch.as_deref(),
+            counts: &counts,
+            known: &known,
+            wanted: wanted.as_ref().map(|wanted| wanted as _),
+            ..Comparison::new(&change.repository, &change.ref_name, self.job.before.as_ref(), &change.head)
+        };
         let diff = async {
             let _permit = self.shared.diffs.acquire().await;
-            let workspace = &self.shared.workspace;
-            workspace.diff(&change.repository, &change.ref_name, self.job.before.as_ref(), &change.head).await
+            self.shared.workspace.compare(&asked).await
         };
         let changes = tokio::select! {
             biased;
@@ -42,7 +56,9 @@ impl Task {
     async fn ask_recipe(&self, terms: &Terms, changes: ChangeSet) -> Diffed {
         let (count, is_cut) = (changes.paths().len(), matches!(changes, ChangeSet::Incomplete(..)));
         let (recipe, push, now) = (terms.recipe.clone(), self.job.push_with(changes), self.now());
-        let decide = move || caught_now(|| recipe.decide(&push, now));
+        let most_jobs = self.job.state.approved_jobs.unwrap_or(Recipe::MAX_JOBS);
+        let has_each = recipe.each.is_some();
+        let decide = move || caught_now(|| recipe.decide_up_to(most_jobs, &push, now));
         let decided = match count {
             0..=FEW => decide(),
             // Off the async threads: each path is compared with every pattern.
@@ -51,6 +67,13 @@ impl Task {
         let RecipeVerdict { verdict, jobs, .. } = match decided {
             Ok(decided) => decided,
             Err(panicked) => return self.failed(format!("the policy failed: {panicked}"), None),
+        };
+        let verdict = match verdict {
+            // A person has said that it trains, whatever the rest of so many files may be.
+            Verdict::Hold(HoldReason::NeedsDiff(_)) if is_cut && !has_each && self.is_approved() => {
+                Verdict::launch()
+            }
+            verdict => verdict,
         };
         let verdict = match verdict {
             Verdict::Launch { .. } if self.is_stale(terms) => Verdict::Hold(HoldReason::Stale),
@@ -76,10 +99,15 @@ impl Task {
         }
     }
 
+    /// Whether a person approved it though it was too much to look at.
+    fn is_approved(&self) -> bool {
+        self.job.state.is_approved(TOO_MANY)
+    }
+
     /// Whether the push was too old when it was received: a diff must not be a way around the hook's limit.
     fn is_stale(&self, terms: &Terms) -> bool {
-        let age = self.job.pushed_at.map(|pushed_at| self.job.created_at.since(pushed_at));
-        terms.max_age.is_some_and(|max_age| age.is_none_or(|age| age > max_age))
+        let (push, received_at) = (self.job.push(), self.job.created_at);
+        terms.max_age.is_some_and(|max_age| push.is_stale(max_age, received_at))
     }
 
     fn failed(&self, message: String, wait: Option<std::time::Duration>) -> Diffed {
@@ -88,6 +116,25 @@ impl Task {
         Diffed::Failed { message, until: self.now().after(wait) }
     }
 }
+
+/// Heads that the queue knows of a job's repository.
+struct Known<'a> {
+    shared: &'a Shared,
+    job: &'a Job,
+}
+
+#[async_trait]
+impl KnownHeads for Known<'_> {
+    async fn commits(&self) -> Result<Vec<CommitSha>, WorkspaceError> {
+        let known = self.shared.store.known_heads(self.job).await;
+        known.map_err(|error| {
+            WorkspaceError::passing("cannot look up where the repository was before").because(error)
+        })
+    }
+}
+
+/// The word of [`HoldReason::TooManyJobs`] and [`HoldReason::TooManyPaths`].
+const TOO_MANY: &str = "too_many";
 
 /// Limit of paths that are compared at once on an async thread: as many as are kept of a push.
 const FEW: usize = 4_096;

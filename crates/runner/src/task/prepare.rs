@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use swifthook_core::text::is_quoted_path;
 use swifthook_core::{LaunchError, Problem, Reason, RunKey, Untold, Wait, WorkspaceError};
 
 use super::launch::{NOT_UTF8, Refusal, told};
@@ -30,6 +31,11 @@ impl Task {
     }
 
     async fn compose(&self, terms: &Terms) -> Result<Composed, Unready> {
+        if let Some(config) = self.job.spec.config.as_deref().filter(|config| is_quoted_path(config)) {
+            return Err(unfit(format!(
+                "the name of the file {config} is not UTF-8, so that nothing can be told to read it: rename it"
+            )));
+        }
         let reads = terms.compose.as_ref().map(|compose| (compose, compose.most_bytes()));
         let file = match (&self.job.spec.file, &reads) {
             (None, None | Some((_, None))) => Vec::new(),

@@ -6,7 +6,7 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use swifthook_core::{Actor, Capabilities, Command, Job, Stage, Timestamp};
+use swifthook_core::{Actor, Capabilities, Command, HoldReason, Job, Stage, Timestamp};
 use tracing::info;
 
 use super::confirm::Call;
@@ -200,6 +200,17 @@ fn danger(command: Command, job: &Job, has_gpus: bool) -> Vec<String> {
         Command::Yield if job.state.stage == Stage::Running => {
             vec![format!("let {} save and end; it goes on later, from its last checkpoint", run())]
         }
+        Command::Approve => match job.state.hold {
+            Some(HoldReason::TooManyJobs(count)) => {
+                vec![format!("make {count} jobs of {} at {}", job.change.recipe, job.change.head.short())]
+            }
+            Some(HoldReason::TooManyPaths(count)) => vec![format!(
+                "look at more than {count} changed files, and make a job for each that `each` of {} names, or train it \
+                 once where it has none",
+                job.change.recipe
+            )],
+            _ => Vec::new(),
+        },
         Command::BeginAnew => {
             let what = job.state.checkpoint.as_ref().map_or("what it saved".to_owned(), ToString::to_string);
             let host = job.state.host().unwrap_or_default();

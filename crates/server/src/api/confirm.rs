@@ -31,9 +31,10 @@ pub(super) struct Call {
 }
 
 impl Call {
-    /// A command to a job, which is still in its stage and its attempt when the command is confirmed.
+    /// A command to a job, which is still in its stage and its attempt when the command is confirmed, and held for the same.
     pub(super) fn of_job(action: &'static str, job: &Job, caller: &Actor) -> Self {
-        let state = format!("{} {}", job.state.stage, job.state.attempt);
+        let hold = job.state.hold.as_ref().map(|hold| hold.reason().to_string()).unwrap_or_default();
+        let state = format!("{} {} {hold}", job.state.stage, job.state.attempt);
         Self { action, target: job.id.to_string(), state, caller: caller.clone() }
     }
 }

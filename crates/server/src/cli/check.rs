@@ -87,6 +87,13 @@ fn summary(config: &Config) -> String {
             if !trigger.paths.is_empty() {
                 let _ = writeln!(text, "    that change {}", trigger.paths.join(", "));
             }
+            if matches!(trigger.refs, Refs::Tags(_)) && (!trigger.paths.is_empty() || trigger.each.is_some())
+            {
+                let _ = writeln!(
+                    text,
+                    "    compared with the newest earlier tag of these among its ancestors, or with nothing"
+                );
+            }
             if !trigger.senders.is_empty() {
                 let _ = writeln!(text, "    by {}", trigger.senders.join(", "));
             }

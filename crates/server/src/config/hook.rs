@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use swifthook_core::{Secret, SecretSet};
+use swifthook_core::{Dialect, Secret, SecretSet};
 
 use super::model::{Hook, Purpose};
 use super::reader::{Fields, Node, Unique, Wrong};
@@ -43,6 +43,7 @@ fn hook(fields: Fields<'_>, around: &Around<'_>, names: &mut Unique, paths: &mut
         .need("secrets", "`secrets = [\"env:GITHUB_WEBHOOK_SECRET\"]`")
         .and_then(|node| secrets(&node, around));
     let repositories = repositories(&fields, around.repositories);
+    let kind = fields.get("kind").and_then(|node| node.read(kind));
     let allow_from = fields.get("allow_from").map(|node| addresses(&node)).unwrap_or_default();
     let max_body =
         fields.or("max_body", DEFAULT_BODY, |node| node.read(|text| units::size(text, LARGEST_BODY)));
@@ -59,10 +60,16 @@ fn hook(fields: Fields<'_>, around: &Around<'_>, names: &mut Unique, paths: &mut
     let mut hook = made.map_err(|error| fields.wrong(error.into())).ok()?;
     let from_github = allow_from.contains(&From::GitHub);
     hook.allow_from = allow_from.into_iter().filter_map(From::range).collect();
+    hook.kind = kind;
     hook.max_body = max_body;
     hook.max_age = max_age;
     hook.redelivery = redelivery;
     Some(Hook { name: name.to_string(), path, secrets, repositories, from_github, hook })
+}
+
+fn kind(text: &str) -> Result<Dialect, Wrong> {
+    let expected = "`kind = \"github\"`, or `kind = \"gitea\"` for Gitea and Forgejo";
+    text.parse().map_err(|_| Wrong::new(format!("not a kind of hook: `{text}`")).instead(expected))
 }
 
 /// Whose deliveries are taken.

@@ -8,7 +8,9 @@ use std::sync::{Arc, RwLock};
 use std::time::SystemTime;
 
 use async_trait::async_trait;
-use swifthook_core::{ChangeSet, Checkout, CommitSha, RefName, RepoName, Workspace, WorkspaceError};
+use swifthook_core::{
+    ChangeSet, Checkout, CommitSha, Comparison, RefName, RepoName, Workspace, WorkspaceError,
+};
 use swifthook_launch::{GitWorkspace, GpuProbe, Tidied};
 
 use super::cgroup;
@@ -95,6 +97,10 @@ impl Workspace for Trees {
         head: &CommitSha,
     ) -> Result<ChangeSet, WorkspaceError> {
         self.now().diff(repository, ref_name, before, head).await
+    }
+
+    async fn compare(&self, asked: &Comparison<'_>) -> Result<ChangeSet, WorkspaceError> {
+        self.now().compare(asked).await
     }
 
     async fn read_file(

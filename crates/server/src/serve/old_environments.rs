@@ -199,6 +199,7 @@ mod tests {
             pushed_at: None,
             changes: ChangeSet::Complete(Paths::empty()),
             source: Source::Person,
+            origin: Default::default(),
         };
         let now = SystemTime::now().into();
         let recipe = Recipe::new("sft", repository, swifthook_core::condition::all([]));

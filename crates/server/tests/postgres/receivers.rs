@@ -107,6 +107,7 @@ async fn reconcile(url: &str, times: usize) {
             pushed_at: job.pushed_at,
             changes: ChangeSet::Complete(Paths::empty()),
             source: Source::Reconcile,
+            origin: Default::default(),
         },
         verdicts: vec![verdict],
         config: ConfigDigest([7; 32]),

@@ -6,6 +6,7 @@ mod addresses;
 mod authority;
 mod command_line;
 mod container;
+mod decide;
 mod flood;
 mod going;
 mod gpus;

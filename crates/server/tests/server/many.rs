@@ -145,9 +145,14 @@ fn a_delivery_is_asked_after_by_its_guid_and_says_what_became_of_it() {
     let (again, capitals) = (newest()["guid"].as_str().unwrap().to_owned(), guid.to_uppercase());
     let explained = ask(&["deliveries", "explain", &again]);
     assert!(explained.contains("sft begins nothing new: its change is known"), "{explained}");
-    assert!(explained.contains(&format!("job {first}, known before this delivery, has succeeded")), "{explained}");
+    assert!(
+        explained.contains(&format!("job {first}, known before this delivery, has succeeded")),
+        "{explained}"
+    );
     assert!(ask(&["deliveries"]).contains("sft duplicate"));
-    assert!(ask(&["deliveries", "show", &again]).contains(&format!("job {first} (succeeded, known already)")));
+    assert!(
+        ask(&["deliveries", "show", &again]).contains(&format!("job {first} (succeeded, known already)"))
+    );
 
     for guid in [&guid, &capitals, &again] {
         assert!(ask(&["deliveries", "show", guid]).contains(&commit));
@@ -162,7 +167,10 @@ fn a_delivery_is_asked_after_by_its_guid_and_says_what_became_of_it() {
     let skipped = newest()["guid"].as_str().unwrap().to_owned();
     assert!(ask(&["deliveries", "explain", &skipped]).contains("sft does not train, because of paths"));
     let none = asked(&world, &server, &["jobs", "show", &skipped]);
-    assert!(!none.status.success() && String::from_utf8_lossy(&none.stderr).contains("led to no job"), "{none:?}");
+    assert!(
+        !none.status.success() && String::from_utf8_lossy(&none.stderr).contains("led to no job"),
+        "{none:?}"
+    );
     let (status, _) = server.call("GET", "/api/v1/deliveries/00000000-0000-4000-8000-000000000000", "");
     assert_eq!(status, 404);
 }

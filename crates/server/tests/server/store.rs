@@ -163,6 +163,7 @@ fn push(head: u32, then: Timestamp) -> Decided {
         superseded: Superseding::CancelQueued,
         debounce: None,
         retry: Retry::default(),
+        origin: Default::default(),
     };
     Decided {
         version: Decided::VERSION,
@@ -176,6 +177,7 @@ fn push(head: u32, then: Timestamp) -> Decided {
             pushed_at: Some(then),
             changes: ChangeSet::Complete(Paths::empty()),
             source: Source::Hook { hook: "github".into(), guid: format!("guid {head}").into() },
+            origin: Default::default(),
         },
         verdicts: vec![RecipeVerdict { recipe, verdict: Verdict::launch(), jobs: vec![spec] }],
         config: ConfigDigest([7; 32]),

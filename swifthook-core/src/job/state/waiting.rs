@@ -6,6 +6,7 @@ use super::{MAX_CRASHES, State, cancelled, newer_known, trained_otherwise};
 use crate::admission::Wait;
 use crate::job::{Command, Diffed, Event, Illegal, Prepared, Stage};
 use crate::policy::{HoldReason, Reason};
+use crate::push::Gap;
 use crate::time::Timestamp;
 
 impl State {
@@ -18,6 +19,10 @@ impl State {
                 let mut approved = self.approved.clone();
                 approved.extend(self.hold.as_ref().map(|hold| Arc::from(hold.word())));
                 Ok(Self { approved, ..self.into_queued(None, None) })
+            }
+            // Which files they are for nobody has kept: git is asked once more.
+            Event::Command { what: Command::Approve, .. } if self.is_too_much() => {
+                Ok(self.approved_in_full())
             }
             Event::CauseGone if self.is_approvable() => Ok(self.into_queued(None, None)),
             Event::Command { what: Command::Reject, at } => Ok(self.into_final(
@@ -116,7 +121,22 @@ impl State {
         }
     }
 
-    /// A person's word can supply neither a diff nor the paths of the jobs that were too many.
+    fn is_too_much(&self) -> bool {
+        matches!(self.hold, Some(HoldReason::TooManyJobs(_) | HoldReason::TooManyPaths(_)))
+    }
+
+    fn approved_in_full(self) -> Self {
+        let mut approved = self.approved.clone();
+        approved.extend(self.hold.as_ref().map(|hold| Arc::from(hold.word())));
+        let approved_jobs = match self.hold {
+            Some(HoldReason::TooManyJobs(count)) => Some(count),
+            _ => self.approved_jobs,
+        };
+        let asked = self.into_held(HoldReason::NeedsDiff(Gap::Truncated));
+        Self { approved, approved_jobs, diff_failures: 0, ..asked }
+    }
+
+    /// A person's word alone can supply neither a diff nor the paths of the jobs that were too many.
     fn is_approvable(&self) -> bool {
         let is_about_files = |hold: &HoldReason| {
             matches!(

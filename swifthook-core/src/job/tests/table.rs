@@ -84,11 +84,24 @@ fn a_held_job() {
 
 #[test]
 fn no_person_can_stand_in_for_a_list_of_files() {
-    for hold in
-        [HoldReason::NeedsDiff(Gap::Caps), HoldReason::TooManyJobs(300), HoldReason::TooManyPaths(300)]
-    {
-        let error = State::held(hold).apply(command(Command::Approve), &Retry::default()).unwrap_err();
-        assert_eq!(error.to_string(), "a job that is held cannot be approved");
+    let hold = HoldReason::NeedsDiff(Gap::Caps);
+    let error = State::held(hold).apply(command(Command::Approve), &Retry::default()).unwrap_err();
+    assert_eq!(error.to_string(), "a job that is held cannot be approved");
+}
+
+#[test]
+fn what_is_too_much_is_asked_about_once_more_when_a_person_approves_it() {
+    for (hold, jobs) in [(HoldReason::TooManyJobs(300), Some(300)), (HoldReason::TooManyPaths(300), None)] {
+        let approved = after(State::held(hold.clone()), [command(Command::Approve)]);
+        assert_eq!(told(&approved), "held(needs_diff) 0/0/0/0");
+        assert!(approved.is_approved("too_many") && approved.needs_diff());
+        assert_eq!(approved.approved_jobs, jobs);
+        // Where it has become more since, it is held again, and approved again.
+        let more = after(approved, [claim(), diffed(Diffed::Hold(HoldReason::TooManyJobs(400)))]);
+        assert_eq!(told(&more), "held(too_many) 0/1/0/0");
+        let again = after(more, [command(Command::Approve)]);
+        assert_eq!((again.approved_jobs, again.needs_diff()), (Some(400), true));
+        becomes(again, diffed(Diffed::Launch(None)), "queued 0/1/0/0");
     }
 }
 
@@ -506,8 +519,8 @@ fn whatever_is_not_in_the_table_is_illegal() {
     for (state, legal) in [
         (needs_diff(), ["claim takeover release diffed reject expire", waiting, ""]),
         (State::held(HoldReason::Approval), [answered, waiting, ""]),
-        (State::held(HoldReason::TooManyJobs(300)), ["reject expire", waiting, ""]),
-        (State::held(HoldReason::TooManyPaths(300)), ["reject expire", waiting, ""]),
+        (State::held(HoldReason::TooManyJobs(300)), ["approve reject expire", waiting, ""]),
+        (State::held(HoldReason::TooManyPaths(300)), ["approve reject expire", waiting, ""]),
         (
             queued(),
             [

@@ -16,6 +16,8 @@ pub(super) struct Listed {
     pub(super) is_missing: bool,
     /// As many are listed as GitHub lists at most.
     pub(super) at_a_cap: bool,
+    /// In a path something stands that is no text, or what a server puts in its place.
+    pub(super) is_replaced: bool,
 }
 
 /// Reads `commits`. Paths are kept as offsets from `start`, the address at which the body begins.
@@ -30,13 +32,13 @@ struct Commit<'l> {
 
 struct Files<'l> {
     start: usize,
-    paths: &'l mut PathsBuilder,
+    listed: &'l mut Listed,
     change: Change,
 }
 
 struct Path<'l> {
     start: usize,
-    paths: &'l mut PathsBuilder,
+    listed: &'l mut Listed,
     change: Change,
 }
 
@@ -110,7 +112,7 @@ impl<'de> Visitor<'de> for Commit<'_> {
             if slot.is_some() {
                 return Err(Error::duplicate_field(name));
             }
-            let files = Files { start: self.start, paths: &mut self.listed.paths, change };
+            let files = Files { start: self.start, listed: &mut *self.listed, change };
             *slot = Some(map.next_value_seed(files)?);
         }
         self.listed.is_missing |= counts.iter().any(|count| *count != Some(true));
@@ -141,7 +143,7 @@ impl<'de> Visitor<'de> for Files<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<bool, A::Error> {
         let (start, change) = (self.start, self.change);
-        while list.next_element_seed(Path { start, paths: self.paths, change })?.is_some() {}
+        while list.next_element_seed(Path { start, listed: &mut *self.listed, change })?.is_some() {}
         Ok(true)
     }
 }
@@ -149,8 +151,9 @@ impl<'de> Visitor<'de> for Files<'_> {
 impl<'de> DeserializeSeed<'de> for Path<'_> {
     type Value = ();
 
+    /// As bytes: half of a pair of surrogates is no text, and no reason to refuse a push.
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_str(self)
+        deserializer.deserialize_bytes(self)
     }
 }
 
@@ -161,17 +164,29 @@ impl<'de> Visitor<'de> for Path<'_> {
         f.write_str("a path")
     }
 
-    fn visit_borrowed_str<E: Error>(self, path: &'de str) -> Result<(), E> {
+    /// Of a body that is text, so that it is text too.
+    fn visit_borrowed_bytes<E: Error>(self, path: &'de [u8]) -> Result<(), E> {
         let start = path.as_ptr().addr() - self.start;
-        self.paths.push_span(start, start + path.len(), self.change);
+        self.listed.is_replaced |= has_replacement(path);
+        self.listed.paths.push_span(start, start + path.len(), self.change);
         Ok(())
     }
 
-    fn visit_str<E: Error>(self, path: &str) -> Result<(), E> {
-        self.paths.push_decoded(path, self.change);
+    fn visit_bytes<E: Error>(self, path: &[u8]) -> Result<(), E> {
+        let path = String::from_utf8_lossy(path);
+        self.listed.is_replaced |= has_replacement(path.as_bytes());
+        self.listed.paths.push_decoded(&path, self.change);
         Ok(())
     }
 }
+
+/// Whether it has a U+FFFD, which servers write for bytes that are no text.
+fn has_replacement(path: &[u8]) -> bool {
+    // Nearly no path has the first of its bytes, and that is quickly seen.
+    path.contains(&REPLACEMENT[0]) && path.windows(REPLACEMENT.len()).any(|bytes| bytes == REPLACEMENT)
+}
+
+const REPLACEMENT: &[u8] = "\u{fffd}".as_bytes();
 
 /// The most commits that GitHub lists of a push
 /// (<https://docs.github.com/en/webhooks/webhook-events-and-payloads#push>).

@@ -9,6 +9,7 @@ use serde_json::error::Category;
 use super::Unread;
 use super::commits::{Commits, Listed};
 use super::text::{Moment, Text};
+use crate::push::Dialect;
 
 /// What stands in a payload. The outer `Option` of each is whether its key is there, the inner whether its value is
 /// not null.
@@ -25,6 +26,9 @@ pub(super) struct Fields<'de> {
     pub(super) sender: Option<Option<Account<'de>>>,
     pub(super) commits: Option<Option<Listed>>,
     pub(super) head_commit: Option<Option<HeadCommit<'de>>>,
+    pub(super) total_commits: Option<Option<u64>>,
+    pub(super) has_compare: bool,
+    pub(super) has_compare_url: bool,
     pub(super) has_zen: bool,
     pub(super) has_hook_id: bool,
 }
@@ -35,6 +39,8 @@ pub(super) struct Repository<'a> {
     pub(super) full_name: Text<'a>,
     #[serde(default)]
     pub(super) pushed_at: Moment,
+    #[serde(borrow, default)]
+    pub(super) default_branch: Option<Text<'a>>,
 }
 
 /// A `pusher`, who has a `name`, or a `sender`, who has a `login`.
@@ -68,6 +74,9 @@ enum Key {
     Sender,
     Commits,
     HeadCommit,
+    TotalCommits,
+    Compare,
+    CompareUrl,
     Zen,
     HookId,
     #[serde(other)]
@@ -84,6 +93,21 @@ impl<'de> Fields<'de> {
             Category::Data => Unread::NotAPush { why: error.to_string(), is_ping: false },
             _ => Unread::NotJson(error.to_string()),
         })
+    }
+
+    /// The dialect that it is of by its keys: those that Gitea alone has, without any of GitHub's.
+    pub(super) fn dialect(&self) -> Dialect {
+        let has_pushed_at =
+            self.repository.as_ref().and_then(Option::as_ref).is_some_and(|from| from.pushed_at.0.is_some());
+        let is_github = has_pushed_at
+            || self.has_compare
+            || self.created.is_some()
+            || self.deleted.is_some()
+            || self.forced.is_some();
+        match self.total_commits.is_some() || self.has_compare_url {
+            true if !is_github => Dialect::Gitea,
+            _ => Dialect::GitHub,
+        }
     }
 
     /// Whether it looks like a ping.
@@ -108,6 +132,13 @@ impl<'de> Fields<'de> {
                 self.commits = Some(map.next_value_seed(Commits { start })?);
                 Ok(())
             }
+            Key::TotalCommits if self.total_commits.is_some() => Err(Error::duplicate_field("total_commits")),
+            Key::TotalCommits => {
+                self.total_commits = Some(map.next_value::<serde_json::Value>()?.as_u64());
+                Ok(())
+            }
+            Key::Compare => skip(map, &mut self.has_compare),
+            Key::CompareUrl => skip(map, &mut self.has_compare_url),
             Key::Zen => skip(map, &mut self.has_zen),
             Key::HookId => skip(map, &mut self.has_hook_id),
             Key::Other => skip(map, &mut false),

@@ -8,8 +8,13 @@ use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, SeqAcce
 
 use crate::time::Timestamp;
 
-/// A string, borrowed from the body where it has no escapes.
-pub(super) struct Text<'de>(pub(super) Cow<'de, str>);
+/// A string, borrowed from the body where it has no escapes. Half of a pair of surrogates is no text: there stands a U+FFFD in
+/// its place.
+pub(super) struct Text<'de> {
+    pub(super) text: Cow<'de, str>,
+    /// Whether nothing had to be replaced.
+    pub(super) is_exact: bool,
+}
 
 /// `repository.pushed_at`: seconds since 1970 in a push, RFC 3339 elsewhere. What is neither is unknown.
 #[derive(Default)]
@@ -19,7 +24,7 @@ impl Deref for Text<'_> {
     type Target = str;
 
     fn deref(&self) -> &str {
-        &self.0
+        &self.text
     }
 }
 
@@ -33,15 +38,17 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
                 f.write_str("a string")
             }
 
-            fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Borrowed(text)))
+            fn visit_borrowed_bytes<E: Error>(self, text: &'de [u8]) -> Result<Text<'de>, E> {
+                let text = String::from_utf8_lossy(text);
+                Ok(Text { is_exact: true, text })
             }
 
-            fn visit_str<E: Error>(self, text: &str) -> Result<Text<'de>, E> {
-                Ok(Text(Cow::Owned(text.to_owned())))
+            fn visit_bytes<E: Error>(self, text: &[u8]) -> Result<Text<'de>, E> {
+                let is_exact = std::str::from_utf8(text).is_ok();
+                Ok(Text { is_exact, text: Cow::Owned(String::from_utf8_lossy(text).into_owned()) })
             }
         }
-        deserializer.deserialize_str(Borrow)
+        deserializer.deserialize_bytes(Borrow)
     }
 }
 

@@ -37,6 +37,7 @@ fn job() -> Job {
         superseded: Superseding::default(),
         debounce: None,
         retry: Retry::default(),
+        origin: Default::default(),
     };
     Job {
         id: JobId([0; 16]),
