@@ -142,10 +142,12 @@ async fn a_run_with_more_processes_than_it_may_have_is_asked_to_end_and_one_with
 async fn threads_count_as_processes() {
     let runs = tempfile::tempdir().unwrap();
     let mut run = script(runs.path(), &key(15), "");
-    let text =
-        "import threading\nfor i in range(90): threading.Thread(target=threading.Event().wait).start()";
+    // Asked to end while they are still few, it goes on.
+    let text = "import signal, threading\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n\
+        for i in range(90): threading.Thread(target=threading.Event().wait).start()";
     run.argv = words(&["python3", "-c", text]);
     run.limits = RunLimits { processes: Some(20), ..RunLimits::default() };
+    run.grace = Duration::from_secs(3_600);
     let handle = launcher(runs.path()).submit(&key(15), &run).await.unwrap();
     let exit = ended(&launcher(runs.path()), &handle).await;
     assert_eq!((exit.signal, exit.stopped), (Some(9), Some(StopKind::Limit)), "{exit:?} {}", log(&run));
