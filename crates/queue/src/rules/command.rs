@@ -45,15 +45,18 @@ impl<S: Store> Rules<'_, S> {
 
     /// A new training of a finished job's change. A person wants this very commit, so it is not too late for it.
     fn retry(&mut self, job: Job, who: &Arc<str>) -> Result<Job, QueueError> {
-        let latest = self.latest_of(&job)?;
-        let (latest, stage) = if latest.job == job.id {
-            (latest, job.state.stage)
-        } else {
+        let illegal = |stage| Illegal { stage, event: Command::Retry.words() };
+        if !job.state.stage.is_final() {
+            return Err(illegal(job.state.stage).into());
+        }
+        let mut latest = self.latest_of(&job)?;
+        if latest.job != job.id {
             let known = self.known_training(&job.change, latest)?;
-            (known.latest, known.stage)
-        };
-        if !stage.is_final() {
-            return Err(Illegal { stage, event: Command::Retry.words() }.into());
+            // One that is held for what another push was has nothing to wait for when the commit trains.
+            if !known.stage.is_final() && known.answers_all() {
+                return Err(illegal(known.stage).into());
+            }
+            latest = known.latest;
         }
         let training = Training {
             run: latest.run + 1,

@@ -4,8 +4,9 @@ use std::fs;
 use std::process::Output;
 
 use serde_json::Value;
+use swifthook::send::Delivery;
 
-use crate::world::{Running, World, job_of, until};
+use crate::world::{Running, SECRET, World, job_of, until};
 
 const FAILS: &str = "run = { command = [\"false\"] }";
 
@@ -139,9 +140,14 @@ fn a_delivery_is_asked_after_by_its_guid_and_says_what_became_of_it() {
     let (again, capitals) = (newest()["guid"].as_str().unwrap().to_owned(), guid.to_uppercase());
     let explained = ask(&["deliveries", "explain", &again]);
     assert!(explained.contains("sft begins nothing new: its change is known"), "{explained}");
-    assert!(explained.contains(&format!("job {first}, known before this delivery, has succeeded")), "{explained}");
+    assert!(
+        explained.contains(&format!("job {first}, known before this delivery, has succeeded")),
+        "{explained}"
+    );
     assert!(ask(&["deliveries"]).contains("sft duplicate"));
-    assert!(ask(&["deliveries", "show", &again]).contains(&format!("job {first} (succeeded, known already)")));
+    assert!(
+        ask(&["deliveries", "show", &again]).contains(&format!("job {first} (succeeded, known already)"))
+    );
 
     for guid in [&guid, &capitals, &again] {
         assert!(ask(&["deliveries", "show", guid]).contains(&commit));
@@ -156,9 +162,32 @@ fn a_delivery_is_asked_after_by_its_guid_and_says_what_became_of_it() {
     let skipped = newest()["guid"].as_str().unwrap().to_owned();
     assert!(ask(&["deliveries", "explain", &skipped]).contains("sft does not train, because of paths"));
     let none = asked(&world, &server, &["jobs", "show", &skipped]);
-    assert!(!none.status.success() && String::from_utf8_lossy(&none.stderr).contains("led to no job"), "{none:?}");
+    assert!(
+        !none.status.success() && String::from_utf8_lossy(&none.stderr).contains("led to no job"),
+        "{none:?}"
+    );
     let (status, _) = server.call("GET", "/api/v1/deliveries/00000000-0000-4000-8000-000000000000", "");
     assert_eq!(status, 404);
+}
+
+/// Whoever has recorded a delivery can send it under any GUID, also one that a person is about to look up.
+#[test]
+fn a_guid_that_stands_for_several_pushes_names_none() {
+    let world = World::new("run = { command = [\"true\"] }");
+    let server = world.serve();
+    let guid = "72d3162e-cc78-11e3-81ab-4c9367dc0958";
+    for text in ["x", "y"] {
+        let commit = world.commit("x", text);
+        let push = Delivery::push(world.push(&commit, &commit, &["x"]).to_string());
+        let push = Delivery { guid: guid.to_owned(), ..push };
+        let answer = push.post(&server.hook.parse().unwrap(), SECRET.as_bytes()).unwrap();
+        server.wait_for(&job_of(&answer), &["succeeded"]);
+    }
+    for (method, path) in [("GET", "deliveries/GUID"), ("GET", "jobs/GUID"), ("POST", "jobs/GUID/retry")] {
+        let path = format!("/api/v1/{}", path.replace("GUID", guid));
+        let (status, body) = server.call(method, &path, "");
+        assert!(status == 409 && body.contains("several pushes"), "{path}: {status} {body}");
+    }
 }
 
 /// The ids of a page.
