@@ -250,24 +250,28 @@ pub trait History: Send + Sync {
     /// When the store cannot answer.
     async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, QueueError>;
 
-    /// The last delivery that came under this GUID (`X-GitHub-Delivery`), in capitals or not: what GitHub shows to
-    /// people. It is unsigned, and redeliveries have it in common, so it finds something and decides nothing.
+    /// The deliveries that came under this GUID (`X-GitHub-Delivery`), in capitals or not, newest first, at most `limit`.
+    /// It is what GitHub shows to people. It is unsigned, and redeliveries have it in common, so it finds something and
+    /// decides nothing.
     ///
     /// By itself it goes through all of them: a store that can look for one does better.
     ///
     /// # Errors
     ///
     /// When the store cannot answer.
-    async fn delivery_of_guid(&self, guid: &str) -> Result<Option<Delivery>, QueueError> {
-        let mut before = None;
+    async fn deliveries_of_guid(&self, guid: &str, limit: usize) -> Result<Vec<Delivery>, QueueError> {
+        let (mut found, mut before) = (Vec::new(), None);
         loop {
             let page = self.deliveries(before, 500).await?;
-            let Some(last) = page.last() else { return Ok(None) };
+            let Some(last) = page.last() else { break };
             before = Some(last.id);
-            if let Some(found) = page.into_iter().find(|delivery| delivery.has_guid(guid)) {
-                return Ok(Some(found));
+            found.extend(page.into_iter().filter(|delivery| delivery.has_guid(guid)));
+            if found.len() >= limit {
+                found.truncate(limit);
+                break;
             }
         }
+        Ok(found)
     }
 
     /// The workers that have told of themselves, by name: those of the last day that have not said that they ended.

@@ -339,6 +339,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn where_it_was_not_kept_which_jobs_were_known_it_is_told_by_their_age() {
+        let id = |first| [first, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let (old, new) = (JobId(id(1)), JobId(id(3)));
+        let known = |kept| known_jobs(kept, DeliveryId(id(2)), &[old, new]).unwrap();
+        assert_eq!(known(None), [old]);
+        assert_eq!(known(Some(&[])), []);
+        assert_eq!(known(Some(&id(3))), [new]);
+    }
+
+    #[test]
     fn paths_of_every_length_are_read_back() {
         let long = "x".repeat(70_000);
         let list = [

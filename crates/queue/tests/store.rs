@@ -53,7 +53,7 @@ fn a_store_that_a_newer_version_wrote_is_refused_and_left_alone() {
     place.sql("PRAGMA user_version = 7000");
     let refused = place.open().map(drop).unwrap_err();
     assert!(matches!(refused, OpenError::Newer { found: 7000, known: 9, .. }), "{refused:?}");
-    place.sql("PRAGMA user_version = 8");
+    place.sql("PRAGMA user_version = 9");
     place.open().expect("nothing of it was changed");
 }
 
@@ -81,14 +81,14 @@ async fn jobs_of_an_older_store_keep_their_turn() {
     }
     for (table, columns) in [
         ("jobs", &["turn", "repository", "waits_for_gpus", "fingerprint", "given_up", "workload"][..]),
-        ("changes", &["stage", "source", "hook", "guid"]),
-        ("deliveries", &["pushed_at", "facts"]),
+        ("changes", &["stage", "source", "hook", "guid", "trained", "before"]),
+        ("deliveries", &["pushed_at", "facts", "known"]),
     ] {
         for column in columns {
             place.sql(&format!("ALTER TABLE {table} DROP COLUMN {column}"));
         }
     }
-    place.sql("DROP TABLE logs; DROP TABLE gpus");
+    place.sql("DROP TABLE logs; DROP TABLE gpus; DROP TABLE decisions");
     place.sql("CREATE INDEX jobs_open ON jobs (stage, priority DESC) WHERE stage < 4");
     place.sql("PRAGMA user_version = 1");
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use swifthook_core::{Delivery, HoldReason, PathChange, Problem as _, RefName, Stage};
+use swifthook_core::{Delivery, Gap, HoldReason, PathChange, Problem as _, RefName, Stage};
 
 use super::bench::IntakeBench;
 use super::site::{RECEIVED, Site, decided, deliver, lonely};
@@ -44,6 +44,24 @@ pub(super) async fn a_push_that_is_held_makes_a_held_job(bench: &dyn IntakeBench
     let kept = site.stored(site.accept(&Delivered::new(1).held(HoldReason::Approval)).await).await;
     let state = site.history.job(kept.jobs[0]).await.unwrap().unwrap().state;
     assert_eq!((state.stage, state.hold), (Stage::Held, Some(HoldReason::Approval)));
+}
+
+/// Of a commit of which nothing trained each push is answered for itself, by whichever way it came.
+pub(super) async fn a_commit_that_comes_again_from_elsewhere_is_decided_anew(bench: &dyn IntakeBench) {
+    let site = Site::of(bench);
+    let push = |before| lonely(1).after(before).held(HoldReason::NeedsDiff(Gap::Forced));
+    let mut ids = Vec::new();
+    for before in [7, 8, 7, 8] {
+        ids.push(site.stored(site.accept(&push(before)).await).await.jobs[0]);
+    }
+    assert!(ids[0] != ids[1] && ids[..2] == ids[2..], "{ids:?}");
+    // It is to train: nothing is left to be asked about.
+    let trains = site.stored(site.accept(&lonely(1).after(9)).await).await.jobs[0];
+    for before in [7, 8, 9, 10] {
+        assert_eq!(site.stored(site.accept(&push(before)).await).await.jobs, [trains]);
+    }
+    let stages = async |id| site.history.job(id).await.unwrap().unwrap().state.stage;
+    assert_eq!((stages(ids[0]).await, stages(ids[1]).await), (Stage::Superseded, Stage::Superseded));
 }
 
 pub(super) async fn one_change_trains_once_however_often_it_is_delivered(bench: &dyn IntakeBench) {

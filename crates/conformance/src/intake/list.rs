@@ -11,6 +11,7 @@ macro_rules! intake_behaviours {
             accepted::what_is_accepted_is_stored_whole
             accepted::a_push_that_trains_nothing_leaves_its_verdicts
             accepted::a_push_that_is_held_makes_a_held_job
+            accepted::a_commit_that_comes_again_from_elsewhere_is_decided_anew
             accepted::one_change_trains_once_however_often_it_is_delivered
             accepted::of_the_pushes_of_one_ref_the_last_is_left
             accepted::pushes_of_many_refs_at_once_are_each_stored_once

@@ -71,22 +71,26 @@ pub(super) async fn a_delivery_tells_which_of_its_jobs_were_known(bench: &dyn Qu
 pub(super) async fn a_delivery_is_found_by_its_guid(bench: &dyn QueueBench) {
     let scene = Scene::new(bench);
     let guid = "72d3162e-cc78-11e3-81ab-4c9367dc0958";
-    let find = async |guid: &str| scene.queue.delivery_of_guid(guid).await.unwrap().map(|found| found.id);
-    assert_eq!(find(guid).await, None);
+    let find = async |guid: &str, limit| {
+        let found = scene.queue.deliveries_of_guid(guid, limit).await.unwrap();
+        found.into_iter().map(|delivery| delivery.id).collect::<Vec<_>>()
+    };
+    assert_eq!(find(guid, 9).await, []);
     let push = Delivered::new(1).from(hook("github", guid));
     let (first, _) = scene.receive(&push).await;
     scene.receive(&Delivered::new(2)).await;
     scene.receive(&Delivered::new(3).from(Source::Person)).await;
-    assert_eq!(find(guid).await, Some(first));
-    assert_eq!(find(&guid.to_ascii_uppercase()).await, Some(first));
+    assert_eq!(find(guid, 9).await, [first]);
+    assert_eq!(find(&guid.to_ascii_uppercase(), 9).await, [first]);
     let (again, _) = scene.receive(&push).await;
-    assert_eq!(find(guid).await, Some(again), "the last one");
+    assert_eq!(find(guid, 9).await, [again, first]);
+    assert_eq!(find(guid, 1).await, [again]);
     for nothing in ["", "guid", "72d3162e", "72d3162e-cc78-11e3-81ab-4c9367dc0959"] {
-        assert_eq!(find(nothing).await, None, "{nothing}");
+        assert_eq!(find(nothing, 9).await, [], "{nothing}");
     }
     let skipped = Delivered::new(4).skipped().from(hook("github", "00000000-cc78-11e3-81ab-4c9367dc0958"));
     let (id, _) = scene.receive(&skipped).await;
-    assert_eq!(find("00000000-cc78-11e3-81ab-4c9367dc0958").await, Some(id));
+    assert_eq!(find("00000000-cc78-11e3-81ab-4c9367dc0958", 9).await, [id]);
 }
 
 pub(super) async fn a_known_change_names_its_job(bench: &dyn QueueBench) {

@@ -31,7 +31,9 @@ macro_rules! queue_behaviours {
             repeats::what_ended_without_a_run_answers_its_own_push_alone
             repeats::of_two_pushes_of_a_commit_that_are_held_one_trains
             repeats::a_push_that_is_to_train_answers_what_is_held_of_its_commit
+            repeats::what_gave_way_trains_when_its_ref_comes_back_the_same_way
             repeats::a_repetition_that_never_ran_does_not_hide_what_has_trained
+            repeats::a_repetition_answers_what_is_held_of_its_commit
             repeats::a_redelivery_repeats_its_own_push
             reruns::the_whole_table_of_reruns
             reruns::at_most_three_trainings_come_about_by_redelivery

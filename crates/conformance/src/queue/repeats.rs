@@ -8,7 +8,7 @@ use swifthook_core::{
 
 use super::bench::{DurableBench, QueueBench};
 use super::retention::remove_all;
-use super::scene::{Delivered, Scene, hook, spec_for, worker};
+use super::scene::{Delivered, Scene, hook, is_illegal, spec_for, worker};
 
 /// A branch is created at a commit that changes nothing, goes on to another one that changes a config, and is forced
 /// back: now the config has changed, the other way.
@@ -180,6 +180,24 @@ pub(super) async fn a_push_that_is_to_train_answers_what_is_held_of_its_commit(b
     assert_eq!(scene.words(held).await.last().map(String::as_str), Some("superseded"));
 }
 
+/// Forced to a commit, back, and there again, before anything of it ran.
+pub(super) async fn what_gave_way_trains_when_its_ref_comes_back_the_same_way(bench: &dyn QueueBench) {
+    let scene = Scene::new(bench);
+    let there = Delivered::new(1).after(9).pushed_at(1);
+    let first = scene.accept(&there).await.id;
+    let back = scene.accept(&Delivered::new(9).after(1).pushed_at(2)).await.id;
+    assert_eq!(scene.job(first).await.superseded_by, Some(back));
+    let redelivery = scene.accept(&there).await;
+    assert_eq!((redelivery.id, redelivery.admitted), (first, Admitted::Duplicate));
+
+    let again = scene.accept(&Delivered::new(1).after(9).pushed_at(3)).await;
+    assert_eq!((again.admitted, again.stage), (Admitted::New, Stage::Queued));
+    assert_eq!(scene.job(back).await.superseded_by, Some(again.id));
+    scene.bring_to(again.id, Stage::Succeeded).await;
+    let redelivery = scene.accept(&there).await;
+    assert_eq!((redelivery.id, redelivery.admitted), (again.id, Admitted::Duplicate));
+}
+
 /// Of what a person repeats and then cancels, it is still known that it has trained.
 pub(super) async fn a_repetition_that_never_ran_does_not_hide_what_has_trained(bench: &dyn QueueBench) {
     let scene = Scene::new(bench);
@@ -194,6 +212,18 @@ pub(super) async fn a_repetition_that_never_ran_does_not_hide_what_has_trained(b
         let push = scene.accept(&alone(head).after(9)).await;
         assert_eq!((push.id, push.admitted), (again, Admitted::Duplicate), "removed: {is_removed}");
     }
+}
+
+/// A person wants this commit, so nobody has to be asked about it for another push.
+pub(super) async fn a_repetition_answers_what_is_held_of_its_commit(bench: &dyn QueueBench) {
+    let scene = Scene::new(bench);
+    let first = scene.accept(&undiffed(1).after(8)).await.id;
+    diffed(&scene, first, nothing()).await;
+    let held = scene.accept(&undiffed(1).after(9)).await.id;
+    assert!(is_illegal(&scene.command(held, Command::Retry).await), "it has not ended");
+    let again = scene.command(first, Command::Retry).await.expect("it has ended").id;
+    assert_eq!(scene.job(held).await.superseded_by, Some(again));
+    assert!(is_illegal(&scene.command(held, Command::Retry).await), "its commit is to train");
 }
 
 /// A redelivery of a push that failed before anything ran is one of that push, whatever came of others.

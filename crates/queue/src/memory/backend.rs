@@ -264,10 +264,10 @@ impl History for MemoryQueue {
         Ok(self.world().logs.get(&run).cloned())
     }
 
-    async fn delivery_of_guid(&self, guid: &str) -> Result<Option<Delivery>, QueueError> {
+    async fn deliveries_of_guid(&self, guid: &str, limit: usize) -> Result<Vec<Delivery>, QueueError> {
         let world = self.world();
-        let found = world.deliveries.values().rev().find(|delivery| delivery.has_guid(guid));
-        Ok(found.map(|delivery| world.dressed(delivery)))
+        let found = world.deliveries.values().rev().filter(|delivery| delivery.has_guid(guid));
+        Ok(found.take(limit).map(|delivery| world.dressed(delivery)).collect())
     }
 
     async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, QueueError> {

@@ -342,9 +342,10 @@ impl History for PostgresQueue {
         self.read(move |runtime, session| runtime.block_on(logs::read(session, run))).await
     }
 
-    async fn delivery_of_guid(&self, guid: &str) -> Result<Option<Delivery>, QueueError> {
+    async fn deliveries_of_guid(&self, guid: &str, limit: usize) -> Result<Vec<Delivery>, QueueError> {
         let guid = guid.to_owned();
-        self.read(move |runtime, session| runtime.block_on(reader::delivery_of_guid(session, &guid))).await
+        self.read(move |runtime, session| runtime.block_on(reader::deliveries_of_guid(session, &guid, limit)))
+            .await
     }
 
     async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, QueueError> {

@@ -115,16 +115,20 @@ pub(super) async fn delivery(session: &mut Session, id: DeliveryId) -> Result<Op
 
 /// Goes through them from the newest on: what a person looks for is most often young, and an index of GUIDs, which come in
 /// no order, would cost every push.
-pub(super) async fn delivery_of_guid(
+pub(super) async fn deliveries_of_guid(
     session: &mut Session,
     guid: &str,
-) -> Result<Option<Delivery>, RowError> {
-    let sql = deliveries!("WHERE lower(d.guid) = lower($1) ORDER BY d.id DESC LIMIT 1");
-    let found = session.query(sql, &[&plain(guid)]).await?;
-    match found.first() {
-        Some(row) => dressed(session, rows::delivery(row)?).await.map(Some),
-        None => Ok(None),
+    limit: usize,
+) -> Result<Vec<Delivery>, RowError> {
+    let sql = deliveries!("WHERE lower(d.guid) = lower($1) ORDER BY d.id DESC LIMIT $2");
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut deliveries = Vec::new();
+    for row in session.query(sql, &[&plain(guid), &limit]).await? {
+        if let Some(delivery) = readable(rows::delivery(&row))? {
+            deliveries.push(dressed(session, delivery).await?);
+        }
     }
+    Ok(deliveries)
 }
 
 pub(super) async fn stats(session: &mut Session) -> Result<Stats, RowError> {

@@ -59,16 +59,19 @@ impl<S: Store> Rules<'_, S> {
 
     /// A new training of a finished job's change. A person wants this very commit, so it is not too late for it.
     fn train_again(&mut self, job: Job, rerun: Rerun, who: &Arc<str>) -> Result<Job, QueueError> {
-        let latest = self.latest_of(&job)?;
-        let (latest, stage, last) = if latest.job == job.id {
-            (latest, job.state.stage, None)
-        } else {
+        let illegal = |stage| Illegal { stage, event: Command::Retry.words() };
+        if !job.state.stage.is_final() {
+            return Err(illegal(job.state.stage).into());
+        }
+        let (mut latest, mut last) = (self.latest_of(&job)?, None);
+        if latest.job != job.id {
             let known = self.known_training(&job.change, latest)?;
-            let last = self.store.entry(known.latest.job)?.map(|entry| entry.job);
-            (known.latest, known.stage, last)
-        };
-        if !stage.is_final() {
-            return Err(Illegal { stage, event: Command::Retry.words() }.into());
+            // One that is held for what another push was has nothing to wait for when the commit trains.
+            if !known.stage.is_final() && known.answers_all() {
+                return Err(illegal(known.stage).into());
+            }
+            latest = known.latest;
+            last = self.store.entry(latest.job)?.map(|entry| entry.job);
         }
         let training = Training {
             run: latest.run + 1,

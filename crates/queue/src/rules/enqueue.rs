@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use swifthook_core::{
@@ -58,6 +59,8 @@ pub(super) struct Known {
     source: Source,
     /// Where the ref was before the push that it came of.
     before: Option<CommitSha>,
+    /// When that push was made; `None` also where its job was removed.
+    pushed_at: Option<Timestamp>,
     /// What it is held for.
     hold: Option<HoldReason>,
     /// Whether a run of it has begun.
@@ -71,6 +74,7 @@ impl Known {
             stage: job.state.stage,
             source: job.source.clone(),
             before: job.before.clone(),
+            pushed_at: job.pushed_at,
             hold: job.state.hold.clone(),
             has_run: job.state.attempt > 0,
         }
@@ -78,7 +82,7 @@ impl Known {
 
     fn removed(latest: Latest) -> Result<Self, QueueError> {
         let Removed { stage, source, before } = latest.removed.clone().ok_or_else(|| lost(latest.job))?;
-        Ok(Self { latest, stage, source, before, hold: None, has_run: false })
+        Ok(Self { latest, stage, source, before, pushed_at: None, hold: None, has_run: false })
     }
 
     /// Whether a training of the change has begun, of this job or of one before it.
@@ -89,13 +93,20 @@ impl Known {
     /// Whether it answers every push of its commit, wherever the ref was before: one commit trains once. What ended
     /// without a run, or is held for what its push was, says nothing of another push: that changed other files, came by
     /// other hands, at another time.
-    fn answers_all(&self) -> bool {
+    pub(super) fn answers_all(&self) -> bool {
         self.has_trained()
             || match self.stage {
                 Stage::Queued | Stage::Running | Stage::Finishing => true,
                 Stage::Held => self.hold.as_ref().is_some_and(|hold| !is_of_the_push(hold)),
                 _ => false,
             }
+    }
+
+    /// Whether it never ran since a newer push took its place, and this one, by the time that GitHub signed, is no
+    /// redelivery of its own: the ref has come back the same way, and what is newest now is this commit.
+    fn gave_way_before(&self, origin: &Origin) -> bool {
+        let is_newer = matches!((self.pushed_at, origin.pushed_at), (Some(was), Some(is)) if was < is);
+        self.stage == Stage::Superseded && is_newer
     }
 
     /// Whether it waits for the very answer that another push of the commit would wait for, which is a person's.
@@ -185,13 +196,19 @@ impl<S: Store> Rules<'_, S> {
         birth: &Birth,
         last: Known,
     ) -> Result<Option<Known>, QueueError> {
-        if last.answers_all() || last.before == origin.before || last.waits_as(birth) {
+        if last.answers_all() || last.waits_as(birth) {
             return Ok(Some(last));
         }
-        match self.store.decision(change, origin.before.as_ref())? {
-            Some(decided) => self.known_decision(change, decided, origin.before.as_ref()).map(Some),
-            None => Ok(None),
-        }
+        let known = if last.before == origin.before {
+            last
+        } else {
+            let before = origin.before.as_ref();
+            match self.store.decision(change, before)? {
+                Some(decided) => self.known_decision(change, decided, before)?,
+                None => return Ok(None),
+            }
+        };
+        Ok(Some(known).filter(|known| !known.gave_way_before(origin)))
     }
 
     /// The same for what another push has taken the place of.
@@ -256,40 +273,51 @@ impl<S: Store> Rules<'_, S> {
             progress: None,
         };
         self.store.insert(&job)?;
-        if training.run == 0 {
-            self.store.set_latest(&job.change, &Latest::first(&job))?;
-        } else {
-            self.take_place(&job, training.redeliveries)?;
-        }
+        let previous = match training.run {
+            0 => {
+                self.store.set_latest(&job.change, &Latest::first(&job))?;
+                None
+            }
+            _ => self.take_place(&job, training.redeliveries)?,
+        };
         self.note_beginning(&job, training.last.as_ref().and_then(|last| unlike(&job.spec, last)), who)?;
         self.give_way(&older, &job, who)?;
         if job.state.stage == Stage::Queued && training.run > 0 {
-            self.answer_others(&job, who)?;
+            self.answer_others(&job, previous, who)?;
         }
         self.has_news |= job.state.stage == Stage::Queued || job.state.needs_diff();
         Ok(job)
     }
 
-    /// A job becomes the last training of its change. What was the last stays the answer to the push that it came of.
-    fn take_place(&mut self, job: &Job, redeliveries: u32) -> Result<(), QueueError> {
+    /// A job becomes the last of its change. The one that was stays the answer to the push that it came of, and is named.
+    fn take_place(&mut self, job: &Job, redeliveries: u32) -> Result<Option<JobId>, QueueError> {
         let mut latest = Latest { redeliveries, ..Latest::first(job) };
+        let mut place = None;
         if let Some(previous) = self.store.latest(&job.change)?
             && previous.job != job.id
         {
             let previous = self.known_training(&job.change, previous)?;
+            place = Some(previous.latest.job);
             latest.run = latest.run.max(previous.latest.run);
             latest.has_trained = previous.has_trained();
             if previous.before != job.before {
                 self.store.set_decision(&job.change, previous.before.as_ref(), &previous.latest)?;
             }
         }
-        self.store.set_latest(&job.change, &latest)
+        self.store.set_latest(&job.change, &latest)?;
+        Ok(place)
     }
 
     /// A job is to train: whatever is held for other pushes of its commit has nothing to wait for any more.
-    pub(super) fn answer_others(&mut self, job: &Job, who: &Arc<str>) -> Result<(), QueueError> {
-        let decisions = self.store.decisions(&job.change)?;
-        for id in decisions.into_iter().map(|(_, decided)| decided.job).filter(|id| *id != job.id) {
+    fn answer_others(
+        &mut self,
+        job: &Job,
+        previous: Option<JobId>,
+        who: &Arc<str>,
+    ) -> Result<(), QueueError> {
+        let decided = self.store.decisions(&job.change)?.into_iter().map(|(_, decided)| decided.job);
+        let others: BTreeSet<_> = decided.chain(previous).filter(|id| *id != job.id).collect();
+        for id in others {
             let mut entry = match self.store.entry(id) {
                 Ok(Some(entry)) if entry.job.state.stage == Stage::Held => entry,
                 // What is damaged can wait for nothing either.
@@ -307,10 +335,10 @@ impl<S: Store> Rules<'_, S> {
         match self.store.latest(&job.change)? {
             Some(latest) if latest.job != job.id => {
                 let own = self.store.decision(&job.change, job.before.as_ref())?;
-                self.take_place(job, own.map_or(0, |own| own.redeliveries))?;
-                self.answer_others(job, who)
+                let previous = self.take_place(job, own.map_or(0, |own| own.redeliveries))?;
+                self.answer_others(job, previous, who)
             }
-            Some(latest) if latest.run > 0 => self.answer_others(job, who),
+            Some(latest) if latest.run > 0 => self.answer_others(job, None, who),
             _ => Ok(()),
         }
     }

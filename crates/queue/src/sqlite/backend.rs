@@ -344,9 +344,9 @@ impl History for SqliteQueue {
         self.read(move |connection| logs::read(connection, run)).await
     }
 
-    async fn delivery_of_guid(&self, guid: &str) -> Result<Option<Delivery>, QueueError> {
+    async fn deliveries_of_guid(&self, guid: &str, limit: usize) -> Result<Vec<Delivery>, QueueError> {
         let guid = guid.to_owned();
-        self.read(move |connection| reader::delivery_of_guid(connection, &guid)).await
+        self.read(move |connection| reader::deliveries_of_guid(connection, &guid, limit)).await
     }
 
     async fn delivery(&self, id: DeliveryId) -> Result<Option<Delivery>, QueueError> {

@@ -160,11 +160,19 @@ pub(super) fn delivery(connection: &Connection, id: DeliveryId) -> Result<Option
 
 /// Goes through them from the newest on: what a person looks for is most often young, and an index of GUIDs, which come in
 /// no order, would cost every push.
-pub(super) fn delivery_of_guid(connection: &Connection, guid: &str) -> Result<Option<Delivery>, RowError> {
-    let sql = deliveries!("WHERE d.guid = ?1 COLLATE NOCASE ORDER BY d.id DESC LIMIT 1");
+pub(super) fn deliveries_of_guid(
+    connection: &Connection,
+    guid: &str,
+    limit: usize,
+) -> Result<Vec<Delivery>, RowError> {
+    let sql = deliveries!("WHERE d.guid = ?1 COLLATE NOCASE ORDER BY d.id DESC LIMIT ?2");
     let mut statement = connection.prepare_cached(sql)?;
-    let mut found = statement.query((guid,))?;
-    found.next()?.map(|row| dressed(connection, rows::delivery(row)?)).transpose()
+    let mut found = statement.query((guid, i64::try_from(limit).unwrap_or(i64::MAX)))?;
+    let mut deliveries = Vec::new();
+    while let Some(row) = found.next()? {
+        deliveries.extend(readable(rows::delivery(row))?);
+    }
+    deliveries.into_iter().map(|delivery| dressed(connection, delivery)).collect()
 }
 
 pub(super) fn stats(connection: &Connection) -> Result<Stats, RowError> {

@@ -119,7 +119,7 @@ mod tests {
                                created_at, source, spec)
              VALUES (10, 0, 1, 5, 1, 0, 0, 3, 1, 3, 0, x'00', 0, 1, x'00'),
                     (11, 0, 1, 0, 0, 0, 0, 3, 2, 3, 0, x'00', 0, 1, x'00');
-             INSERT INTO changes VALUES (1, x'00', 3, '', 10, 0, 0, 0);",
+             INSERT INTO changes VALUES (1, x'00', 3, '', 10, 0, 0, 0), (1, x'00', 3, 'b', 11, 0, 1, 0);",
         )
         .unwrap();
         drop(old);
@@ -131,5 +131,8 @@ mod tests {
         let removed: Option<i64> =
             store.query_row("SELECT stage FROM changes", (), |row| row.get(0)).unwrap();
         assert_eq!(removed, None, "its job is there");
+        let trained = "SELECT group_concat(trained) FROM (SELECT trained FROM changes ORDER BY config)";
+        let trained: String = store.query_row(trained, (), |row| row.get(0)).unwrap();
+        assert_eq!(trained, "0,1", "what was trained again had trained");
     }
 }

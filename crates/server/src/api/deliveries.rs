@@ -1,6 +1,7 @@
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use swifthook_core::{Delivery, DeliveryId};
 
@@ -47,7 +48,8 @@ pub(super) async fn show(
     Ok(Json(DeliveryView::whole(&delivery, &jobs)))
 }
 
-/// The delivery of an id, or the last one of a GUID: that is what GitHub shows.
+/// The delivery of an id, or the last one of a GUID: that is what GitHub shows. Since anybody who repeats a delivery can
+/// choose its GUID, one that stands for several pushes names none.
 pub(super) async fn find(api: &Api, id: &str) -> Result<Delivery, Problem> {
     if let Ok(id) = id.parse()
         && let Some(delivery) = api.store.delivery(id).await?
@@ -55,7 +57,20 @@ pub(super) async fn find(api: &Api, id: &str) -> Result<Delivery, Problem> {
         return Ok(delivery);
     }
     let missing = || Problem::not_found(format!("there is no delivery `{id}`"));
-    api.store.delivery_of_guid(id).await?.ok_or_else(missing)
+    let found = api.store.deliveries_of_guid(id, MOST_OF_A_GUID).await?;
+    let last = found.first().ok_or_else(missing)?;
+    if let Some(other) = found.iter().find(|other| !is_same_push(other, last)) {
+        let told = format!("several pushes came under this GUID: name {} or {}", last.id, other.id);
+        return Err(Problem::new(StatusCode::CONFLICT, told));
+    }
+    Ok(last.clone())
+}
+
+/// Hooks that receive one event have its GUID in common, too.
+fn is_same_push(one: &Delivery, other: &Delivery) -> bool {
+    let place = |of: &Delivery| (of.repository.clone(), of.ref_name.clone());
+    let moved = |of: &Delivery| (of.before.clone(), of.head.clone());
+    place(one) == place(other) && moved(one) == moved(other)
 }
 
 fn cursor(text: &str) -> Result<DeliveryId, Problem> {
@@ -64,3 +79,4 @@ fn cursor(text: &str) -> Result<DeliveryId, Problem> {
 
 const DEFAULT_PAGE: usize = 50;
 const LARGEST_PAGE: usize = 500;
+const MOST_OF_A_GUID: usize = 1_000;

@@ -4,6 +4,7 @@ use axum::extract::{Path, Query, State};
 use serde::{Deserialize, Serialize};
 use swifthook_core::{Job, JobFilter, JobId, Stage};
 
+use super::deliveries;
 use super::job::{JobView, TimelineView};
 use super::problem::Problem;
 use super::router::Api;
@@ -68,7 +69,10 @@ pub(super) async fn find(api: &Api, id: &str) -> Result<Job, Problem> {
     {
         return Ok(api.changes.dressed(job));
     }
-    let delivery = api.store.delivery_of_guid(id).await?.ok_or_else(missing)?;
+    let delivery = match deliveries::find(api, id).await {
+        Err(problem) if problem.is_not_found() => return Err(missing()),
+        found => found?,
+    };
     let job = match delivery.jobs[..] {
         [one] => one,
         [] => {

@@ -4,8 +4,9 @@ use std::fs;
 use std::process::Output;
 
 use serde_json::Value;
+use swifthook::send::Delivery;
 
-use crate::world::{Running, World, job_of, until};
+use crate::world::{Running, SECRET, World, job_of, until};
 
 const FAILS: &str = "run = { command = [\"false\"] }";
 
@@ -229,6 +230,26 @@ fn until_retried(world: &World, server: &Running, first: &str, last: &str) {
     server.wait_for(&again, &["succeeded"]);
     let shown = ok(&asked(world, server, &["jobs", "show", &again]));
     assert!(shown.contains(&differs), "{shown}");
+}
+
+/// Whoever has recorded a delivery can send it under any GUID, also one that a person is about to look up.
+#[test]
+fn a_guid_that_stands_for_several_pushes_names_none() {
+    let world = World::new("run = { command = [\"true\"] }");
+    let server = world.serve();
+    let guid = "72d3162e-cc78-11e3-81ab-4c9367dc0958";
+    for text in ["x", "y"] {
+        let commit = world.commit("x", text);
+        let push = Delivery::push(world.push(&commit, &commit, &["x"]).to_string());
+        let push = Delivery { guid: guid.to_owned(), ..push };
+        let answer = push.post(&server.hook.parse().unwrap(), SECRET.as_bytes()).unwrap();
+        server.wait_for(&job_of(&answer), &["succeeded"]);
+    }
+    for (method, path) in [("GET", "deliveries/GUID"), ("GET", "jobs/GUID"), ("POST", "jobs/GUID/retry")] {
+        let path = format!("/api/v1/{}", path.replace("GUID", guid));
+        let (status, body) = server.call(method, &path, "");
+        assert!(status == 409 && body.contains("several pushes"), "{path}: {status} {body}");
+    }
 }
 
 /// The ids of a page.
