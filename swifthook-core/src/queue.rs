@@ -73,7 +73,7 @@ pub trait JobQueue: Intake {
         Err(QueueError::Store { source: "this queue repeats jobs as they were".into(), is_permanent: true })
     }
 
-    /// What [`accept`](Intake::accept) would answer at this moment of the jobs of a push, in their order: the job by which a
+    /// Returns what [`accept`](Intake::accept) would answer at this moment of the jobs of a push, in their order: the job by which a
     /// change is known, and `None` where there would be a new one. Nothing is changed. By itself it cannot tell, and says so.
     ///
     /// # Errors
@@ -471,7 +471,7 @@ pub enum QueueError {
     /// No such job.
     #[error("there is no job {0}")]
     NotFound(JobId),
-    /// What a job is to be repeated with is not of its change.
+    /// The spec that a job is to be repeated with is of another change.
     #[error("job {0} is of another change")]
     NotThisChange(JobId),
     /// Another attempt has this GPU by now.

@@ -43,6 +43,10 @@ fn the_demo_trains_the_pushed_commit_and_what_it_prints_works() {
     assert!(listed.contains("skip") && listed.contains("launch"), "{listed}");
     let log = folder.succeed(logs);
     assert!(log.starts_with("This is swifthook's toy trainer") && log.ends_with("done: 80 steps\n"), "{log}");
+    assert!(
+        !folder.0.join("swifthook.db.reserve").exists(),
+        "to look takes no room that a server would need"
+    );
     let server = folder.start(serve);
     let answer = folder.succeed(send);
     assert!(answer.starts_with("duplicate") && answer.contains("known already"), "{answer}");

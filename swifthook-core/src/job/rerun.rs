@@ -7,9 +7,9 @@ use crate::text::without_user_info;
 /// [`JobQueue::rerun`](crate::JobQueue::rerun) makes a job of.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rerun {
-    /// What the new job is to do.
+    /// Work of the new job.
     pub spec: JobSpec,
-    /// What it waits for before it is queued.
+    /// Reason for which it is held before it is queued.
     pub hold: Option<HoldReason>,
 }
 
@@ -87,7 +87,7 @@ fn retry(Retry { attempts, backoff, exit_codes }: &Retry) -> String {
     format!("{attempts} attempts from {backoff:?} apart{also}")
 }
 
-/// How much is told of each.
+/// Letters that are told of each part, at most.
 const MOST_LETTERS: usize = 300;
 
 #[cfg(test)]

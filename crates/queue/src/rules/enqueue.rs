@@ -48,7 +48,7 @@ pub(super) struct Training {
     pub(super) rerun_of: Option<JobId>,
     /// Whether it is born superseded when a newer change of its group is known.
     pub(super) may_be_late: bool,
-    /// What was done the last time, and in which job, where that is kept.
+    /// Last job of the change and its spec, where these are kept.
     pub(super) last: Option<(JobId, JobSpec)>,
 }
 
@@ -171,7 +171,7 @@ impl<S: Store> Rules<'_, S> {
         Ok(stored(&job, Admitted::Rerun { of: latest.job }))
     }
 
-    /// Answers of [`accept`](Self::accept) for each job whose change is known.
+    /// Tells what [`accept`](Self::accept) would say of each job, where its change is known.
     pub(crate) fn known_jobs(
         &mut self,
         submission: &Submission,
@@ -453,7 +453,7 @@ fn is_rerun(known: &Known, origin: &Origin) -> bool {
         && known.latest.redeliveries < MAX_REDELIVERIES
 }
 
-/// In what a job is another than the last one of its change, for its timeline.
+/// Tells in what a job is another than the last one of its change, for its timeline.
 fn unlike(spec: &JobSpec, (last, was): &(JobId, JobSpec)) -> Option<String> {
     let differences = spec.differences(was);
     (!differences.is_empty()).then(|| format!("not as job {last}: {}", differences.join("; ")))

@@ -26,7 +26,7 @@ struct Body {
     /// Whether a job that waits for its checkpoint begins anew in place of being trained once more.
     #[serde(default)]
     from_start: bool,
-    /// Whether a change is trained again with what its job was made with, in place of what its recipe says by now.
+    /// True to train a change again with what its job was made with, in place of what its recipe says by now.
     #[serde(default)]
     as_before: bool,
 }
@@ -36,7 +36,7 @@ struct Body {
 struct After {
     #[serde(flatten)]
     job: JobView,
-    /// In what a new job is another than the last one of its change.
+    /// Parts in which a new job is another than the last one of its change.
     #[serde(skip_serializing_if = "Option::is_none")]
     differs: Option<String>,
 }
@@ -105,7 +105,7 @@ pub(super) async fn give(
     Ok(Json(After { job: JobView::from(&after), differs }).into_response())
 }
 
-/// What the first line of a job's timeline says.
+/// Reads the first line of a job's timeline.
 async fn beginning(api: &Api, job: &Job) -> Result<Option<String>, Problem> {
     let timeline = api.store.timeline(job.id).await?;
     Ok(timeline.into_iter().next().and_then(|line| line.why))

@@ -28,7 +28,7 @@ pub type Replay = Arc<dyn Fn(&Delivery, Timestamp) -> Result<Decided, CannotRepl
 /// Renders a finished job's change anew, by the recipes of the moment.
 pub type Render = Arc<dyn Fn(&Job) -> Result<Rerun, CannotRerun> + Send + Sync>;
 
-/// Why a job's change cannot be rendered anew.
+/// Reason for which a job's change cannot be rendered anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CannotRerun {
     /// Its recipe is gone.

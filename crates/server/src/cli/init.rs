@@ -8,8 +8,8 @@ use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 
 use super::failure::failed;
 
-/// Whether this process is the one to which the kernel hands every process whose parent has ended. Each stays a zombie
-/// until somebody waits for it, and a git that is killed leaves its children so.
+/// Returns true for the process to which the kernel hands every process whose parent has ended. Each stays a zombie until
+/// somebody waits for it, and a git that is killed leaves its children so.
 pub(super) fn is_first() -> bool {
     getpid() == Pid::INIT
 }

@@ -53,7 +53,7 @@ pub(super) struct Order<'w> {
     pub(super) saves: bool,
     /// Whether a job that waits for its checkpoint begins anew.
     pub(super) from_start: bool,
-    /// Whether a change is trained again with what its job was made with.
+    /// True to train a change again with what its job was made with.
     pub(super) as_before: bool,
 }
 

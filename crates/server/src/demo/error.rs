@@ -45,7 +45,7 @@ pub enum DemoError {
         /// What came instead.
         source: ureq::Error,
     },
-    /// Whoever watches has ended it, and nothing is left of it.
+    /// Ended by whoever watches; nothing is left of it.
     #[error("ended by signal {signal}")]
     Interrupted {
         /// Which.

@@ -390,7 +390,7 @@ fn tail(log: &Path) -> String {
     read().unwrap_or_default()
 }
 
-/// Somebody else has ended it, such as the kernel where the memory is full. What crashes crashes again.
+/// Returns true where somebody else has ended it, such as the kernel where the memory is full. What crashes crashes again.
 fn was_killed(status: ExitStatus) -> bool {
     status.signal().is_some_and(|signal| !is_crash(signal))
 }
