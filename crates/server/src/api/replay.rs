@@ -12,6 +12,7 @@ use tracing::info;
 use super::delivery::VerdictView;
 use super::problem::Problem;
 use super::router::Api;
+use super::wording;
 
 /// The body of a replay; it may be absent.
 #[derive(Debug, Default, Deserialize)]
@@ -56,7 +57,7 @@ pub(super) async fn replay(
 ) -> Result<Response, Problem> {
     let body: Body = match &body[..] {
         [] => Body::default(),
-        body => serde_json::from_slice(body).map_err(|error| Problem::bad_request(error.to_string()))?,
+        body => wording::read(body).map_err(Problem::bad_request)?,
     };
     let missing = || Problem::not_found(format!("there is no delivery `{id}`"));
     let delivery = api.store.delivery(id.parse().map_err(|_| missing())?).await?.ok_or_else(missing)?;
