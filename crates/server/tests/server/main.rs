@@ -17,5 +17,6 @@ mod serve;
 mod service_manager;
 mod store;
 mod swift;
+mod told;
 mod uv;
 mod world;
