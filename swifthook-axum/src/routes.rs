@@ -8,7 +8,7 @@ use swifthook_core::{Current, Intake};
 
 use crate::receive::{answer, peer, receive};
 
-/// A router that takes signed pushes at `path`, to [`merge`](Router::merge) into a router with any state.
+/// A router that takes signed pushes at `path`, with a slash at its end or without, to [`merge`](Router::merge) into a router with any state.
 ///
 /// It verifies and decides with the receiver of the moment, and hands what was decided to `intake`. Every method
 /// reaches it, so that what is no `POST` gets the 405 of [`swifthook_core::reply`].
@@ -40,5 +40,9 @@ where
         let outcome = receive(&receiver, &head, peer(&head), body).await;
         answer(outcome, &*intake).await.map(Body::from)
     };
-    Router::new().route(path, any(handle))
+    let plain = path.strip_suffix('/').filter(|plain| !plain.is_empty()).unwrap_or(path);
+    // A wildcard takes slashes too.
+    let (taking, takes_slash) = (any(handle), plain.ends_with(['/', '}']));
+    let router = Router::new().route(plain, taking.clone());
+    if takes_slash { router } else { router.route(&format!("{plain}/"), taking) }
 }

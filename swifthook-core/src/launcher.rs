@@ -335,6 +335,17 @@ pub enum Stop {
     Kill,
 }
 
+/// For people.
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Yield => f.write_str("to save, and go on later"),
+            Self::Grace(grace) => write!(f, "within {} s", grace.as_secs()),
+            Self::Kill => f.write_str("at once"),
+        }
+    }
+}
+
 opaque_problem! {
     /// A launcher could not do what was asked.
     LaunchError

@@ -111,6 +111,23 @@ async fn a_runner_is_listed_until_it_has_ended() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_begin_and_the_end_of_a_run_are_told_within_seconds() {
+    let play = Play::new();
+    let _worker = play.start("a");
+    play.launcher.plan(|_| Course { lasts: MINUTE, ..Course::default() });
+    let busy = async || play.queue.workers().await.unwrap()[0].busy;
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(busy().await, 0);
+    let id = play.push("main").await;
+    play.run(id).await;
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(busy().await, 1);
+    play.ends_as(id, Stage::Succeeded, "").await;
+    sleep(Duration::from_secs(2)).await;
+    assert_eq!(busy().await, 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_heartbeat_that_is_late_does_not_bring_back_a_runner_that_has_ended() {
     // One is on its way for three seconds of five.
     for second in 0..5 {

@@ -110,6 +110,33 @@ fn a_database_of_something_else_is_refused() {
 }
 
 #[tokio::test]
+async fn whoever_asks_whether_there_is_room_has_as_much_written_as_a_push_writes() {
+    let place = Place::new();
+    let store = place.open().unwrap();
+    let log = place.directory.path().join("swifthook.db-wal");
+    let before = log.metadata().unwrap().len();
+    store.check_writable().await.unwrap();
+    let written = log.metadata().unwrap().len() - before;
+    assert!(written > 64 << 10, "{written} bytes of the log");
+    place.sql("SELECT 1 / (SELECT count(*) = 0 FROM names WHERE length(name) > 1000)");
+    store.check_writable().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_lease_that_ended_with_its_server_is_not_said_to_have_run_out() {
+    let place = Place::new();
+    let store = place.open().unwrap();
+    store.accept(&push(1)).await.unwrap();
+    let job = store.claim(&worker()).await.unwrap().unwrap().job;
+    drop(store);
+    let store = place.open().unwrap();
+    store.sweep().await.unwrap();
+    let timeline = store.timeline(job.id).await.unwrap();
+    let why = timeline.last().unwrap().why.clone().unwrap();
+    assert!(why.ends_with("ended without giving it back, and the store was opened again"), "{why}");
+}
+
+#[tokio::test]
 async fn a_full_disk_refuses_pushes_while_reading_goes_on_and_heals_by_itself() {
     let place = Place::new();
     let store =

@@ -36,6 +36,8 @@ pub(crate) struct Dispatcher {
     duty: Duty,
     /// How many heartbeats are on their way.
     telling: usize,
+    /// How many runs the last heartbeat told of.
+    told_runs: usize,
     /// Whether it claims nothing more and waits for its runs to make way.
     is_draining: bool,
     /// Jobs whose tasks left by themselves: they are still ours, and are released at the end.
@@ -73,9 +75,10 @@ impl Dispatcher {
             claim: Timer::new(CLAIM_PAUSE),
             renew: Timer::new(RENEW_PAUSE),
             sweep: Timer::new(Duration::ZERO),
-            beat: Timer::new(Duration::ZERO),
+            beat: Timer::new(BEAT_PAUSE),
             duty: Duty::Begins,
             telling: 0,
+            told_runs: 0,
             is_draining: false,
             left: Vec::new(),
             claim_backoff: Backoff::of_the_store(),
@@ -148,12 +151,15 @@ impl Dispatcher {
             let shared = self.shared.clone();
             self.tasks.spawn(async move {
                 if let Ok(swept) = in_time(shared.options.sweep, shared.store.sweep()).await {
-                    tracing::debug!(?swept);
+                    tracing::debug!(expired = swept.expired, removed = swept.removed, "swept");
                 }
                 // As many as there are, and as long as they take: this is no reason to sweep later.
                 let _ = timeout(shared.options.sweep, stranded::clear(&shared)).await;
                 Done::Swept
             });
+        }
+        if self.slots_taken() != self.told_runs {
+            self.beat.hint();
         }
         if self.beat.begin(now) {
             self.tell_of_itself();
@@ -165,6 +171,7 @@ impl Dispatcher {
         let (shared, beat) =
             (self.shared.clone(), self.shared.options.heartbeat(self.slots_taken(), self.duty));
         self.telling += 1;
+        self.told_runs = beat.busy;
         self.tasks.spawn(async move {
             Done::Told(in_time(shared.options.lease, shared.store.heartbeat(&beat)).await)
         });
@@ -406,5 +413,7 @@ async fn in_time<T>(
 const CLAIM_PAUSE: Duration = Duration::from_millis(5);
 /// The shortest pause between two renewals that a hint brings about.
 const RENEW_PAUSE: Duration = Duration::from_millis(200);
+/// The shortest pause between two heartbeats that a begin or an end of a run brings about.
+const BEAT_PAUSE: Duration = Duration::from_secs(1);
 /// How long a job rests on which queue and worker disagree.
 const CONFUSION_PAUSE: Duration = Duration::from_secs(1);

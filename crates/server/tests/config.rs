@@ -824,3 +824,206 @@ fn a_file_without_end_is_neither_a_configuration_nor_a_secret() {
     let told = mistakes(&endless);
     assert!(told.contains("`file:/dev/zero` cannot be read: it has more than 1 MiB"), "{told}");
 }
+
+#[test]
+fn a_value_of_another_type_is_told_with_its_table_and_a_right_one() {
+    for (lines, told) in [
+        (
+            "gpus = 1",
+            "`gpus` in [[recipe]] has to be a table, and is a whole number\n    for example `gpus = { count = 1 }`",
+        ),
+        (
+            "timeout = 3600",
+            "`timeout` in [[recipe]] has to be a string, and is a whole number\n    for example `timeout = \"1h\"`",
+        ),
+        (
+            "gpus = { count = \"1\" }",
+            "`count` in `gpus` has to be a whole number, and is a string\n    for example `count = 1`",
+        ),
+        (
+            "labels = \"a100\"",
+            "`labels` in [[recipe]] has to be a list, and is a string\n    for example `labels = [\"a100\"]`",
+        ),
+        ("paths = [1]", "each of `paths` in [[recipe]] has to be a string, and is a whole number"),
+        (
+            "priority = 1.5",
+            "`priority` in [[recipe]] has to be a whole number, and is a number with a fraction",
+        ),
+        (
+            "priority = 99999999999",
+            "`priority` in [[recipe]] is out of range: 99999999999\n    for example `priority = 10`",
+        ),
+        (
+            "env = { A = 1 }",
+            "`A` in `env` has to be a string, and is a whole number\n    for example `NAME = \"value\"`",
+        ),
+        ("limits = \"64 GiB\"", "for example `limits = { memory = \"64 GiB\" }`"),
+        ("schedule = \"night\"", "for example `schedule = [{"),
+        (
+            "lfs = \"yes\"",
+            "`lfs` in [[recipe]] has to be true or false, and is a string\n    for example `lfs = true`",
+        ),
+        (
+            "[worker]\nslots = \"2\"",
+            "`slots` in [worker] has to be a whole number, and is a string\n    for example `slots = 2`",
+        ),
+        (
+            "[worker]\ngpus = 2",
+            "`gpus` in [worker] has to be a table, and is a whole number\n    for example `gpus = { indices = [0, 1] }`",
+        ),
+        ("[server]\nlisten = 8080", "for example `listen = \"127.0.0.1:8080\"`"),
+        (
+            "[[worker]]\nslots = 2",
+            "`[[worker]]` is one of several, and there is one alone\n    write `[worker]`",
+        ),
+        (
+            "[launcher]\nname = \"a\"",
+            "`[launcher]` is one table, and there may be several\n    write `[[launcher]]`",
+        ),
+    ] {
+        let text = mistakes(&with(lines));
+        assert!(text.contains(told), "{told} in {text}");
+        assert!(text.ends_with("1 mistake"), "{text}");
+    }
+}
+
+#[test]
+fn the_keys_that_are_offered_are_there_once_and_can_be_used() {
+    let text = mistakes(&with("zzz = 1"));
+    let (_, offered) = text.split_once("there are ").unwrap();
+    let offered: Vec<_> =
+        offered.lines().next().unwrap().split([',', ' ']).filter(|word| word.contains('`')).collect();
+    let distinct: std::collections::BTreeSet<_> = offered.iter().collect();
+    assert_eq!(distinct.len(), offered.len(), "{text}");
+    for reserved in ["`budget`", "`then`"] {
+        assert!(!offered.contains(&reserved), "{text}");
+    }
+    for key in ["`run`", "`trust`", "`gpus`", "`repository`"] {
+        assert!(offered.contains(&key), "{key} in {text}");
+    }
+    assert!(!mistakes(&with("limits = { zzz = 1 }")).contains("`log`"));
+    assert!(!mistakes(&with("budgets = 1")).contains("did you mean `budget`"));
+}
+
+#[test]
+fn what_is_right_beside_a_run_that_is_missing_or_wrong_is_no_mistake() {
+    let run = "run = { command = [\"python\", \"train.py\"] }\n";
+    let more = "models = [\"/m/**\"]\ndata = [\"/d/**\"]\nhub = \"huggingface\"\nrevisions = [\"main\"]\nhub_data = [\"acme/*\"]\n";
+    for (instead, told, count) in [
+        ("", "[[recipe]] has no `run`", 1),
+        ("run = \"train.py\"\n", "`run` in [[recipe]] has to be a table", 1),
+        ("run = {}\n", "`run` does not say what runs", 1),
+        ("run = { swft = \"sft\", config = \"a.yaml\" }\n", "did you mean `swift`?", 2),
+        ("run = { comand = [\"x\"] }\n", "did you mean `command`?", 2),
+    ] {
+        let text = mistakes(&(GOOD.replace(run, instead) + more));
+        assert!(text.contains(told), "{told} in {text}");
+        assert!(
+            text.contains(&format!("{count} mistake")) && !text.contains("unknown key `trust`"),
+            "{text}"
+        );
+    }
+}
+
+fn warnings(text: &str) -> String {
+    let config = parse(text).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    config.warnings.iter().map(|warning| warning.told(Path::new("swifthook.toml"), "warning: ")).collect()
+}
+
+#[test]
+fn patterns_that_nothing_ever_matches_are_warned_of() {
+    assert_eq!(warnings(GOOD), "");
+    for (lines, told) in [
+        ("paths = [\"configs/\"]", "a pattern that nothing matches: `configs/`: paths are those of files"),
+        ("paths = [\"configs/\"]", "for example `configs/**`"),
+        ("paths = [\"./configs/**\"]", "for example `configs/**`"),
+        ("paths = [\"configs/../x\"]", "without `./`, `../` and `//`"),
+        ("paths = [\"configs//x\"]", "for example `configs/x`"),
+        ("paths = [\" configs/**\"]", "white space at its beginning or end counts"),
+        ("paths = ['configs\\sft.yaml']", "for example `configs/sft.yaml`"),
+        ("paths = [\"\"]", "it is empty"),
+        ("paths = [\"**\", \"!./docs/**\"]", "for example `!docs/**`"),
+        ("paths = [\"!docs/**\", \"**\"]", "`!docs/**` takes back what no pattern before it took"),
+        ("each = \"./configs/*.yaml\"", "for example `configs/*.yaml`"),
+        ("each = \"configs/\"", "paths are those of files"),
+    ] {
+        let text = warnings(&with(lines));
+        assert!(text.contains(told), "{told} in {text}");
+        assert!(text.starts_with("swifthook.toml:") && text.contains(": warning: "), "{text}");
+    }
+    for branch in [
+        "main ",
+        "\\tmain",
+        "feature/",
+        "^main$",
+        "release-..",
+        "v:1",
+        "a//b",
+        "feature/.*",
+        "x.lock",
+        "{main, dev}",
+        "",
+    ] {
+        let text = warnings(&GOOD.replace("[\"main\"]", &format!("[\"{branch}\"]")));
+        assert!(text.contains("a pattern that nothing matches"), "{branch}: {text}");
+    }
+    for tag in ["v 1", "tags/"] {
+        let text = warnings(&GOOD.replace("branches = [\"main\"]", &format!("tags = [\"{tag}\"]")));
+        assert!(text.contains("a pattern that nothing matches"), "{tag}: {text}");
+    }
+    for good in [
+        "paths = [\"configs/**\", \"!configs/old/**\", \"a b.yaml\", \"[!.]*\", \"{a,b}/*.yaml\", \"**/*.yaml\", '\\[x\\]']",
+        "paths = [\"Makefile\", \".github/**\", \"a..b\"]",
+    ] {
+        assert_eq!(warnings(&with(good)), "", "{good}");
+    }
+    for good in ["feature/**", "**", "v[0-9]*", "[!m]*", "v1.2", "release-{1,2}", "größe", "a-b_c+d"] {
+        assert_eq!(warnings(&GOOD.replace("[\"main\"]", &format!("[\"{good}\"]"))), "", "{good}");
+    }
+    let dot_git =
+        "[[repository]]\nname = \"acme/other.git\"\nclone_url = \"https://github.com/acme/other.git\"";
+    assert!(warnings(&with(dot_git)).contains("no push is of a repository `acme/other.git`"));
+}
+
+#[test]
+fn what_nobody_sees_of_a_secret_is_warned_of() {
+    let of = |secret: &str, text: &str| {
+        let variable = |name: &str| match name {
+            "GITHUB_WEBHOOK_SECRET" | "TOKEN" => Some(secret.to_owned()),
+            _ => None,
+        };
+        let config = Config::parse(text, Path::new("swifthook.toml"), Path::new("/srv"), &variable).unwrap();
+        config.warnings.iter().map(ToString::to_string).collect::<String>()
+    };
+    let secret = "correct horse battery staple 2026";
+    assert_eq!(of(secret, GOOD), "");
+    for strange in [
+        format!("{secret}\r"),
+        format!("\u{feff}{secret}"),
+        format!("\"{secret}\""),
+        format!("'{secret}'"),
+        format!(" {secret}"),
+        format!("{secret} "),
+        format!("{secret}\n"),
+        format!("{secret}\u{200b}"),
+    ] {
+        let text = of(&strange, GOOD);
+        assert!(text.starts_with("what `env:GITHUB_WEBHOOK_SECRET` holds "), "{strange:?}: {text}");
+        assert!(text.contains("would be answered with 401") && !text.contains("horse"), "{text}");
+    }
+    let token =
+        GOOD.replace("acme/models.git\"\n", "acme/models.git\"\ncredentials = { token = \"env:TOKEN\" }\n");
+    let text = of(&format!("{secret}\r"), &token);
+    assert!(text.contains("what `env:TOKEN` holds ends with a carriage return"), "{text}");
+}
+
+#[test]
+fn a_slash_at_the_end_of_a_path_makes_no_difference() {
+    let path = |path: &str| GOOD.replace("[[hook]]\n", &format!("[[hook]]\npath = \"{path}\"\n"));
+    assert_eq!(parse(&path("/github/")).unwrap().hooks[0].path, "/github");
+    assert!(mistakes(&path("/healthz/")).contains("is taken"));
+    assert!(mistakes(&path("/")).contains("not a path for a hook"));
+    let two = path("/github/")
+        + "[[hook]]\nname = \"two\"\npath = \"/github\"\nsecrets = [\"env:HF_TOKEN_LONG\"]\n";
+    assert!(mistakes(&two).contains("there are two hooks with the path `/github`"));
+}

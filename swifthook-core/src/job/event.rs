@@ -299,6 +299,21 @@ pub enum StopKind {
 }
 
 impl StopKind {
+    /// Its word, as it is stored and logged.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Cancel => "cancel",
+            Self::CancelSaving => "cancel_saving",
+            Self::Supersede => "supersede",
+            Self::Timeout => "timeout",
+            Self::Yield => "yield",
+            Self::Stuck => "stuck",
+            Self::Restart => "restart",
+            Self::Limit => "limit",
+        }
+    }
+
     /// Whether the job is not wanted any more, however its run ends.
     #[must_use]
     pub(super) fn is_for_good(self) -> bool {

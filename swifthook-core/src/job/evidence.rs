@@ -1,3 +1,5 @@
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::Exit;
@@ -12,6 +14,19 @@ pub enum Evidence {
     Vanished,
     /// It never began: its launcher refused it, or was told never to begin it.
     NeverRan,
+}
+
+/// For people.
+impl fmt::Display for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let exit = self.exit();
+        match (&exit.message, exit.signal, exit.code) {
+            (Some(message), ..) => f.write_str(message),
+            (None, Some(signal), _) => write!(f, "signal {signal}"),
+            (None, None, Some(code)) => write!(f, "code {code}"),
+            (None, None, None) => f.write_str("nobody knows how"),
+        }
+    }
 }
 
 impl Evidence {

@@ -60,7 +60,8 @@ use crate::signature::Claimed;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Receiver {
-    pub(super) hooks: HashMap<Arc<str>, Arc<Hook>>,
+    /// By their paths, without a slash at the end.
+    pub(super) hooks: HashMap<Box<str>, Arc<Hook>>,
     /// By their names in lower case.
     pub(super) repositories: HashMap<Box<str>, Repository>,
     pub(super) limits: Limits,
@@ -86,7 +87,8 @@ impl Receiver {
     /// Begins to read a delivery: checks path, method, media type, encoding, announced length, form of the
     /// signature and address, before a byte of the body is read. The first that is wrong is told.
     ///
-    /// `path` is the path of the hook, which may differ from that of `head` where a router has taken off a prefix.
+    /// `path` is the path of the hook, which may differ from that of `head` where a router has taken off a prefix. A slash
+    /// at its end makes no difference.
     /// `peer` is the address that the connection comes from; without it a hook with `allow_from` refuses, and the
     /// request has no part in the shares of [`Limits::in_flight`].
     ///
@@ -99,7 +101,7 @@ impl Receiver {
         head: &Parts,
         peer: Option<IpAddr>,
     ) -> Result<Reading, Refusal> {
-        let hook = self.hooks.get(path).ok_or(Refusal::UnknownPath)?;
+        let hook = self.hook(path).ok_or(Refusal::UnknownPath)?;
         if head.method != Method::POST {
             return Err(Refusal::Method);
         }
@@ -129,6 +131,12 @@ impl Receiver {
     #[must_use]
     pub fn config(&self) -> ConfigDigest {
         self.config
+    }
+
+    /// The hook that takes deliveries at a path.
+    #[must_use]
+    pub fn hook(&self, path: &str) -> Option<&Arc<Hook>> {
+        self.hooks.get(bare(path))
     }
 
     /// The hooks, in no order.
@@ -206,6 +214,11 @@ impl Receiver {
         hook.allow_from.is_empty()
             || client().is_some_and(|client| address::contains(&hook.allow_from, client))
     }
+}
+
+/// A path without a slash at its end: people write it or not.
+pub(super) fn bare(path: &str) -> &str {
+    path.strip_suffix('/').unwrap_or(path)
 }
 
 /// What the bytes of a body are checked against.

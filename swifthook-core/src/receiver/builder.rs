@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::begin::Repository;
+use super::begin::{Repository, bare};
 use super::proofs::Proofs;
 use super::{Hook, Limits, Receiver};
 use crate::id::RepoName;
@@ -112,7 +112,7 @@ impl Builder {
         let ids = self.hooks.iter().map(|hook| hook.id().clone());
         let proofs = Proofs::new(ids, self.started_at);
         Ok(Receiver {
-            hooks: self.hooks.into_iter().map(|hook| (hook.path().clone(), Arc::new(hook))).collect(),
+            hooks: self.hooks.into_iter().map(|hook| (bare(hook.path()).into(), Arc::new(hook))).collect(),
             repositories,
             limits: self.limits,
             trusted_proxies: self.trusted_proxies,
@@ -131,7 +131,7 @@ impl Builder {
             if earlier.iter().any(|other| other.id() == hook.id()) {
                 self.problems.push(format!("two hooks are named `{}`", hook.id()));
             }
-            if earlier.iter().any(|other| other.path() == hook.path()) {
+            if earlier.iter().any(|other| bare(other.path()) == bare(hook.path())) {
                 self.problems.push(format!("two hooks have the path `{}`", hook.path()));
             }
         }

@@ -1,4 +1,4 @@
-use swifthook_core::{Event, Illegal, Job, JobId, Lease, Progress, QueueError, Renewal, Swept};
+use swifthook_core::{Event, Illegal, Job, JobId, Lease, Progress, QueueError, Renewal, Swept, Timestamp};
 
 use super::Rules;
 use crate::store::{Entry, Owner, Store};
@@ -52,7 +52,7 @@ impl<S: Store> Rules<'_, S> {
         let expired = overdue.len() as u64;
         for Entry { job, owner } in overdue {
             let Some(owner) = owner else { continue };
-            let why = format!("nothing was heard of {} for {} s", owner.worker, owner.lasts.as_secs());
+            let why = silence(&owner, self.now);
             self.remark(&job, "queue", "lease_expired", why)?;
             self.store.set_owner(job.id, Some(&Owner { is_overdue: true, ..owner }))?;
             self.has_news = true;
@@ -63,4 +63,14 @@ impl<S: Store> Rules<'_, S> {
     pub(super) fn known(&mut self, id: JobId) -> Result<Entry, QueueError> {
         self.store.entry(id)?.ok_or(QueueError::NotFound(id))
     }
+}
+
+/// Since when nothing was heard of a worker. A store that one process has ends every lease when it is opened.
+fn silence(owner: &Owner, now: Timestamp) -> String {
+    let Owner { worker, until, lasts, .. } = owner;
+    if until.0 == 0 {
+        return format!("{worker} ended without giving it back, and the store was opened again");
+    }
+    let heard_at = Timestamp(until.0.saturating_sub(i64::try_from(lasts.as_millis()).unwrap_or(i64::MAX)));
+    format!("nothing was heard of {worker} for {} s", now.since(heard_at).as_secs())
 }

@@ -109,22 +109,23 @@ impl SqliteQueue {
         self.news.subscribe()
     }
 
-    /// Writes some pages and takes them back, as durable as a push, and refused where one is.
+    /// Writes more than most pushes, as durable as one and refused where one is, and takes it back.
     ///
     /// # Errors
     ///
     /// If the store could not take a new push: most often its disk is full.
     pub async fn check_writable(&self) -> Result<(), QueueError> {
-        let write = |rules: &mut Rules<'_, Transaction<'_>>| {
-            let connection = rules.store.connection;
-            // The last of these makes sure that the log is written, the first that there are pages to be had.
-            let written = connection
-                .execute("INSERT INTO names (name) VALUES (hex(zeroblob(8192)))", ())
-                .and_then(|_| connection.execute("DELETE FROM names WHERE name = hex(zeroblob(8192))", ()))
-                .and_then(|_| connection.pragma_update(None, "user_version", schema::newest()));
-            written.map_err(|error| QueueError::from(RowError::from(error)))
+        let run = |sql: &'static str| {
+            move |rules: &mut Rules<'_, Transaction<'_>>| {
+                let written = rules.store.connection.execute(sql, ());
+                written.map(drop).map_err(|error| QueueError::from(RowError::from(error)))
+            }
         };
-        self.send(Question::of_intake(write)).await
+        // In two transactions: SQLite does not write pages that are free again when the first one ends.
+        let put = "INSERT OR REPLACE INTO names (name) VALUES (hex(zeroblob(24576)))";
+        self.send(Question::of_intake(run(put))).await?;
+        let take_back = "DELETE FROM names WHERE name = hex(zeroblob(24576))";
+        self.send(Question::new(run(take_back))).await
     }
 
     /// Writes what is left and lets others have the file. Blocks until that is done; what is to be written

@@ -23,7 +23,8 @@ impl Task {
         let at = self.now();
         let retry_at = at.after(self.wait(self.job.state.retries + 1));
         self.apply(Event::Collected { steps_done, step, checkpoint, peak_memory, retry_at, at }).await?;
-        tracing::info!(stage = %self.job.state.stage, reason = ?self.job.state.reason, "finished");
+        let reason = self.job.state.reason.as_ref().map(ToString::to_string);
+        tracing::info!(stage = %self.job.state.stage, reason, "finished");
         self.tell(&Moment::Finished);
         self.discard(&tree).await;
         Ok(())

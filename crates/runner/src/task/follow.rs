@@ -115,7 +115,8 @@ impl Task {
 
     async fn ended(&mut self, evidence: Event) -> Result<(), End> {
         self.apply(evidence).await?;
-        tracing::info!(evidence = ?self.job.state.evidence, "ended");
+        let how = self.job.state.evidence.as_ref().map(ToString::to_string);
+        tracing::info!(how, "ended");
         self.tell(&Moment::Ended);
         Ok(())
     }
@@ -136,7 +137,7 @@ impl Task {
         let answer = self.unless_left(in_time(guarded(async { launcher.stop(run, how).await }))).await?;
         match answer {
             Ok(()) => {
-                tracing::info!(?kind, ?how, "asked to end");
+                tracing::info!(kind = kind.map(StopKind::word), %how, "asked to end");
                 self.tell(&Moment::Stopping(kind));
                 Ok(Some(Asked { kind, at: Instant::now() }))
             }

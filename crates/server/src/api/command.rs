@@ -6,14 +6,16 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use swifthook_core::{Actor, Capabilities, Command, HoldReason, Job, Stage, Timestamp};
+use swifthook_core::{
+    Actor, Capabilities, Change, Command, HoldReason, Job, JobFilter, QueueError, Stage, Timestamp,
+};
 use tracing::info;
 
 use super::confirm::Call;
 use super::job::JobView;
 use super::problem::Problem;
 use super::router::Api;
-use super::{jobs, problem};
+use super::{jobs, problem, turn, wording};
 
 /// The body of a command; it may be absent.
 #[derive(Debug, Default, Deserialize)]
@@ -92,17 +94,24 @@ pub(super) async fn give(
             return unconfirmed(&api, would, call, now);
         }
     }
-    let after = match (&api.render, command) {
+    let answer = match (&api.render, command) {
         (Some(render), Command::Retry) if !body.as_before && job.state.stage.is_final() => {
             let rerun = render(&job).map_err(|why| Problem::new(StatusCode::CONFLICT, why.to_string()))?;
-            api.store.rerun(job.id, rerun, &caller).await?
+            api.store.rerun(job.id, rerun, &caller).await
         }
-        _ => api.store.command(job.id, command, &caller).await?,
+        _ => api.store.command(job.id, command, &caller).await,
+    };
+    let after = match answer {
+        Err(QueueError::Illegal(_)) if command == Command::Retry && job.state.stage.is_final() => {
+            return Err(Problem::new(StatusCode::CONFLICT, trained_again(&api, &job).await?));
+        }
+        answer => answer?,
     };
     info!(job = %job.id, command = word, state = after.state.stage.word(), "command");
     api.changes.tell(after.id, None);
     let differs = if after.id == job.id { None } else { beginning(&api, &after).await? };
-    Ok(Json(After { job: JobView::from(&after), differs }).into_response())
+    let job = turn::view(&api, &after, SystemTime::now().into()).await?;
+    Ok(Json(After { job, differs }).into_response())
 }
 
 /// Reads the first line of a job's timeline.
@@ -131,6 +140,25 @@ fn action(command: Command) -> &'static str {
         Command::CancelSaving => "be cancelled once it has saved",
         command => command.words(),
     }
+}
+
+/// Why a job that has ended is not trained again: it is.
+async fn trained_again(api: &Api, job: &Job) -> Result<String, Problem> {
+    let open = JobFilter {
+        stages: Stage::ALL.into_iter().filter(|stage| !stage.is_final()).collect(),
+        recipe: Some(job.change.recipe.to_string()),
+        repository: Some(job.change.repository.to_string()),
+        limit: MOST_OPEN,
+        ..JobFilter::default()
+    };
+    let is_of_this_change =
+        |other: &&Job| Change { run: job.change.run, ..other.change.clone() } == job.change;
+    let jobs = api.store.jobs(&open).await?;
+    let again = jobs.iter().find(is_of_this_change);
+    let which = again.map_or("another job".to_owned(), |again| {
+        format!("job {} is {}", again.id, again.state.stage.word())
+    });
+    Ok(format!("what job {} trained is being trained again already: {which}", job.id))
 }
 
 /// Why a job does not wait for a checkpoint that it could begin anew without.
@@ -178,9 +206,9 @@ fn read(body: &[u8]) -> Result<Body, Problem> {
     if body.is_empty() {
         return Ok(Body::default());
     }
-    serde_json::from_slice(body).map_err(|error| {
+    wording::read(body).map_err(|why| {
         Problem::bad_request(format!(
-            "the body is `{{\"confirm\": …, \"save\": true, \"from_start\": true, \"as_before\": true}}`, or has less, or is empty: {error}"
+            "the body is `{{\"confirm\": …, \"save\": true, \"from_start\": true, \"as_before\": true}}`, or has less, or is empty: {why}"
         ))
     })
 }
@@ -229,6 +257,9 @@ fn danger(command: Command, job: &Job, has_gpus: bool) -> Vec<String> {
         _ => Vec::new(),
     }
 }
+
+/// More than wait of one recipe.
+const MOST_OPEN: usize = 10_000;
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
@@ -16,10 +16,9 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::timeout;
 
-use super::job::JobView;
-use super::jobs;
 use super::problem::Problem;
 use super::router::Api;
+use super::{jobs, turn};
 
 /// Tells those who watch that something happened to a job, and those who look how far its run is. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -99,7 +98,8 @@ async fn tell_all(
     mut changes: broadcast::Receiver<Change>,
     sender: mpsc::Sender<Bytes>,
 ) -> Option<()> {
-    sender.send(event("state", &JobView::from(&job))).await.ok()?;
+    let view = turn::view(&api, &job, SystemTime::now().into()).await.ok()?;
+    sender.send(event("state", &view)).await.ok()?;
     while !job.state.stage.is_final() {
         match timeout(LONGEST_SILENCE, changes.recv()).await {
             Ok(Ok(change)) if change.job != job.id => continue,
@@ -115,7 +115,8 @@ async fn tell_all(
         }
         let now = api.store.job(job.id).await.ok()??;
         if now.state != job.state {
-            sender.send(event("state", &JobView::from(&now))).await.ok()?;
+            let view = turn::view(&api, &now, SystemTime::now().into()).await.ok()?;
+            sender.send(event("state", &view)).await.ok()?;
         }
         job = now;
     }

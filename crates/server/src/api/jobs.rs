@@ -1,3 +1,5 @@
+use std::time::SystemTime;
+
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
@@ -8,6 +10,7 @@ use super::deliveries;
 use super::job::{JobView, TimelineView};
 use super::problem::Problem;
 use super::router::Api;
+use super::turn;
 
 /// Which jobs are asked for.
 #[derive(Debug, Default, Deserialize)]
@@ -51,14 +54,16 @@ pub(super) async fn list(
     let is_last = jobs.len() <= limit;
     jobs.truncate(limit);
     let next = if is_last { None } else { jobs.last().map(|job| job.id) };
-    let jobs = jobs.into_iter().map(|job| JobView::from(&api.changes.dressed(job))).collect();
+    let jobs: Vec<_> = jobs.into_iter().map(|job| api.changes.dressed(job)).collect();
+    let jobs = turn::views(&api, &jobs, SystemTime::now().into()).await?;
     Ok(Json(Page { jobs, next }))
 }
 
 pub(super) async fn show(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<Whole>, Problem> {
     let job = find(&api, &id).await?;
     let timeline = api.store.timeline(job.id).await?;
-    Ok(Json(Whole { job: JobView::from(&job), timeline: timeline.iter().map(TimelineView::from).collect() }))
+    let view = turn::view(&api, &job, SystemTime::now().into()).await?;
+    Ok(Json(Whole { job: view, timeline: timeline.iter().map(TimelineView::from).collect() }))
 }
 
 /// The job of an id, or the one that the last delivery of a GUID led to.

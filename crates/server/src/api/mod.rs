@@ -18,6 +18,8 @@ mod replay;
 mod router;
 mod store;
 mod terminal;
+mod turn;
+mod wording;
 mod workers;
 
 pub use delivery::{DeliveryView, LedTo, PathView, VerdictView};

@@ -12,6 +12,8 @@ use swifthook_core::QueueError;
 use swifthook_core::text::without_user_info;
 use tracing::error;
 
+use super::wording;
+
 /// Why a call was refused (<https://www.rfc-editor.org/rfc/rfc9457>).
 #[derive(Debug, Serialize)]
 pub(super) struct Problem {
@@ -64,7 +66,7 @@ impl From<QueueError> for Problem {
 
 impl From<QueryRejection> for Problem {
     fn from(rejection: QueryRejection) -> Self {
-        Self::new(rejection.status(), rejection.body_text())
+        Self::new(rejection.status(), wording::of_query(&rejection.body_text()))
     }
 }
 

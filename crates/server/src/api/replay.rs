@@ -15,6 +15,7 @@ use super::deliveries;
 use super::delivery::VerdictView;
 use super::problem::Problem;
 use super::router::Api;
+use super::wording;
 
 /// The body of a replay; it may be absent.
 #[derive(Debug, Default, Deserialize)]
@@ -59,7 +60,7 @@ pub(super) async fn replay(
 ) -> Result<Response, Problem> {
     let body: Body = match &body[..] {
         [] => Body::default(),
-        body => serde_json::from_slice(body).map_err(|error| Problem::bad_request(error.to_string()))?,
+        body => wording::read(body).map_err(Problem::bad_request)?,
     };
     let delivery = deliveries::find(&api, &id).await?;
     let conflict = |why: &dyn std::fmt::Display| Problem::new(StatusCode::CONFLICT, why.to_string());

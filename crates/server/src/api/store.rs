@@ -13,6 +13,7 @@ use super::command::unconfirmed;
 use super::confirm::Call;
 use super::problem::Problem;
 use super::router::Api;
+use super::wording;
 use crate::config::SHORTEST_RETENTION;
 use crate::serve::remove_runs;
 
@@ -75,7 +76,7 @@ pub(super) async fn show(State(api): State<Api>) -> Result<Json<StoreView>, Prob
 pub(super) async fn prune(State(api): State<Api>, body: Bytes) -> Result<Response, Problem> {
     let body: Body = match &body[..] {
         [] => Body::default(),
-        body => serde_json::from_slice(body).map_err(|error| Problem::bad_request(error.to_string()))?,
+        body => wording::read(body).map_err(Problem::bad_request)?,
     };
     let retention = match body.older_than.map(Duration::from_secs) {
         Some(age) if age < SHORTEST_RETENTION => {

@@ -86,7 +86,7 @@ impl From<&GpuLease> for GpuView {
 impl WorkerView {
     fn of(worker: &KnownWorker, now: Timestamp) -> Self {
         let state = match worker.is_draining {
-            _ if worker.seen_at.after(MISSING_AFTER) < now => "missing",
+            _ if is_missing(worker, now) => "missing",
             true => "draining",
             false => "working",
         };
@@ -103,6 +103,11 @@ impl WorkerView {
             seen_at: worker.seen_at.to_string(),
         }
     }
+}
+
+/// Whether it was not heard of for too long.
+pub(super) fn is_missing(worker: &KnownWorker, now: Timestamp) -> bool {
+    worker.seen_at.after(MISSING_AFTER) < now
 }
 
 /// In the order in which they come first.

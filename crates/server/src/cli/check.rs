@@ -10,9 +10,10 @@ use swifthook_core::text::{address_without_user_info, is_printable, printable_li
 use swifthook_msswift::{Allowed, Permissions, Trust, Version};
 
 use super::environment::variable;
-use super::failure::mistaken;
+use super::failure::{complain, mistaken};
 use super::{CommonArguments, check_configs, makes_way, shared_user};
 use crate::config::{Config, Refs, Swift};
+use crate::preflight::missing;
 
 /// What to check.
 #[derive(Debug, clap::Args)]
@@ -23,8 +24,8 @@ pub struct CheckArguments {
     /// The version of ms-swift that it is for; without, the one that the recipe finds here.
     #[arg(long, value_name = "VERSION", requires = "recipe")]
     pub ms_swift: Option<Version>,
-    /// Do not look for models and data: they are on another machine.
-    #[arg(long, requires = "recipe")]
+    /// Do not look for models, data, repositories and programs: they are on another machine.
+    #[arg(long)]
     pub elsewhere: bool,
     /// Configs of ms-swift.
     #[arg(value_name = "FILE", requires = "recipe")]
@@ -35,12 +36,24 @@ pub(super) fn run(common: &CommonArguments, arguments: &CheckArguments) -> ExitC
     if let Some(recipe) = &arguments.recipe {
         return check_configs::run(common, recipe, arguments);
     }
-    match Config::load(&common.config, &variable) {
-        Ok(config) => match io::Write::write_all(&mut io::stdout(), shown(&summary(&config)).as_bytes()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::FAILURE,
-        },
-        Err(mistakes) => mistaken(&mistakes),
+    let config = match Config::load(&common.config, &variable) {
+        Ok(config) => config,
+        Err(mistakes) => return mistaken(&mistakes),
+    };
+    let missing = if arguments.elsewhere { Vec::new() } else { missing(&config, &variable) };
+    let count = config.warnings.len() + missing.len();
+    for warning in &config.warnings {
+        complain(warning.told(&config.file, "warning: ").trim_end());
+    }
+    for what in missing {
+        complain(&format!("{}: warning: {what}", config.file.display()));
+    }
+    if count > 0 {
+        complain(&format!("{count} {}", if count == 1 { "warning" } else { "warnings" }));
+    }
+    match io::Write::write_all(&mut io::stdout(), shown(&summary(&config, count)).as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
     }
 }
 
@@ -50,8 +63,9 @@ fn shown(summary: &str) -> String {
 }
 
 /// What the configuration would do, for people.
-fn summary(config: &Config) -> String {
-    let mut text = format!("{}: nothing wrong\n", config.file.display());
+fn summary(config: &Config, warnings: usize) -> String {
+    let well = if warnings == 0 { "nothing wrong" } else { "no mistakes" };
+    let mut text = format!("{}: {well}\n", config.file.display());
     if let Some(intake) = &config.intake {
         let _ = writeln!(text, "\npushes go to {intake}, and from there into the store");
     }

@@ -14,7 +14,7 @@ use super::check::CheckArguments;
 use super::failure::{complain, mistaken};
 use super::{CommonArguments, makes_way, memory};
 use crate::config::SwiftRecipe;
-use crate::preflight::{Amiss, Ask, Inspected, Wrong, inspect};
+use crate::preflight::{Amiss, Ask, Inspected, Wrong, inspect, lacks};
 use crate::serve::swift::{Versions, table_of, verb_of};
 
 pub(super) fn run(common: &CommonArguments, name: &str, arguments: &CheckArguments) -> ExitCode {
@@ -40,6 +40,13 @@ pub(super) fn run(common: &CommonArguments, name: &str, arguments: &CheckArgumen
     let mut good = String::new();
     for file in &arguments.files {
         match look(file, ask) {
+            Ok(Inspected { config, recipe: args }) if !lacks(verb, &config, &args).is_empty() => {
+                let lacking = lacks(verb, &config, &args);
+                count += lacking.len();
+                for what in lacking {
+                    complain(&format!("{}: {what}", shown(file)));
+                }
+            }
             Ok(Inspected { config, recipe: args }) => {
                 let version = table.version();
                 let _ = writeln!(good, "{}: nothing wrong: `{verb}` of ms-swift {version}", shown(file));

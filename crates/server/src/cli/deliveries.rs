@@ -7,6 +7,7 @@ use clap::Subcommand;
 use http::Method;
 use serde::Deserialize;
 
+use super::address::count;
 use super::delivery_text;
 use super::reach::{Error, Reach, ReachArguments};
 use super::screen::{json_line, print};
@@ -37,7 +38,7 @@ enum What {
 #[derive(Debug, clap::Args)]
 struct ListArguments {
     /// At most so many.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = count::<usize>)]
     limit: usize,
 }
 

@@ -44,9 +44,9 @@ pub(super) fn whole(job: &JobView, timeline: &[TimelineView]) -> String {
         (Some(code), None, None) => format!("code {code}"),
         (None, None, None) => "unknown".to_owned(),
     });
-    let why = match (&job.reason, &job.detail) {
+    let why = match (job.reason.as_ref().or(job.waits_for.as_ref()), &job.detail) {
         (Some(word), Some(detail)) => Some(format!("{word}: {detail}")),
-        (word, _) => word.clone(),
+        (word, _) => word.cloned(),
     };
     let lines = [
         ("why", why),
@@ -133,7 +133,13 @@ fn note(job: &JobView) -> String {
             Some(host) => format!("waits for {host}, which has its checkpoint"),
             None => "waits for its checkpoint".to_owned(),
         },
-        (Some(wait), _) => format!("waits for {wait}"),
+        (Some(wait), _) => match (&**wait, &job.detail) {
+            ("slot", _) => "waits for a free slot".to_owned(),
+            ("group", _) => "waits for another job of its group".to_owned(),
+            ("worker" | "labels", Some(why)) => format!("waits for a worker: {why}"),
+            ("worker" | "labels", None) => "waits for a worker".to_owned(),
+            (wait, _) => format!("waits for {wait}"),
+        },
         (None, reason) => reason.clone().unwrap_or_default(),
     }
 }

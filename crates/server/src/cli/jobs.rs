@@ -8,6 +8,7 @@ use form_urlencoded::Serializer;
 use serde::Deserialize;
 use swifthook_core::text::printable_lines;
 
+use super::address::count;
 use super::job_text;
 use super::many::{self, Filter, JOBS, Order, Page};
 use super::reach::{Error, Reach, ReachArguments};
@@ -51,7 +52,7 @@ struct ListArguments {
     #[command(flatten)]
     filter: Filter,
     /// At most so many.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = count::<usize>)]
     limit: usize,
     /// From where the page before ended.
     #[arg(long)]
@@ -104,13 +105,13 @@ struct LogsArguments {
     #[command(flatten)]
     job: JobArguments,
     /// The last lines.
-    #[arg(long, default_value_t = 1_000)]
+    #[arg(long, default_value_t = 1_000, value_parser = count::<usize>)]
     tail: usize,
     /// Only lines with this in them.
     #[arg(long, value_name = "WORD")]
     grep: Option<String>,
     /// Of an earlier attempt.
-    #[arg(long)]
+    #[arg(long, value_parser = count::<u32>)]
     attempt: Option<u32>,
 }
 

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod address;
 mod args;
 mod ask;
 mod check;

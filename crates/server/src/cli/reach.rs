@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::CommonArguments;
+use super::address::address;
 use super::environment::variable;
 use super::failure::{failed, mistaken, misused};
 use crate::config::{Contact, Missing, Mistakes, Server};
@@ -17,7 +18,14 @@ use crate::serve::{Shelf, Token};
 #[derive(Clone, Debug, clap::Args)]
 pub(super) struct ReachArguments {
     /// The admin API of a server; without it, the one of the configuration.
-    #[arg(long, global = true, value_name = "URL", env = "SWIFTHOOK_SERVER", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "SWIFTHOOK_SERVER",
+        hide_env_values = true,
+        value_parser = address
+    )]
     server: Option<Uri>,
     /// Print JSON, as the server gives it.
     #[arg(long, global = true)]
@@ -55,7 +63,7 @@ impl Reach {
 
     /// The server, if one runs that can be asked; its store is left alone.
     pub(super) fn only_a_server(common: &CommonArguments) -> Option<Self> {
-        let server = variable("SWIFTHOOK_SERVER").map(|url| url.parse()).transpose().ok()?;
+        let server = variable("SWIFTHOOK_SERVER").map(|url| address(&url)).transpose().ok()?;
         match Self::running(common, server.as_ref()).ok()? {
             Running::Yes(server) => Some(server),
             Running::No(_) => None,

@@ -8,10 +8,11 @@ use std::process::ExitCode;
 use http::Uri;
 
 use super::CommonArguments;
+use super::address::address;
 use super::environment::variable;
-use super::failure::{failed, misused};
+use super::failure::{failed, mistaken, misused};
 use super::screen::json_line;
-use crate::config::{Config, Hook, Missing, Mistakes, Outside, Server};
+use crate::config::{Missing, Mistakes, Outside, Target};
 use crate::send::{Answer, Delivery, Encoding, SendError};
 
 /// What is sent, and where.
@@ -21,7 +22,7 @@ pub struct SendArguments {
     #[arg(value_name = "PAYLOAD.json")]
     payload: PathBuf,
     /// Where to; without it, the first hook of the configuration.
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = address)]
     to: Option<Uri>,
     /// What it is signed with; without it, the first secret of that hook.
     #[arg(long, value_name = "env:NAME|file:PATH")]
@@ -45,6 +46,7 @@ pub(super) fn run(common: &CommonArguments, arguments: &SendArguments) -> ExitCo
     let answer = match send(common, arguments) {
         Ok(answer) => answer,
         Err(error @ Error::Send(_)) => return failed(&error),
+        Err(Error::Config(mistakes)) => return mistaken(&mistakes),
         Err(error) => return misused(&error),
     };
     let text = if arguments.json { json_body(&answer) } else { answer.to_string() };
@@ -72,24 +74,27 @@ fn send(common: &CommonArguments, arguments: &SendArguments) -> Result<Answer, E
 
 /// The configuration is read only for what the command line leaves open.
 fn destination(common: &CommonArguments, arguments: &SendArguments) -> Result<(Uri, String), Error> {
+    // What was named is looked at first: what is wrong with it is told of it.
     let given = arguments.secret.as_deref().map(outside).transpose()?;
+    let given = given.map(|place| place.value(&variable)).transpose()?;
     if let (Some(url), Some(secret)) = (&arguments.to, &given) {
-        return Ok((url.clone(), secret.value(&variable)?));
+        return Ok((url.clone(), secret.clone()));
     }
-    let config = Config::load(&common.config, &variable)?;
-    let hook = config.hooks.first().expect("a configuration without hooks does not load");
-    let secret = given.as_ref().or(hook.secrets.first());
-    let secret = secret.expect("a hook without secrets does not load").value(&variable)?;
+    let target = Target::load(&common.config)?;
     let url = match &arguments.to {
         Some(url) => url.clone(),
-        None => url_of(&config.server, hook).ok_or(Error::NoPort)?,
+        None => url_of(&target).ok_or(Error::NoPort)?,
+    };
+    let secret = match given {
+        Some(secret) => secret,
+        None => target.secret.value(&variable)?,
     };
     Ok((url, secret))
 }
 
 /// Where a hook is reached from this machine.
-fn url_of(server: &Server, hook: &Hook) -> Option<Uri> {
-    let mut address = server.listen;
+fn url_of(target: &Target) -> Option<Uri> {
+    let mut address = target.listen;
     if address.ip().is_unspecified() {
         address.set_ip(if address.is_ipv4() {
             [127, 0, 0, 1].into()
@@ -97,7 +102,7 @@ fn url_of(server: &Server, hook: &Hook) -> Option<Uri> {
             [0, 0, 0, 0, 0, 0, 0, 1].into()
         });
     }
-    let url = || format!("http://{address}{}", hook.path).parse().expect("a hook's path is plain");
+    let url = || format!("http://{address}{}", target.path).parse().expect("a hook's path is plain");
     (address.port() != 0).then(url)
 }
 

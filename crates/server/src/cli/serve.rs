@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
@@ -14,10 +14,11 @@ use super::environment::variable;
 use super::failure::{failed, mistaken, misused};
 use super::manager;
 use super::screen::print;
-use crate::config::Config;
+use crate::config::{Config, Hook, Mistakes};
+use crate::preflight::missing;
 use crate::serve::{
-    LogArguments, Server, ServerHandle, StartError, TOKEN_FILE, init_logging, warn_if_runs_would_be_killed,
-    with_causes,
+    LogArguments, LogFormat, Server, ServerHandle, StartError, TOKEN_FILE, init_logging,
+    warn_if_runs_would_be_killed, with_causes,
 };
 
 /// How to serve.
@@ -28,19 +29,16 @@ pub struct ServeArguments {
 }
 
 pub(super) fn run(common: &CommonArguments, arguments: &ServeArguments) -> ExitCode {
-    let config = match Config::load(&common.config, &variable) {
-        Ok(config) => config,
-        Err(mistakes) => return mistaken(&mistakes),
-    };
-    until_it_ends(arguments, serve(config))
+    let format = arguments.log.log_format;
+    until_it_ends(arguments, || Config::load(&common.config, &variable), |config| serve(config, format))
 }
 
-async fn serve(config: Config) -> Result<(), StartError> {
+async fn serve(config: Config, format: LogFormat) -> Result<(), StartError> {
     let signals = Signals::new()?;
     warn_if_runs_would_be_killed().await;
     let server = Server::open(config).await?;
     let status = format!("taking pushes at {}", server.addresses().hooks);
-    tell(&server);
+    tell(&server, format);
     beside(status, server.handle(), signals, |end| server.run(end)).await;
     Ok(())
 }
@@ -64,26 +62,79 @@ pub(super) async fn beside<W: Future<Output = ()>>(
     others.iter().for_each(JoinHandle::abort);
 }
 
-/// Sets up the log and the runtime of a process that goes on until it is asked to end.
-pub(super) fn until_it_ends(
+/// Sets up the log and the runtime of a process that goes on until it is asked to end. From the first line on, all that it
+/// says is in the form of its log.
+pub(super) fn until_it_ends<W: Future<Output = Result<(), StartError>>>(
     arguments: &ServeArguments,
-    work: impl Future<Output = Result<(), StartError>>,
+    load: impl FnOnce() -> Result<Config, Mistakes>,
+    work: impl FnOnce(Config) -> W,
 ) -> ExitCode {
     if let Err(error) = init_logging(&arguments.log) {
         return misused(&*error);
+    }
+    let is_json = arguments.log.log_format == LogFormat::Json;
+    let config = match load() {
+        Ok(config) => config,
+        Err(mistakes) if is_json => return logged(&mistakes),
+        Err(mistakes) => return mistaken(&mistakes),
+    };
+    warn_of(&config);
+    for what in missing(&config, &variable) {
+        warn!("{what}");
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error),
     };
-    let worked = runtime.block_on(work);
+    let worked = runtime.block_on(work(config));
     // All that matters is done. What still hangs, such as a look at a disk that is away, keeps nobody from ending.
     runtime.shutdown_timeout(LAST_BREATH);
     match worked {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_json => {
+            error!(error = with_causes(&error), "cannot start");
+            if matches!(error, StartError::NotShared) { ExitCode::from(2) } else { ExitCode::FAILURE }
+        }
         Err(error @ StartError::NotShared) => misused(&error),
         Err(error) => failed(&error),
     }
+}
+
+/// Tells of a configuration as the log does, each mistake by itself.
+fn logged(mistakes: &Mistakes) -> ExitCode {
+    let file = mistakes.file.display();
+    for mistake in &mistakes.list {
+        let place = mistake.place;
+        let (line, column) = (place.map(|at| at.line), place.map(|at| at.column));
+        error!(%file, line, column, "{mistake}");
+    }
+    ExitCode::from(2)
+}
+
+/// Tells what of a configuration is allowed and hardly meant.
+fn warn_of(config: &Config) {
+    let file = config.file.display();
+    for warning in &config.warnings {
+        let place = warning.place;
+        let (line, column) = (place.map(|at| at.line), place.map(|at| at.column));
+        warn!(%file, line, column, "{warning}");
+    }
+}
+
+/// Prints lines for whoever started the process, each a JSON object where the log is of such.
+pub(super) fn announce(lines: &[String], format: LogFormat) {
+    let text: String = match format {
+        LogFormat::Text => lines.iter().map(|line| format!("{line}\n")).collect(),
+        LogFormat::Json => lines.iter().map(|line| log_object(line) + "\n").collect(),
+    };
+    print(text.as_bytes());
+}
+
+/// A line of the log, as those are that the log writes itself.
+fn log_object(message: &str) -> String {
+    let timestamp = humantime::format_rfc3339_micros(SystemTime::now()).to_string();
+    serde_json::json!({ "timestamp": timestamp, "level": "INFO", "message": message, "target": "swifthook" })
+        .to_string()
 }
 
 /// What such a process is told from outside, from now on.
@@ -109,18 +160,17 @@ impl Signals {
 }
 
 /// Says where it listens: for people, and for whoever started it on any free port.
-fn tell(server: &Server) {
+fn tell(server: &Server, format: LogFormat) {
     let (at, config) = (server.addresses(), server.handle().config());
-    let mut text = String::new();
-    for hook in &config.hooks {
-        text += &format!("taking pushes at http://{}{} (hook {})\n", at.hooks, hook.path, hook.name);
-    }
+    let hook =
+        |hook: &Hook| format!("taking pushes at http://{}{} (hook {})", at.hooks, hook.path, hook.name);
+    let mut lines: Vec<_> = config.hooks.iter().map(hook).collect();
     let token = match &config.server.admin_token {
         Some(place) => place.to_string(),
         None => config.store.state_dir.join(TOKEN_FILE).display().to_string(),
     };
-    text += &format!("admin API at http://{} (token in {token})\n", at.admin);
-    print(text.as_bytes());
+    lines.push(format!("admin API at http://{} (token in {token})", at.admin));
+    announce(&lines, format);
 }
 
 /// Takes a new configuration on SIGHUP, new secrets whenever their files change, and GitHub's new addresses.
@@ -156,7 +206,10 @@ async fn reload(server: ServerHandle, mut hangup: Signal, status: String) {
             }
         };
         match done {
-            Ok(()) => info!("the configuration was taken anew"),
+            Ok(()) => {
+                info!("the configuration was taken anew");
+                warn_of(&server.config());
+            }
             Err(error) => {
                 error!(error = with_causes(&error), "the new configuration was refused; the old one goes on")
             }

@@ -11,6 +11,7 @@ use serde_json::json;
 use swifthook_queue::{Location, SqliteQueue};
 
 use super::CommonArguments;
+use super::address::age;
 use super::environment::variable;
 use super::reach::{Error, Reach, ReachArguments};
 use super::screen::print;
@@ -45,7 +46,7 @@ enum What {
 #[derive(Debug, clap::Args)]
 struct PruneArguments {
     /// Everything that ended longer ago, whatever became of it; at least `7d`.
-    #[arg(long, value_name = "AGE", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "AGE", value_parser = age)]
     older_than: Option<Duration>,
     /// Only count what would go.
     #[arg(long)]

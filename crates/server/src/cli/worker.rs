@@ -4,32 +4,31 @@ use std::process::ExitCode;
 
 use super::CommonArguments;
 use super::environment::variable;
-use super::failure::mistaken;
-use super::screen::print;
-use super::serve::{ServeArguments, Signals, beside, until_it_ends};
+use super::serve::{ServeArguments, Signals, announce, beside, until_it_ends};
 use crate::config::{Config, Purpose};
-use crate::serve::{StartError, Worker, warn_if_runs_would_be_killed};
+use crate::serve::{LogFormat, StartError, Worker, warn_if_runs_would_be_killed};
 
 pub(super) fn run(common: &CommonArguments, arguments: &ServeArguments) -> ExitCode {
-    let config = match Config::load_for(Purpose::Work, &common.config, &variable) {
-        Ok(config) => config,
-        Err(mistakes) => return mistaken(&mistakes),
-    };
-    until_it_ends(arguments, work(config))
+    let (format, file) = (arguments.log.log_format, &common.config);
+    until_it_ends(
+        arguments,
+        || Config::load_for(Purpose::Work, file, &variable),
+        |config| work(config, format),
+    )
 }
 
-async fn work(config: Config) -> Result<(), StartError> {
+async fn work(config: Config, format: LogFormat) -> Result<(), StartError> {
     let signals = Signals::new()?;
     warn_if_runs_would_be_killed().await;
     let worker = Worker::open(config).await?;
-    tell(&worker);
+    tell(&worker, format);
     let status = format!("working with {} slots", worker.handle().config().worker.slots);
     beside(status, worker.handle(), signals, |end| worker.run(end)).await;
     Ok(())
 }
 
 /// Says that it works, and where it listens: for people, and for whoever started it on any free port.
-fn tell(worker: &Worker) {
+fn tell(worker: &Worker, format: LogFormat) {
     let config = worker.handle().config();
     let slots = config.worker.slots;
     let labels = match &config.worker.labels[..] {
@@ -37,5 +36,5 @@ fn tell(worker: &Worker) {
         labels => format!(", labels {}", labels.join(", ")),
     };
     let health = worker.address().map(|at| format!("; health at http://{at}")).unwrap_or_default();
-    print(format!("working with {slots} slots{labels}{health}\n").as_bytes());
+    announce(&[format!("working with {slots} slots{labels}{health}")], format);
 }

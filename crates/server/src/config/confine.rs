@@ -20,7 +20,7 @@ pub(super) fn limits(node: &Node<'_>) -> Option<RunLimits> {
         processes: fields.get("processes").and_then(|node| processes(&node)),
         log: None,
     };
-    if let Some(node) = fields.get("log") {
+    if let Some(node) = fields.misplaced("log") {
         node.wrong(
             Wrong::new("the size of a log is no limit that ends a run, but where its middle is cut out")
                 .instead("`max_log = \"256 MiB\"` in the recipe, beside `limits`"),

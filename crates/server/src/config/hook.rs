@@ -36,7 +36,7 @@ fn hook(fields: Fields<'_>, around: &Around<'_>, names: &mut Unique, paths: &mut
         None => Some("github".into()),
     };
     let path = match fields.get("path") {
-        Some(node) => node.read(path).inspect(|path| paths.check(&node, path)),
+        Some(node) => node.read(path).inspect(|path: &String| paths.check(&node, path)),
         None => Some("/webhook".to_owned()),
     };
     let secrets = fields
@@ -72,6 +72,19 @@ fn kind(text: &str) -> Result<Dialect, Wrong> {
     text.parse().map_err(|_| Wrong::new(format!("not a kind of hook: `{text}`")).instead(expected))
 }
 
+/// The path of a hook, and where its first secret stands.
+pub(super) fn target(fields: &Fields<'_>, folder: &Path) -> Option<(String, Outside)> {
+    let path = fields.get("path").map_or(Some("/webhook".to_owned()), |node| node.read(path))?;
+    let secrets = fields.need("secrets", "`secrets = [\"env:GITHUB_WEBHOOK_SECRET\"]`")?;
+    let items = secrets.items();
+    let Some(first) = items.first() else {
+        secrets
+            .wrong(Wrong::new("`secrets` is empty").instead("for example `[\"env:GITHUB_WEBHOOK_SECRET\"]`"));
+        return None;
+    };
+    Some((path, first.read(|text| secret::reference(text, folder))?))
+}
+
 /// Whose deliveries are taken.
 #[derive(PartialEq)]
 enum From {
@@ -105,7 +118,11 @@ fn repositories(fields: &Fields<'_>, all: &Unique) -> Vec<String> {
     if node.is_list() && node.items().is_empty() {
         node.wrong(Wrong::new("`repositories` is empty, so that every push would be refused"));
     }
-    node.read_items(pattern)
+    let patterns = node.read_items(pattern);
+    for (item, pattern) in node.items().iter().zip(&patterns) {
+        sections::warn_of_ending(item, pattern);
+    }
+    patterns
 }
 
 fn secrets(node: &Node<'_>, around: &Around<'_>) -> Option<(Vec<Outside>, SecretSet)> {
@@ -119,6 +136,12 @@ fn secrets(node: &Node<'_>, around: &Around<'_>) -> Option<(Vec<Outside>, Secret
             // Whoever takes no pushes need not have it: in its place stands one that nobody knows.
             Purpose::Work => random().map_err(|error| item.wrong(error.into())).ok()?,
         };
+        let refused = "GitHub signs without it, and every delivery would be answered with 401";
+        if let Some(wrong) =
+            secret::warning(&place, &value, refused).filter(|_| around.purpose == Purpose::Serve)
+        {
+            item.warn(wrong);
+        }
         let length = value.len();
         let Ok(secret) = Secret::new(&place.to_string(), value) else {
             item.wrong(
@@ -138,7 +161,9 @@ fn secrets(node: &Node<'_>, around: &Around<'_>) -> Option<(Vec<Outside>, Secret
     Some((places, set.ok()?))
 }
 
+/// A path, without a slash at its end, which makes no difference.
 fn path(text: &str) -> Result<String, Wrong> {
+    let text = text.strip_suffix('/').filter(|text| !text.is_empty()).unwrap_or(text);
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~/".contains(&byte);
     if !text.starts_with('/') || text.len() < 2 || text.contains("//") || !text.bytes().all(is_plain) {
         return Err(Wrong::new(format!("not a path for a hook: `{text}`")).instead("for example `/webhook`"));

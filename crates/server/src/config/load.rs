@@ -1,4 +1,5 @@
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -7,16 +8,16 @@ use toml::de::DeTable;
 
 use super::confine;
 use super::digest;
-use super::hook::{Around, hooks};
+use super::hook::{self, Around, hooks};
 use super::intake::{self, Intake};
 use super::launcher;
 use super::limits;
 use super::mistake::{Mistake, Mistakes, Place};
 use super::model::{Config, Hook, Purpose, Recipe, Repository, Server, Store, Value};
-use super::reader::{Fields, Report, Wrong};
+use super::reader::{Fields, Report, WHOLE, Wrong};
 use super::recipe::{self, Known, recipes};
 use super::retention;
-use super::secret::{Outside, read_at_most};
+use super::secret::{self, Outside, read_at_most};
 use super::sections;
 
 /// What whoever talks to a server has to know of its configuration.
@@ -42,7 +43,7 @@ impl Contact {
         let report = Report::new(&text);
         let (document, errors) = DeTable::parse_recoverable(&text);
         syntax(&report, &text, &errors);
-        let fields = Fields::new(&report, "the configuration", document.get_ref(), 0);
+        let fields = Fields::new(&report, WHOLE, document.get_ref(), 0);
         let server = sections::server(fields.table("server"), &folder);
         let store = sections::store(fields.table("store"), &folder, variable);
         let (retention, _) = retention::retention(fields.table("retention"), &[]);
@@ -50,6 +51,43 @@ impl Contact {
             return Ok(Self { server, store, retention });
         }
         Err(Mistakes { file: file.to_owned(), list: report.into_mistakes() })
+    }
+}
+
+/// Where a push is sent that is not GitHub's, and what it is signed with.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Where the server listens.
+    pub listen: SocketAddr,
+    /// The path of the first hook.
+    pub path: String,
+    /// Where its first secret stands.
+    pub secret: Outside,
+}
+
+impl Target {
+    /// Reads `[server]` and the first `[[hook]]` of a configuration file. Nothing else is looked at, and no secret is read:
+    /// whoever sends a push may have another.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with these.
+    pub fn load(file: &Path) -> Result<Self, Mistakes> {
+        let (text, folder) = read(file)?;
+        let report = Report::new(&text);
+        let (document, errors) = DeTable::parse_recoverable(&text);
+        syntax(&report, &text, &errors);
+        let fields = Fields::new(&report, WHOLE, document.get_ref(), 0);
+        let server = sections::server(fields.table("server"), &folder);
+        let hook = fields.tables("hook").into_iter().next();
+        if hook.is_none() && errors.is_empty() && !fields.has("hook") {
+            fields.wrong_in_general(Wrong::new("there is no [[hook]]").instead(REQUIRED[0].1));
+        }
+        let target = hook.and_then(|hook| hook::target(&hook, &folder));
+        match target {
+            Some((path, secret)) if report.is_clean() => Ok(Self { listen: server.listen, path, secret }),
+            _ => Err(Mistakes { file: file.to_owned(), list: report.into_mistakes() }),
+        }
     }
 }
 
@@ -123,13 +161,13 @@ impl Config {
         syntax(&report, text, &errors);
         // What follows a syntax error may have been read wrongly: no mistakes are told of it.
         let config = errors.is_empty().then(|| {
-            let fields = Fields::new(&report, "the configuration", document.get_ref(), 0);
+            let fields = Fields::new(&report, WHOLE, document.get_ref(), 0);
             let source = (Arc::from(text), file.to_owned(), digest::of(document.get_ref()));
             let run_secrets = recipe::secret_variables(document.get_ref());
             whole(purpose, &fields, source, folder, variable, &run_secrets)
         });
         match config {
-            Some(config) if report.is_clean() => Ok(config),
+            Some(config) if report.is_clean() => Ok(Self { warnings: report.into_warnings(), ..config }),
             _ => Err(Mistakes { file: file.to_owned(), list: report.into_mistakes() }),
         }
     }
@@ -211,6 +249,20 @@ fn whole(
     }
     fields.not_yet(&LATER);
     fields.finish();
+    let of_hooks = |place: &&Outside| hooks.iter().flatten().any(|hook| hook.secrets.contains(place));
+    let of_recipes =
+        recipes.iter().flat_map(|recipe| recipe.run.env.values()).filter_map(|value| match value {
+            Value::Outside(place) => Some(place),
+            Value::Text(_) => None,
+        });
+    // What cannot be read is told where it is needed.
+    for place in known.own_secrets.iter().filter(|place| !of_hooks(place)).chain(of_recipes) {
+        let value = place.value(variable).ok();
+        let refused = "whoever it is shown to may refuse it";
+        if let Some(wrong) = value.and_then(|value| secret::warning(place, &value, refused)) {
+            fields.warn_in_general(wrong);
+        }
+    }
     Config {
         text,
         file,
@@ -229,6 +281,7 @@ fn whole(
         hooks: hooks.unwrap_or_default(),
         repositories,
         recipes,
+        warnings: Vec::new(),
     }
 }
 

@@ -1,5 +1,5 @@
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use swifthook_core::text::printable;
 
@@ -43,17 +43,34 @@ impl Place {
     }
 }
 
+impl Mistake {
+    /// In lines that begin with its place in `file`, so that editors find it; `kind` is a word such as `warning: `.
+    #[must_use]
+    pub fn told(&self, file: &Path, kind: &str) -> String {
+        let mut text = printable(&file.to_string_lossy()).into_owned();
+        if let Some(Place { line, column }) = self.place {
+            text += &format!(":{line}:{column}");
+        }
+        text += &format!(": {kind}{}\n", self.what);
+        if let Some(instead) = &self.instead {
+            text += &format!("    {instead}\n");
+        }
+        text
+    }
+}
+
+/// In one line, without its place.
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        self.instead.as_ref().map_or(Ok(()), |instead| write!(f, ": {instead}"))
+    }
+}
+
 impl fmt::Display for Mistakes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for mistake in &self.list {
-            f.write_str(&printable(&self.file.to_string_lossy()))?;
-            if let Some(Place { line, column }) = mistake.place {
-                write!(f, ":{line}:{column}")?;
-            }
-            writeln!(f, ": {}", mistake.what)?;
-            if let Some(instead) = &mistake.instead {
-                writeln!(f, "    {instead}")?;
-            }
+            f.write_str(&mistake.told(&self.file, ""))?;
         }
         match self.list.len() {
             1 => write!(f, "1 mistake"),

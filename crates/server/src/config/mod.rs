@@ -5,6 +5,7 @@
 
 mod confine;
 mod digest;
+mod examples;
 mod gpus;
 mod hook;
 mod intake;
@@ -35,7 +36,7 @@ pub use confine::{NOBODY_ELSE, program};
 pub use intake::Intake;
 pub use launcher::{Launcher, LauncherKind};
 pub use limits::Limits;
-pub use load::Contact;
+pub use load::{Contact, Target};
 pub use mistake::{Mistake, Mistakes, Place};
 pub use model::{
     Bubblewrap, Cgroup, Config, Hook, Isolation, Purpose, Queueing, Recipe, Refs, Repository, Run, Server,

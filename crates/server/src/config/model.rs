@@ -18,6 +18,7 @@ use swifthook_runner::{Drain, Watch};
 use super::intake::Intake;
 use super::launcher::Launcher;
 use super::limits::Limits;
+use super::mistake::Mistake;
 use super::secret::Outside;
 use super::store_url::StoreUrl;
 
@@ -58,6 +59,8 @@ pub struct Config {
     pub repositories: Vec<Repository>,
     /// `[[recipe]]`; at least one.
     pub recipes: Vec<Recipe>,
+    /// What is allowed and hardly meant, in the order of the file.
+    pub warnings: Vec<Mistake>,
 }
 
 /// `[server]`.

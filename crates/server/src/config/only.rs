@@ -10,7 +10,7 @@ use super::launcher::LOCAL;
 use super::load::{read, syntax};
 use super::mistake::Mistakes;
 use super::model::Swift;
-use super::reader::{Fields, Report, Wrong};
+use super::reader::{Fields, Report, WHOLE, Wrong};
 use super::{gpus, run, sections, swift};
 
 /// What configs of ms-swift are checked against.
@@ -47,7 +47,7 @@ impl SwiftRecipe {
         let report = Report::new(&text);
         let (document, errors) = DeTable::parse_recoverable(&text);
         syntax(&report, &text, &errors);
-        let fields = Fields::new(&report, "the configuration", document.get_ref(), 0);
+        let fields = Fields::new(&report, WHOLE, document.get_ref(), 0);
         let recipe = errors.is_empty().then(|| recipe(&fields, name, &folder)).flatten();
         match recipe {
             Some(recipe) if report.is_clean() => Ok(recipe),

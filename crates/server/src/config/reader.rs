@@ -8,25 +8,35 @@ use swifthook_core::text::{printable, without_user_info};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::examples;
 use super::mistake::{Mistake, Place};
 
 /// The mistakes found so far in one text.
 pub(super) struct Report<'t> {
     text: &'t str,
     found: RefCell<Vec<Mistake>>,
+    doubtful: RefCell<Vec<Mistake>>,
 }
 
 impl<'t> Report<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        Self { text, found: RefCell::default() }
+        Self { text, found: RefCell::default(), doubtful: RefCell::default() }
+    }
+
+    pub(super) fn wrong(&self, at: Option<usize>, wrong: Wrong) {
+        self.found.borrow_mut().push(self.told(at, wrong));
+    }
+
+    /// Tells of what is allowed and yet hardly meant.
+    pub(super) fn warn(&self, at: Option<usize>, wrong: Wrong) {
+        self.doubtful.borrow_mut().push(self.told(at, wrong));
     }
 
     /// Every mistake comes through here: whatever it quotes is shown without what lets somebody in.
-    pub(super) fn wrong(&self, at: Option<usize>, wrong: Wrong) {
+    fn told(&self, at: Option<usize>, wrong: Wrong) -> Mistake {
         let place = at.map(|byte| Place::of(self.text, byte));
         let shown = |text: String| printable(&without_user_info(&text)).into_owned();
-        let (what, instead) = (shown(wrong.what), wrong.instead.map(shown));
-        self.found.borrow_mut().push(Mistake { place, what, instead });
+        Mistake { place, what: shown(wrong.what), instead: wrong.instead.map(shown) }
     }
 
     /// Whether nothing is wrong so far.
@@ -36,11 +46,19 @@ impl<'t> Report<'t> {
 
     /// What was found, in the order of the text.
     pub(super) fn into_mistakes(self) -> Vec<Mistake> {
-        let mut found = self.found.into_inner();
-        found.sort_by_key(|mistake| mistake.place.unwrap_or(Place { line: usize::MAX, column: 0 }));
-        found.dedup();
-        found
+        in_order(self.found.into_inner())
     }
+
+    /// What is hardly meant, in the order of the text.
+    pub(super) fn into_warnings(self) -> Vec<Mistake> {
+        in_order(self.doubtful.into_inner())
+    }
+}
+
+fn in_order(mut found: Vec<Mistake>) -> Vec<Mistake> {
+    found.sort_by_key(|mistake| mistake.place.unwrap_or(Place { line: usize::MAX, column: 0 }));
+    found.dedup();
+    found
 }
 
 /// A mistake without its place.
@@ -83,7 +101,11 @@ impl<E: std::error::Error> From<E> for Wrong {
 #[derive(Clone)]
 pub(super) struct Node<'a> {
     report: &'a Report<'a>,
+    /// How messages call the table that it stands in.
+    place: String,
     name: String,
+    /// Whether it is an item of the list that has the name.
+    is_item: bool,
     value: &'a DeValue<'a>,
     at: usize,
 }
@@ -91,6 +113,11 @@ pub(super) struct Node<'a> {
 impl<'a> Node<'a> {
     pub(super) fn wrong(&self, wrong: Wrong) {
         self.report.wrong(Some(self.at), wrong);
+    }
+
+    /// Tells of what is allowed and yet hardly meant.
+    pub(super) fn warn(&self, wrong: Wrong) {
+        self.report.warn(Some(self.at), wrong);
     }
 
     /// A mistake elsewhere than at the value: at its key.
@@ -116,7 +143,7 @@ impl<'a> Node<'a> {
         let number =
             i64::from_str_radix(digits.as_str(), digits.radix()).ok().and_then(|n| T::try_from(n).ok());
         if number.is_none() {
-            self.wrong(Wrong::new(format!("`{}` is out of range: {digits}", self.name)));
+            self.wrong(self.with_example(format!("{} is out of range: {digits}", self.words())));
         }
         number
     }
@@ -124,7 +151,7 @@ impl<'a> Node<'a> {
     pub(super) fn items(&self) -> Vec<Self> {
         let Some(list) = self.typed("a list", self.value.as_array()) else { return Vec::new() };
         list.iter()
-            .map(|item| Self { value: item.get_ref(), at: item.span().start, ..self.clone() })
+            .map(|item| Self { value: item.get_ref(), at: item.span().start, is_item: true, ..self.clone() })
             .collect()
     }
 
@@ -169,9 +196,27 @@ impl<'a> Node<'a> {
                 DeValue::Array(_) => "a list",
                 DeValue::Table(_) => "a table",
             };
-            self.wrong(Wrong::new(format!("`{}` has to be {expected}, and is {found}", self.name)));
+            let what = format!("{} has to be {expected}, and is {found}", self.words());
+            self.wrong(self.with_example(what));
         }
         value
+    }
+
+    /// How messages call it.
+    fn words(&self) -> String {
+        let each = if self.is_item { "each of " } else { "" };
+        match &*self.place {
+            WHOLE => format!("{each}`{}`", self.name),
+            place => format!("{each}`{}` in {place}", self.name),
+        }
+    }
+
+    fn with_example(&self, what: String) -> Wrong {
+        let wrong = Wrong::new(what);
+        match examples::of(&self.place, &self.name) {
+            Some(example) => wrong.instead(format!("for example `{example}`")),
+            None => wrong,
+        }
     }
 }
 
@@ -203,6 +248,8 @@ pub(super) struct Fields<'a> {
     table: &'a DeTable<'a>,
     at: usize,
     asked: RefCell<Vec<&'static str>>,
+    /// Keys that are known and of no use yet.
+    reserved: RefCell<Vec<&'static str>>,
 }
 
 impl<'a> Fields<'a> {
@@ -212,19 +259,48 @@ impl<'a> Fields<'a> {
         table: &'a DeTable<'a>,
         at: usize,
     ) -> Self {
-        Self { report, place: place.into(), table, at, asked: RefCell::default() }
+        Self {
+            report,
+            place: place.into(),
+            table,
+            at,
+            asked: RefCell::default(),
+            reserved: RefCell::default(),
+        }
     }
 
     /// The value of a key, if it is there.
     pub(super) fn get(&self, key: &'static str) -> Option<Node<'a>> {
-        self.asked.borrow_mut().push(key);
+        self.knows(&[key]);
         let value = self.table.get(key)?;
-        Some(Node {
+        Some(self.node(key.to_owned(), value))
+    }
+
+    /// The value of a key that belongs elsewhere: nobody is offered it.
+    pub(super) fn misplaced(&self, key: &'static str) -> Option<Node<'a>> {
+        self.reserved.borrow_mut().push(key);
+        self.table.get(key).map(|value| self.node(key.to_owned(), value))
+    }
+
+    /// These are keys of the table, though nothing asks for their values now.
+    pub(super) fn knows(&self, keys: &[&'static str]) {
+        let mut asked = self.asked.borrow_mut();
+        for key in keys {
+            if !asked.contains(key) {
+                asked.push(key);
+            }
+        }
+    }
+
+    fn node(&self, name: String, value: &'a Spanned<DeValue<'a>>) -> Node<'a> {
+        Node {
             report: self.report,
-            name: key.to_owned(),
+            place: self.place.clone(),
+            name,
+            is_item: false,
             value: value.get_ref(),
             at: value.span().start,
-        })
+        }
     }
 
     /// Whether the key is there, whatever it holds.
@@ -251,26 +327,31 @@ impl<'a> Fields<'a> {
 
     /// The tables of a `[[key]]`.
     pub(super) fn tables(&self, key: &'static str) -> Vec<Self> {
-        let nodes = self.get(key).map(|node| node.items()).unwrap_or_default();
-        nodes.iter().filter_map(|node| node.fields(format!("[[{key}]]"))).collect()
+        let Some(node) = self.get(key) else { return Vec::new() };
+        if node.value.is_table() {
+            let wrong = Wrong::new(format!("`[{key}]` is one table, and there may be several"));
+            node.wrong(wrong.instead(format!("write `[[{key}]]`")));
+            return Vec::new();
+        }
+        node.items().iter().filter_map(|node| node.fields(format!("[[{key}]]"))).collect()
     }
 
     /// The table of a `[key]`.
     pub(super) fn table(&self, key: &'static str) -> Option<Self> {
-        self.get(key)?.fields(format!("[{key}]"))
+        let node = self.get(key)?;
+        if node.is_list() {
+            let wrong = Wrong::new(format!("`[[{key}]]` is one of several, and there is one alone"));
+            node.wrong(wrong.instead(format!("write `[{key}]`")));
+            return None;
+        }
+        node.fields(format!("[{key}]"))
     }
 
     /// Every key with its value: for tables whose keys are the user's.
     pub(super) fn entries(&self) -> Vec<(&'a str, usize, Node<'a>)> {
         let entry = |(key, value): (&'a Spanned<_>, &'a Spanned<DeValue<'a>>)| {
             let name: &std::borrow::Cow<'a, str> = key.get_ref();
-            let node = Node {
-                report: self.report,
-                name: name.to_string(),
-                value: value.get_ref(),
-                at: value.span().start,
-            };
-            (&**name, key.span().start, node)
+            (&**name, key.span().start, self.node(name.to_string(), value))
         };
         self.table.iter().map(entry).collect()
     }
@@ -278,7 +359,7 @@ impl<'a> Fields<'a> {
     /// Refuses keys that the format reserves for later.
     pub(super) fn not_yet(&self, keys: &[&'static str]) {
         for key in keys {
-            self.asked.borrow_mut().push(key);
+            self.reserved.borrow_mut().push(key);
             if let Some(at) = self.key_at(key) {
                 self.report.wrong(Some(at), Wrong::not_yet(format!("`{key}` in {}", self.place)));
             }
@@ -295,12 +376,17 @@ impl<'a> Fields<'a> {
         self.report.wrong(None, wrong);
     }
 
+    /// Tells of what is allowed and hardly meant, and has no place.
+    pub(super) fn warn_in_general(&self, wrong: Wrong) {
+        self.report.warn(None, wrong);
+    }
+
     /// Refuses the keys that nobody asked for.
     pub(super) fn finish(&self) {
-        let asked = self.asked.borrow();
+        let (asked, reserved) = (self.asked.borrow(), self.reserved.borrow());
         for (key, _) in self.table.iter() {
             let name: &str = key.get_ref();
-            if asked.contains(&name) {
+            if asked.contains(&name) || reserved.contains(&name) {
                 continue;
             }
             let wrong = Wrong::new(format!("unknown key `{name}` in {}", self.place));
@@ -316,6 +402,9 @@ impl<'a> Fields<'a> {
         self.table.get_key_value(key).map(|(key, _)| key.span().start)
     }
 }
+
+/// How messages call the text as a whole.
+pub(super) const WHOLE: &str = "the configuration";
 
 /// Names that have to be unique.
 pub(super) struct Unique {

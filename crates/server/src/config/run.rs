@@ -18,7 +18,11 @@ use super::secret::Outside;
 use super::{confine, launcher, swift, units};
 
 pub(super) fn run(fields: &Fields<'_>, known: &Known<'_>) -> Run {
-    let told = what(fields).unwrap_or_default();
+    let told = what(fields).unwrap_or_else(|| {
+        // What is right beside a `run` that is missing or wrong is no further mistake.
+        fields.knows(&["trust", "models", "data", "hub_data", "revisions", "hub"]);
+        Told::default()
+    });
     let may_run_code = told.swift.as_ref().is_none_or(|swift| swift.trust == Trust::Code);
     let environment = fields.get("environment").and_then(|node| environment(&node, known, may_run_code));
     let environment = environment.unwrap_or_default();
@@ -73,6 +77,15 @@ fn what(fields: &Fields<'_>) -> Option<Told> {
     if run.has("swift") || run.has("megatron") {
         let swift::Told { command, file, swift } = swift::swift(fields, &run)?;
         return Some(Told { command, file, swift: Some(swift) });
+    }
+    if !run.has("command") {
+        let wrong = Wrong::new("`run` does not say what runs");
+        node.wrong(wrong.instead(
+            "for example `{ swift = \"sft\", config = \"{path}\" }` (or `megatron`), or `{ command = [\"python\", \"train.py\"] }`",
+        ));
+        run.knows(&["swift", "megatron", "config", "args", "command"]);
+        run.finish();
+        return None;
     }
     Some(Told { command: command(fields, &run)?, ..Told::default() })
 }

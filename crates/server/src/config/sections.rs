@@ -137,9 +137,12 @@ pub(super) fn repositories(
 ) -> (Vec<Repository>, Unique) {
     let mut names = Unique::new("repositories");
     let mut one = |fields: Fields<'_>| {
-        let name = fields
-            .need("name", "`name = \"acme/models\"`")
-            .and_then(|node| node.read(RepoName::new).inspect(|name| names.check(&node, name.as_str())));
+        let name = fields.need("name", "`name = \"acme/models\"`").and_then(|node| {
+            let name = node.read(RepoName::new)?;
+            warn_of_ending(&node, name.as_str());
+            names.check(&node, name.as_str());
+            Some(name)
+        });
         let clone_url = fields.need("clone_url", "`clone_url = \"https://github.com/acme/models.git\"`");
         let credentials = fields.get("credentials").map(|node| credentials(&node, folder, variable));
         let token = credentials.as_ref().and_then(|given| given.as_ref()?.1.clone());
@@ -160,6 +163,15 @@ pub(super) fn repositories(
     };
     let all = tables.into_iter().filter_map(&mut one).collect();
     (all, names)
+}
+
+/// Warns of the name of a repository as it ends in its URL, and not in its pushes.
+pub(super) fn warn_of_ending(node: &Node<'_>, name: &str) {
+    if let Some(plain) = name.strip_suffix(".git") {
+        let wrong =
+            Wrong::new(format!("no push is of a repository `{name}`: GitHub lets no name end with `.git`"));
+        node.warn(wrong.instead(format!("write `{plain}`")));
+    }
 }
 
 fn history(text: &str) -> Result<History, Wrong> {

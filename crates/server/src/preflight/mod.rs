@@ -5,8 +5,12 @@ mod data;
 mod disk;
 mod folder;
 mod inspect;
+mod lacking;
 mod local;
+mod machine;
 mod port;
 
 pub(crate) use disk::{free, shown};
 pub(crate) use inspect::{Amiss, Ask, Inspected, Wrong, inspect};
+pub(crate) use lacking::lacks;
+pub(crate) use machine::missing;

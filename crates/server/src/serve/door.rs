@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
-use swifthook_core::{Answered, Decided, Intake, IntakeError, Receipt};
+use swifthook_core::{Answered, Current, Decided, Intake, IntakeError, PeerAddr, Receipt};
 use tracing::{error, info, warn};
 
 use super::metrics::Metrics;
@@ -41,8 +41,16 @@ impl Intake for Door {
 }
 
 /// Counts a delivery and logs it: one line each, with nothing in it that is secret or that the payload may shape.
-pub(super) async fn observe(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
+pub(super) async fn observe(
+    State((metrics, receiver)): State<(Arc<Metrics>, Arc<Current>)>,
+    request: Request,
+    next: Next,
+) -> Response {
     let started = Instant::now();
+    let receiver = receiver.load();
+    let hook = receiver.hook(request.uri().path()).map(|hook| hook.id().clone());
+    let peer = request.extensions().get::<PeerAddr>().map(|peer| peer.0);
+    let address = peer.map(|peer| receiver.client(request.headers(), peer).unwrap_or(peer));
     let response = next.run(request).await;
     // Whoever looks for weak servers comes by here too, and is not worth a line.
     let answered = response.extensions().get::<Answered>();
@@ -75,6 +83,8 @@ pub(super) async fn observe(State(metrics): State<Arc<Metrics>>, request: Reques
             }
         }
         info!(
+            hook = hook.as_deref(),
+            address = address.map(tracing::field::display),
             delivery = answered.delivery.map(tracing::field::display),
             repository = answered.repository.as_ref().map(tracing::field::display),
             decision = answered.decision,

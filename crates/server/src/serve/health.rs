@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::broker::Broker;
 use super::door::with_causes;
+use super::metrics::Metrics;
 use super::store::Store;
 
 /// What has to be well for the server to be.
@@ -25,6 +26,8 @@ struct Parts {
     store: Arc<dyn Store>,
     runner: Option<Handle>,
     broker: Option<Broker>,
+    /// Outcomes of the last pushes, where some are taken.
+    pushes: Option<Arc<Metrics>>,
     /// Last findings, so that asking often does not cost the store as often.
     last: Mutex<Option<(Instant, Found)>>,
 }
@@ -42,9 +45,15 @@ struct Report {
 }
 
 impl Health {
-    /// Asks these: there is no `runner` where none is to be at work, and no `broker` where pushes are stored at once.
-    pub(super) fn new(store: Arc<dyn Store>, runner: Option<Handle>, broker: Option<Broker>) -> Self {
-        Self(Arc::new(Parts { store, runner, broker, last: Mutex::default() }))
+    /// Asks these: there is no `runner` where none is to be at work, no `broker` where pushes are stored at once, and there
+    /// are no `pushes` where none are taken.
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        runner: Option<Handle>,
+        broker: Option<Broker>,
+        pushes: Option<Arc<Metrics>>,
+    ) -> Self {
+        Self(Arc::new(Parts { store, runner, broker, pushes, last: Mutex::default() }))
     }
 
     /// For everybody: names of what fails, and no causes.
@@ -95,7 +104,11 @@ impl Parts {
             self.store.check_writable().await
         };
         let store = match timeout(PATIENCE, asked).await {
-            Ok(Ok(())) => None,
+            // What is written to ask is not all that a push writes.
+            Ok(Ok(())) => {
+                let refuses = self.pushes.as_ref().is_some_and(|pushes| pushes.refuses());
+                refuses.then(|| "the last push could not be stored".to_owned())
+            }
             Ok(Err(error)) => Some(with_causes(&error)),
             Err(_) => Some("the store does not answer in time".to_owned()),
         };

@@ -26,6 +26,8 @@ struct Counted {
     alarms: BTreeMap<String, u64>,
     accepting: Histogram,
     store_errors: u64,
+    /// When the last push could not be stored, unless one could be since.
+    refused_at: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -70,6 +72,12 @@ impl Metrics {
         let mut counted = self.counted();
         counted.accepting.observe(took);
         counted.store_errors += u64::from(!is_stored);
+        counted.refused_at = (!is_stored).then(Instant::now);
+    }
+
+    /// Whether the last push could not be stored, a moment ago.
+    pub(super) fn refuses(&self) -> bool {
+        self.counted().refused_at.is_some_and(|at| at.elapsed() < REMEMBERED)
     }
 
     pub(super) fn finished(&self, stage: Stage) {
@@ -212,6 +220,8 @@ impl Text {
     }
 }
 
+/// For how long a push that could not be stored says that the next one cannot be either: whoever balances asks that often.
+const REMEMBERED: Duration = Duration::from_secs(15);
 /// Lines of refusals in the log, a minute, of all clients together.
 const REFUSAL_LINES: u32 = 600;
 /// Lines of deliveries that bring nothing new, as one that is replayed.
@@ -222,6 +232,16 @@ const BOUNDS: [f64; 11] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 0.5
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_push_that_could_not_be_stored_is_remembered_until_one_could() {
+        let metrics = Metrics::default();
+        assert!(!metrics.refuses());
+        metrics.accepted(Duration::from_millis(2), false);
+        assert!(metrics.refuses());
+        metrics.accepted(Duration::from_millis(2), true);
+        assert!(!metrics.refuses());
+    }
 
     #[test]
     fn what_happened_at_the_ports_is_told() {

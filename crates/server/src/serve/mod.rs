@@ -44,6 +44,7 @@ mod worker;
 pub(crate) mod workload;
 mod works;
 mod write_timeout;
+mod wrong_port;
 
 pub(crate) use door::with_causes;
 pub use error::StartError;

@@ -25,7 +25,7 @@ use super::slots::Plan;
 use super::store::Store;
 use super::throttle::{Throttle, throttle};
 use super::works::{self, Ports, Works};
-use super::{old_runs, snapshot, tidy, token};
+use super::{old_runs, snapshot, tidy, token, wrong_port};
 use crate::api::Api;
 use crate::config::Config;
 
@@ -88,7 +88,7 @@ impl Server {
             .then(|| Works::new(&config, &backends, catalog.clone(), metrics.clone(), changes.clone()));
         let runs = works.as_ref().map(Works::handle);
         let broker = config.intake.as_ref().map(Broker::connect);
-        let health = Health::new(backends.store.clone(), runs, broker.clone());
+        let health = Health::new(backends.store.clone(), runs, broker.clone(), Some(metrics.clone()));
         let intake =
             broker.as_ref().map_or_else(|| -> Arc<dyn Intake> { backends.store.clone() }, Broker::intake);
         let door = Door { intake, metrics: metrics.clone(), changes: changes.clone() };
@@ -119,9 +119,11 @@ impl Server {
             connections: vec![connections.clone(), admin_connections.clone()],
             receiver: Some(receiver.clone()),
         };
+        let (seeing, hooks_of) = (receiver.clone(), receiver.clone());
         let hook_routes = swifthook_axum::routes("/{*path}", receiver, Arc::new(door))
             .layer(middleware::from_fn_with_state(counting, throttle))
-            .layer(middleware::from_fn_with_state(metrics.clone(), observe))
+            .layer(middleware::from_fn_with_state((metrics.clone(), seeing), observe))
+            .layer(middleware::from_fn(wrong_port::at_hooks))
             .merge(health.clone().public());
         let admin_routes = api.router(health.private().merge(works::exposition(
             metrics,
@@ -130,6 +132,7 @@ impl Server {
             backends.gpus.clone(),
             ports,
         )));
+        let admin_routes = admin_routes.layer(middleware::from_fn_with_state(hooks_of, wrong_port::at_admin));
         Ok(Self {
             hooks: (hooks.0, hook_routes, connections),
             admin: (admin.0, admin_routes, admin_connections),

@@ -52,7 +52,8 @@ pub(super) async fn tidy(
             }
             let tidied = trees.tidy(SystemTime::now()).await;
             if tidied != swifthook_launch::Tidied::default() {
-                info!(?tidied, "tidied up the mirrors");
+                let swifthook_launch::Tidied { removed, forgotten, packed, .. } = tidied;
+                info!(removed, forgotten, packed, "tidied up the mirrors");
             }
         }
     };

@@ -58,7 +58,7 @@ impl Worker {
             None => (None, None),
             Some(address) => {
                 let (listener, bound) = bind(address)?;
-                let health = Health::new(backends.store.clone(), Some(works.handle()), None);
+                let health = Health::new(backends.store.clone(), Some(works.handle()), None, None);
                 let connections = listener::private_connections("worker");
                 let ports = Ports { connections: vec![connections.clone()], receiver: None };
                 let numbers = api.guard(works::exposition(

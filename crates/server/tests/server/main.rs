@@ -19,6 +19,7 @@ mod serve;
 mod service_manager;
 mod store;
 mod swift;
+mod told;
 mod user;
 mod uv;
 mod world;
