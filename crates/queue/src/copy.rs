@@ -5,12 +5,14 @@ use std::path::Path;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use swifthook_core::{
-    Change, Delivery, DeliveryId, GpuGrant, GpuLease, Job, JobId, QueueError, RunKey, RunLog, TimelineEntry,
+    Change, Delivery, DeliveryId, GpuGrant, GpuLease, Job, JobId, QueueError, RepoName, RunKey, RunLog,
+    TimelineEntry,
 };
 use tokio::runtime::Handle;
 
 use crate::sqlite;
 use crate::store::{Latest, Store};
+use crate::tips::Tips;
 
 /// Where a store is.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +40,8 @@ pub struct Copied {
     pub deliveries: u64,
     /// Changes that are known.
     pub changes: u64,
+    /// Repositories of which it is known where their refs stood.
+    pub tips: u64,
     /// The sum of the SHA-256 of all of them, whatever their order.
     pub checksum: [u64; 4],
 }
@@ -76,7 +80,7 @@ pub enum CopyError {
 }
 
 /// Copies everything of one store into another, which has to be empty and is made if it is not there: jobs with their
-/// timelines, ends of logs and GPUs, deliveries with their verdicts and paths, and what is known of changes, all by the ids that they have.
+/// timelines, ends of logs and GPUs, deliveries with their verdicts and paths, and what is known of changes and tips, all by the ids that they have.
 /// Nobody may work on either. Of jobs that run only the leases stay behind: they are taken over by whoever works on the
 /// copy, where their runs are.
 ///
@@ -137,6 +141,8 @@ pub(crate) trait Copying: Store {
     fn deliveries_after(&mut self, after: Option<DeliveryId>) -> Result<Vec<Delivery>, QueueError>;
     /// The next changes, in an order of the store's own.
     fn changes_after(&mut self, after: Option<ChangeKey>) -> Result<Vec<KeptChange>, QueueError>;
+    /// The tips of all repositories, by their names.
+    fn all_tips(&mut self) -> Result<Vec<(RepoName, Tips)>, QueueError>;
 }
 
 /// Where a change stands among others in its store.
@@ -171,6 +177,7 @@ fn transfer(from: &mut dyn Copying, to: &mut dyn Copying) -> Result<Copied, Queu
         ),
         Item::Delivery(delivery) => to.record(delivery, &delivery.jobs),
         Item::Change(change, latest) => to.set_latest(change, latest),
+        Item::Tips(repository, tips) => to.set_tips(repository, tips),
     })
 }
 
@@ -184,6 +191,7 @@ enum Item<'a> {
     Gpu(&'a GpuLease),
     Delivery(&'a Delivery),
     Change(&'a Change, &'a Latest),
+    Tips(&'a RepoName, &'a Tips),
 }
 
 fn go_through(
@@ -250,6 +258,11 @@ fn go_through(
             Some(kept) => Some(kept.key.clone()),
             None => break,
         };
+    }
+    for (repository, tips) in store.all_tips()? {
+        each(Item::Tips(&repository, &tips))?;
+        seen.tips += 1;
+        seen.add("tips", &(&repository, tips.asked_at, tips.refs.iter().collect::<Vec<_>>()));
     }
     Ok(seen)
 }

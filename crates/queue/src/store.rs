@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use swifthook_core::{
-    Change, CommitSha, Delivery, DeliveryId, GpuGrant, GpuLease, Job, JobId, Progress, QueueError, RunKey,
-    Source, Stage, TimelineEntry, Timestamp,
+    Change, CommitSha, Delivery, DeliveryId, GpuGrant, GpuLease, Job, JobId, Progress, QueueError, RepoName,
+    RunKey, Source, Stage, TimelineEntry, Timestamp,
 };
 
 use crate::chain::{Chains, Place};
+use crate::tips::{Move, Tips};
 
 /// One transaction of a store. The rules refuse before they write, so an error other than
 /// [`QueueError::Store`] has changed nothing.
@@ -40,6 +41,12 @@ pub(crate) trait Store {
         pushed_at: Option<Timestamp>,
         is_chained: bool,
     ) -> Result<Vec<Rival>, QueueError>;
+
+    /// Where the refs of a repository stood when somebody last looked.
+    fn tips(&mut self, repository: &RepoName) -> Result<Option<Tips>, QueueError>;
+    fn set_tips(&mut self, repository: &RepoName, tips: &Tips) -> Result<(), QueueError>;
+    /// The last moves of a ref that receipts tell of, the newest first.
+    fn moves(&mut self, place: &Place) -> Result<Vec<Move>, QueueError>;
 
     /// The oldest active job without a living lease that a worker on `host` can answer for.
     fn orphan(&mut self, now: Timestamp, host: &str) -> Result<Option<Entry>, QueueError>;

@@ -14,6 +14,7 @@ pub use form::FormProblem;
 pub(crate) use form::payload as form_payload;
 pub(crate) use parse::{Reported, Unread};
 pub use paths::{Change, Paths};
+pub use skip::asks_to_skip;
 
 use std::sync::Arc;
 

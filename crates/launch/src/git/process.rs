@@ -17,7 +17,7 @@ use crate::process::Process;
 /// How long a call may take.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    whole: Duration,
+    pub(super) whole: Duration,
     /// For how long nothing at all may happen.
     idle: Option<Duration>,
     /// How many bytes are kept of what it writes; of one that writes more nothing is.

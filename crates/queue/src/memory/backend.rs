@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use swifthook_core::{
     Actor, Claimed, Command, Decided, Delivery, DeliveryId, Event, Fingerprint, GpuBook, GpuLease, Heartbeat,
     History, Intake, IntakeError, Job, JobFilter, JobId, JobQueue, KnownWorker, Lease, MemoryEstimate,
-    PastFailure, Progress, PruneFrom, Pruned, QueueError, Receipt, Renewal, Retention, RunKey, RunLog, Stage,
-    Stats, Swept, TimelineEntry, Upkeep, Worker, Workload,
+    PastFailure, Progress, PruneFrom, Pruned, QueueError, Receipt, RefName, Renewal, RepoName, Retention, RunKey,
+    RunLog, Stage, Stats, Swept, TimelineEntry, Upkeep, Worker, Workload,
 };
 use tokio::sync::watch;
 
@@ -17,6 +17,7 @@ use crate::message::{Message, MessageStore, Stored};
 use crate::repeats::Repeats;
 use crate::rules::{Rules, Submission, with_beginning, with_specs};
 use crate::store::{Entry, Store};
+use crate::tips::{Compared, Look, Move, TipStore, Tips};
 use crate::workers::Workers;
 
 /// A queue in memory. It keeps the promises of every queue except that to survive its process: a store for tests, demonstrations and embedders whose jobs are few.
@@ -100,6 +101,23 @@ impl MessageStore for MemoryQueue {
     async fn store(&self, message: &Message) -> Result<Stored, QueueError> {
         let submission = message.submission()?;
         self.transact(|rules| rules.accept_once(&submission))
+    }
+}
+
+#[async_trait]
+impl TipStore for MemoryQueue {
+    async fn tips(&self, repository: &RepoName) -> Result<Option<Tips>, QueueError> {
+        Ok(self.world().tips.get(repository).cloned())
+    }
+
+    async fn moves(&self, repository: &RepoName, refs: &[RefName]) -> Result<Vec<Vec<Move>>, QueueError> {
+        let mut world = self.world();
+        refs.iter().map(|name| world.moves(&(repository.clone(), name.clone()))).collect()
+    }
+
+    async fn compared(&self, compared: &Compared) -> Result<Option<Vec<Option<Receipt>>>, QueueError> {
+        let look = Look::new(compared).map_err(QueueError::store)?;
+        self.transact(|rules| rules.compared(&look))
     }
 }
 

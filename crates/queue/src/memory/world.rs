@@ -2,15 +2,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use swifthook_core::{
-    Change, Delivery, DeliveryId, GpuGrant, GpuLease, Job, JobId, Progress, QueueError, RunKey, RunLog,
-    Stage, TimelineEntry, Timestamp,
+    Change, Delivery, DeliveryId, GpuGrant, GpuLease, Job, JobId, Progress, QueueError, RepoName, RunKey,
+    RunLog, Stage, TimelineEntry, Timestamp,
 };
 
-use crate::chain::Chains;
+use crate::chain::{Chains, Place};
 use crate::ids::{join, number_at};
 use crate::store::{
     Entry, HEAD_START, Latest, OldDeliveries, Owner, Rival, Seeker, Store, is_rival, waits_for_gpus,
 };
+use crate::tips::{MOVES, Move, Tips};
 
 /// Everything that a queue in memory knows.
 #[derive(Default)]
@@ -22,6 +23,7 @@ pub(super) struct World {
     pub(super) changes: HashMap<Change, Latest>,
     /// Who has which GPU, by machine and GPU.
     pub(super) gpus: BTreeMap<(Arc<str>, Arc<str>), RunKey>,
+    pub(super) tips: HashMap<RepoName, Tips>,
     chains: Chains,
     /// Jobs that have not ended, by stage, in the order in which they are claimed.
     open: HashMap<Stage, BTreeSet<(i64, JobId)>>,
@@ -139,6 +141,28 @@ impl Store for World {
     ) -> Result<Vec<Rival>, QueueError> {
         let members = self.rivals.get(group).into_iter().flatten();
         Ok(members.map(|id| Rival::from(&self.jobs[id].job)).collect())
+    }
+
+    fn tips(&mut self, repository: &RepoName) -> Result<Option<Tips>, QueueError> {
+        Ok(self.tips.get(repository).cloned())
+    }
+
+    fn set_tips(&mut self, repository: &RepoName, tips: &Tips) -> Result<(), QueueError> {
+        self.tips.insert(repository.clone(), tips.clone());
+        Ok(())
+    }
+
+    fn moves(&mut self, place: &Place) -> Result<Vec<Move>, QueueError> {
+        let is_there = |delivery: &&Delivery| delivery.repository == place.0 && delivery.ref_name == place.1;
+        let step = |delivery: &Delivery| {
+            let pushed_at = delivery.facts.and_then(|facts| facts.pushed_at);
+            Some(Move {
+                before: delivery.before.clone(),
+                head: delivery.head.clone()?,
+                at: pushed_at.unwrap_or(delivery.received_at),
+            })
+        };
+        Ok(self.deliveries.values().rev().filter(is_there).filter_map(step).take(MOVES).collect())
     }
 
     fn orphan(&mut self, now: Timestamp, host: &str) -> Result<Option<Entry>, QueueError> {

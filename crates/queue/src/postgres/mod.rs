@@ -24,6 +24,7 @@ mod reader;
 mod rows;
 mod schema;
 mod target;
+mod tips;
 mod tls;
 mod transact;
 mod transaction;

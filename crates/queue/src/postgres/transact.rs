@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::codec;
 use crate::ids::Ids;
 use crate::rules::{Rules, Submission};
+use crate::tips::Look;
 
 /// What all transactions of a queue share.
 pub(super) struct Core {
@@ -55,6 +56,13 @@ impl Needs {
             }
             needs.locks.extend(offers.iter().map(|(spec, _)| format!("group {}", plain(&spec.group))));
         }
+        needs
+    }
+
+    /// All that decides about a look at a repository and what it found. Looks at one repository come one after the other.
+    pub(super) fn of_look(look: &Look) -> Self {
+        let mut needs = Self::of_submissions(&look.found);
+        needs.locks.push(format!("tips {}", look.repository));
         needs
     }
 

@@ -11,6 +11,7 @@ mod lease;
 mod prune;
 mod submission;
 mod timeline;
+mod tips;
 
 pub(crate) use happen::Rules;
 pub(crate) use submission::{Submission, with_specs};

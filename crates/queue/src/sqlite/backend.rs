@@ -9,8 +9,8 @@ use rusqlite::Connection;
 use swifthook_core::{
     Actor, Claimed, Command, Decided, Delivery, DeliveryId, Event, Fingerprint, GpuBook, GpuLease, Heartbeat,
     History, Intake, IntakeError, Job, JobFilter, JobId, JobQueue, KnownWorker, Lease, MemoryEstimate,
-    PastFailure, Progress, PruneFrom, Pruned, QueueError, Receipt, Renewal, Retention, RunKey, RunLog, Stage,
-    Stats, Swept, TimelineEntry, Upkeep, Worker, Workload,
+    PastFailure, Progress, PruneFrom, Pruned, QueueError, Receipt, RefName, Renewal, RepoName, Retention,
+    RunKey, RunLog, Stage, Stats, Swept, TimelineEntry, Upkeep, Worker, Workload,
 };
 use tokio::sync::oneshot::Receiver;
 use tokio::sync::{Semaphore, watch};
@@ -23,7 +23,7 @@ use super::rows::RowError;
 use super::transaction::Transaction;
 use super::work::Question;
 use super::writer::{Message, Writer};
-use super::{gpus, lists, logs, schema};
+use super::{gpus, lists, logs, schema, tips};
 use crate::clock::Clock;
 use crate::ids::Ids;
 use crate::ignored::{Ignored, Pushed};
@@ -32,6 +32,7 @@ use crate::message::{self, MessageStore, Stored};
 use crate::repeats::Repeats;
 use crate::rules::{Rules, Submission};
 use crate::store::Store;
+use crate::tips::{Compared, Look, Move, TipStore, Tips};
 use crate::workers::Workers;
 
 /// A durable queue in one file of this machine, for one process.
@@ -228,6 +229,27 @@ impl MessageStore for SqliteQueue {
     async fn store(&self, message: &message::Message) -> Result<Stored, QueueError> {
         let submission = message.submission()?;
         self.ask(move |rules| rules.accept_once(&submission)).await
+    }
+}
+
+#[async_trait]
+impl TipStore for SqliteQueue {
+    async fn tips(&self, repository: &RepoName) -> Result<Option<Tips>, QueueError> {
+        let repository = repository.clone();
+        self.read(move |connection| tips::read(connection, &repository)).await
+    }
+
+    async fn moves(&self, repository: &RepoName, refs: &[RefName]) -> Result<Vec<Vec<Move>>, QueueError> {
+        let (repository, refs) = (repository.clone(), refs.to_vec());
+        let read = move |connection: &Connection| {
+            refs.iter().map(|name| tips::moves(connection, &repository, name)).collect()
+        };
+        self.read(read).await
+    }
+
+    async fn compared(&self, compared: &Compared) -> Result<Option<Vec<Option<Receipt>>>, QueueError> {
+        let look = Look::new(compared).map_err(QueueError::store)?;
+        self.send(Question::of_intake(move |rules| rules.compared(&look))).await
     }
 }
 

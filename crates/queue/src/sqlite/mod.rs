@@ -23,6 +23,7 @@ mod reserve;
 mod rows;
 mod schema;
 mod start;
+mod tips;
 mod transaction;
 mod work;
 mod writer;

@@ -1,14 +1,15 @@
 use rusqlite::{Connection, OptionalExtension, Params, params};
 use swifthook_core::{
-    Change, Delivery, DeliveryId, GpuGrant, GpuLease, Job, JobId, Progress, QueueError, RunKey, Stage, State,
-    TimelineEntry, Timestamp,
+    Change, Delivery, DeliveryId, GpuGrant, GpuLease, Job, JobId, Progress, QueueError, RepoName, RunKey, Stage,
+    State, TimelineEntry, Timestamp,
 };
 
 use super::names::Names;
 use super::rows::{self, RowError, entries};
-use super::{due, gpus, old};
-use crate::chain::Chains;
+use super::{due, gpus, old, tips};
+use crate::chain::{Chains, Place};
 use crate::store::{Entry, Latest, OldDeliveries, Owner, Rival, Seeker, Store, is_rival, waits_for_gpus};
+use crate::tips::{Move, Tips};
 use crate::{codec, ids};
 
 /// What the thread that writes has at hand.
@@ -286,6 +287,18 @@ impl Store for Transaction<'_> {
     ) -> Result<Vec<Rival>, QueueError> {
         let group = self.name(group)?;
         Ok(due::rivals(self.connection, group, millis(pushed_at), is_chained)?)
+    }
+
+    fn tips(&mut self, repository: &RepoName) -> Result<Option<Tips>, QueueError> {
+        Ok(tips::read(self.connection, repository)?)
+    }
+
+    fn set_tips(&mut self, repository: &RepoName, tips: &Tips) -> Result<(), QueueError> {
+        Ok(tips::keep(self.connection, repository, tips)?)
+    }
+
+    fn moves(&mut self, place: &Place) -> Result<Vec<Move>, QueueError> {
+        Ok(tips::moves(self.connection, &place.0, &place.1)?)
     }
 
     fn orphan(&mut self, now: Timestamp, host: &str) -> Result<Option<Entry>, QueueError> {

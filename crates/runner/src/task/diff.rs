@@ -1,4 +1,7 @@
-use swifthook_core::{ChangeSet, Diffed, Event, HoldReason, Problem, RecipeVerdict, Verdict, WorkspaceError};
+use swifthook_core::{
+    ChangeSet, Diffed, Event, HoldReason, Problem, Push, RecipeVerdict, Source, Verdict, WorkspaceError,
+    asks_to_skip,
+};
 
 use super::launch::told;
 use super::{End, Task};
@@ -26,22 +29,32 @@ impl Task {
         let diff = async {
             let _permit = self.shared.diffs.acquire().await;
             let workspace = &self.shared.workspace;
-            workspace.diff(&change.repository, &change.ref_name, self.job.before.as_ref(), &change.head).await
+            let (repository, ref_name, head) = (&change.repository, &change.ref_name, &change.head);
+            let changes = workspace.diff(repository, ref_name, self.job.before.as_ref(), head).await?;
+            // A delivery has told it; a tip has not.
+            let skip_marker = match self.job.source {
+                Source::Reconcile | Source::Pull => {
+                    asks_to_skip(&workspace.message(repository, ref_name, head).await?)
+                }
+                _ => false,
+            };
+            Ok(Push { skip_marker, ..self.job.push_with(changes) })
         };
-        let changes = tokio::select! {
+        let push = tokio::select! {
             biased;
             () = until(&self.orders, |orders| orders.begin_nothing()) => return Err(End::Left),
-            changes = guarded::<ChangeSet, WorkspaceError>(diff) => changes,
+            push = guarded::<Push, WorkspaceError>(diff) => push,
         };
-        Ok(match changes {
-            Ok(changes) => self.ask_recipe(terms, changes).await,
+        Ok(match push {
+            Ok(push) => self.ask_recipe(terms, push).await,
             Err(error) => self.failed(told(&error), error.retry_after()),
         })
     }
 
-    async fn ask_recipe(&self, terms: &Terms, changes: ChangeSet) -> Diffed {
-        let (count, is_cut) = (changes.paths().len(), matches!(changes, ChangeSet::Incomplete(..)));
-        let (recipe, push, now) = (terms.recipe.clone(), self.job.push_with(changes), self.now());
+    async fn ask_recipe(&self, terms: &Terms, push: Push) -> Diffed {
+        let (count, is_cut) =
+            (push.changes.paths().len(), matches!(push.changes, ChangeSet::Incomplete(..)));
+        let (recipe, now) = (terms.recipe.clone(), self.now());
         let decide = move || caught_now(|| recipe.decide(&push, now));
         let decided = match count {
             0..=FEW => decide(),

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::confirm::Confirmations;
 use super::events::Changes;
+use super::reconcile::{self, Reconcile};
 use super::{auth, command, deliveries, events, gpu_memory, jobs, log, problem, replay, store, workers};
 use crate::serve::Token;
 
@@ -51,6 +52,8 @@ pub struct Api {
     pub gpus: Option<Arc<dyn Gpus>>,
     /// Decides a recorded delivery again; `None` where there are no recipes to ask.
     pub replay: Option<Replay>,
+    /// Looks for pushes that no delivery told of; `None` where there are no recipes to ask.
+    pub reconciler: Option<Arc<dyn Reconcile>>,
     /// Ends the streams of events.
     pub shutdown: CancellationToken,
     /// Looks at what runs wrote.
@@ -72,6 +75,7 @@ impl Api {
             capabilities: Arc::new(|_| None),
             gpus: None,
             replay: None,
+            reconciler: None,
             looks: Looks::new(MOST_LOOKS, PATIENCE),
             shutdown: CancellationToken::new(),
             confirmations: Arc::default(),
@@ -89,6 +93,7 @@ impl Api {
             .route("/api/v1/deliveries", get(deliveries::list))
             .route("/api/v1/deliveries/{id}", get(deliveries::show))
             .route("/api/v1/deliveries/{id}/replay", post(replay::replay))
+            .route("/api/v1/reconcile", post(reconcile::reconcile))
             .route("/api/v1/workers", get(workers::list))
             .route("/api/v1/gpu-memory", get(gpu_memory::show))
             .route("/api/v1/store", get(store::show))

@@ -53,6 +53,14 @@ impl Reach {
         }
     }
 
+    /// The server that runs; its store alone can do nothing here.
+    pub(super) fn server(common: &CommonArguments, arguments: &ReachArguments) -> Result<Self, Error> {
+        match Self::running(common, arguments.server.as_ref())? {
+            Running::Yes(server) => Ok(server),
+            Running::No(_) => Err(Error::NoServer),
+        }
+    }
+
     /// The server, if one runs that can be asked; its store is left alone.
     pub(super) fn only_a_server(common: &CommonArguments) -> Option<Self> {
         let server = variable("SWIFTHOOK_SERVER").map(|url| url.parse()).transpose().ok()?;
@@ -65,7 +73,7 @@ impl Reach {
     fn running(common: &CommonArguments, server: Option<&Uri>) -> Result<Running, Error> {
         let token = variable("SWIFTHOOK_ADMIN_TOKEN").map(|token| Token::new(&token)).transpose()?;
         if let (Some(url), Some(token)) = (server, &token) {
-            return Ok(Running::Yes(Self::server(url.to_string(), token.clone())));
+            return Ok(Running::Yes(Self::at(url.to_string(), token.clone())));
         }
         let contact = Contact::load(&common.config, &variable)?;
         let url = match server {
@@ -83,10 +91,10 @@ impl Reach {
                 source,
             })?,
         };
-        Ok(Running::Yes(Self::server(url, token)))
+        Ok(Running::Yes(Self::at(url, token)))
     }
 
-    fn server(url: String, token: Token) -> Self {
+    fn at(url: String, token: Token) -> Self {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -114,6 +122,17 @@ impl Reach {
 
     /// Any call.
     pub(super) fn call(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Reply, Error> {
+        self.call_within(PATIENCE, method, path, body)
+    }
+
+    /// The same of something that may take longer.
+    pub(super) fn call_within(
+        &self,
+        patience: Duration,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<Reply, Error> {
         match self {
             Self::Store(shelf) => {
                 let (status, body) = shelf.call(method, path, body);
@@ -127,6 +146,7 @@ impl Reach {
                     .body(body)
                     .map_err(|error| Error::Unreachable { url: url.clone(), source: error.into() })?;
                 let unreachable = |source| Error::Unreachable { url: url.clone(), source };
+                let request = agent.configure_request(request).timeout_global(Some(patience)).build();
                 let answer = agent.run(request).map_err(unreachable)?;
                 let (head, body) = answer.into_parts();
                 let mut bytes = Vec::new();

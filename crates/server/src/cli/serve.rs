@@ -115,6 +115,11 @@ fn tell(server: &Server) {
     for hook in &config.hooks {
         text += &format!("taking pushes at http://{}{} (hook {})\n", at.hooks, hook.path, hook.name);
     }
+    for repository in &config.repositories {
+        if let Some(every) = repository.pull {
+            text += &format!("pulling {} every {}\n", repository.name, humantime::format_duration(every));
+        }
+    }
     let token = match &config.server.admin_token {
         Some(place) => place.to_string(),
         None => config.store.state_dir.join(TOKEN_FILE).display().to_string(),

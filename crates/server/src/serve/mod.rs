@@ -27,6 +27,7 @@ mod points;
 mod prepare;
 mod ranges;
 mod recipes;
+mod reconcile;
 mod reload;
 mod run_dirs;
 mod server;
