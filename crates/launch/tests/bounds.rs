@@ -142,7 +142,8 @@ async fn a_run_with_more_processes_than_it_may_have_is_asked_to_end_and_one_with
 async fn threads_count_as_processes() {
     let runs = tempfile::tempdir().unwrap();
     let mut run = script(runs.path(), &key(15), "");
-    let text = "import threading\nfor i in range(90): threading.Thread(target=threading.Event().wait).start()";
+    let text =
+        "import threading\nfor i in range(90): threading.Thread(target=threading.Event().wait).start()";
     run.argv = words(&["python3", "-c", text]);
     run.limits = RunLimits { processes: Some(20), ..RunLimits::default() };
     let handle = launcher(runs.path()).submit(&key(15), &run).await.unwrap();

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use swifthook_core::{CommitSha, Decided, DeliveryId, IntakeError, QueueError, Receipt, RefName, RepoName, Timestamp};
+use swifthook_core::{
+    CommitSha, Decided, DeliveryId, IntakeError, QueueError, Receipt, RefName, RepoName, Timestamp,
+};
 
 use crate::chain::Place;
 use crate::codec::{self, Corrupt};

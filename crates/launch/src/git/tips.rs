@@ -74,9 +74,6 @@ mod tests {
         told.extend_from_slice(b"\xff\n");
         let tips = parse(&told);
         let tips: Vec<_> = tips.iter().map(|(name, tip)| format!("{name} {}", &tip.as_str()[..1])).collect();
-        assert_eq!(
-            tips,
-            ["refs/heads/main a", "refs/heads/x\ty c", "refs/heads/\u{e9} a", "refs/tags/v1 b"]
-        );
+        assert_eq!(tips, ["refs/heads/main a", "refs/heads/x\ty c", "refs/heads/\u{e9} a", "refs/tags/v1 b"]);
     }
 }

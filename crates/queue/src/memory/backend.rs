@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use swifthook_core::{
     Actor, Claimed, Command, Decided, Delivery, DeliveryId, Event, Fingerprint, GpuBook, GpuLease, Heartbeat,
     History, Intake, IntakeError, Job, JobFilter, JobId, JobQueue, KnownWorker, Lease, MemoryEstimate,
-    PastFailure, Progress, PruneFrom, Pruned, QueueError, Receipt, RefName, Renewal, RepoName, Retention, RunKey,
-    RunLog, Stage, Stats, Swept, TimelineEntry, Upkeep, Worker, Workload,
+    PastFailure, Progress, PruneFrom, Pruned, QueueError, Receipt, RefName, Renewal, RepoName, Retention,
+    RunKey, RunLog, Stage, Stats, Swept, TimelineEntry, Upkeep, Worker, Workload,
 };
 use tokio::sync::watch;
 

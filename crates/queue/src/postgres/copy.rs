@@ -153,4 +153,5 @@ pub(super) const SHARE: &str =
     "SELECT pg_advisory_lock_shared(hashtextextended(current_schema() || ' in use', 0))";
 const TAKE: &str = "SELECT pg_try_advisory_lock(hashtextextended(current_schema() || ' in use', 0))";
 /// Whoever comes meanwhile can read, and waits with writing.
-const LOCK: &str = "LOCK TABLE names, jobs, changes, leases, timeline, logs, deliveries, tips IN EXCLUSIVE MODE";
+const LOCK: &str =
+    "LOCK TABLE names, jobs, changes, leases, timeline, logs, deliveries, tips IN EXCLUSIVE MODE";

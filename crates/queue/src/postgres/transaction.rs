@@ -2,8 +2,8 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use swifthook_core::{
-    Change, Delivery, DeliveryId, GpuGrant, GpuLease, Job, JobId, Progress, QueueError, RepoName, RunKey, Stage,
-    State, TimelineEntry, Timestamp,
+    Change, Delivery, DeliveryId, GpuGrant, GpuLease, Job, JobId, Progress, QueueError, RepoName, RunKey,
+    Stage, State, TimelineEntry, Timestamp,
 };
 use tokio::runtime::Handle;
 use tokio_postgres::types::ToSql;

@@ -10,8 +10,7 @@ use crate::tips::{self, MOVES, Move, Tips};
 
 pub(super) fn read(connection: &Connection, repository: &RepoName) -> Result<Option<Tips>, RowError> {
     let mut statement = connection.prepare_cached("SELECT tips FROM tips WHERE repository = ?1")?;
-    let blob: Option<Vec<u8>> =
-        statement.query_row((repository.as_str(),), |row| row.get(0)).optional()?;
+    let blob: Option<Vec<u8>> = statement.query_row((repository.as_str(),), |row| row.get(0)).optional()?;
     Ok(blob.map(|blob| tips::decode(&blob)).transpose()?)
 }
 

@@ -1,7 +1,7 @@
 use rusqlite::{Connection, OptionalExtension, Params, params};
 use swifthook_core::{
-    Change, Delivery, DeliveryId, GpuGrant, GpuLease, Job, JobId, Progress, QueueError, RepoName, RunKey, Stage,
-    State, TimelineEntry, Timestamp,
+    Change, Delivery, DeliveryId, GpuGrant, GpuLease, Job, JobId, Progress, QueueError, RepoName, RunKey,
+    Stage, State, TimelineEntry, Timestamp,
 };
 
 use super::names::Names;

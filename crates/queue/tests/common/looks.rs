@@ -1,8 +1,8 @@
 //! Looks at the tips of a repository: what every store promises of them.
 
 use swifthook_core::{
-    Admitted, CommitSha, Decided, Delivery, History, HoldReason, JobFilter, JobQueue, Receipt,
-    RefName, RepoName, Source, Timestamp, Verdict,
+    Admitted, CommitSha, Decided, Delivery, History, HoldReason, JobFilter, JobQueue, Receipt, RefName,
+    RepoName, Source, Timestamp, Verdict,
 };
 use swifthook_queue::{Compared, Standing, TipStore, Tips};
 
@@ -35,7 +35,8 @@ pub(crate) async fn a_look_is_recorded_with_what_it_found_or_not_at_all(store: &
 pub(crate) async fn what_a_delivery_told_of_is_not_found_again(store: &dyn Looked) {
     let first = tips(1, 100);
     store.compared(&compared(None, &first, &[])).await.unwrap().unwrap();
-    let delivered = Decided { push: swifthook_core::Push { before: Some(sha(1)), ..push(2, "a").push }, ..push(2, "a") };
+    let delivered =
+        Decided { push: swifthook_core::Push { before: Some(sha(1)), ..push(2, "a").push }, ..push(2, "a") };
     store.accept(&delivered).await.unwrap();
     let moves = store.moves(&repository(), &[main(), RefName::Tag("v1".into())]).await.unwrap();
     assert_eq!((moves.len(), moves[0].len(), moves[1].len()), (2, 1, 0));
@@ -51,7 +52,8 @@ pub(crate) async fn a_delivery_that_comes_after_a_look_is_a_duplicate(store: &dy
     let first = tips(1, 100);
     store.compared(&compared(None, &first, &[])).await.unwrap().unwrap();
     store.compared(&compared(Some(first), &tips(2, 200), &[found(1, 2)])).await.unwrap().unwrap();
-    let late = Decided { push: swifthook_core::Push { before: Some(sha(1)), ..push(2, "a").push }, ..push(2, "a") };
+    let late =
+        Decided { push: swifthook_core::Push { before: Some(sha(1)), ..push(2, "a").push }, ..push(2, "a") };
     let Receipt::Stored { jobs, .. } = store.accept(&late).await.unwrap() else { panic!("it is no broker") };
     assert_eq!(jobs[0].admitted, Admitted::Duplicate);
     assert_eq!(count(store).await.0, 1);

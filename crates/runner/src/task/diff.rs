@@ -52,8 +52,7 @@ impl Task {
     }
 
     async fn ask_recipe(&self, terms: &Terms, push: Push) -> Diffed {
-        let (count, is_cut) =
-            (push.changes.paths().len(), matches!(push.changes, ChangeSet::Incomplete(..)));
+        let (count, is_cut) = (push.changes.paths().len(), matches!(push.changes, ChangeSet::Incomplete(..)));
         let (recipe, now) = (terms.recipe.clone(), self.now());
         let decide = move || caught_now(|| recipe.decide(&push, now));
         let decided = match count {

@@ -76,10 +76,7 @@ pub struct FoundView {
     pub jobs: Vec<ReplayedJob>,
 }
 
-pub(super) async fn reconcile(
-    State(api): State<Api>,
-    body: Bytes,
-) -> Result<Json<ReconcileView>, Problem> {
+pub(super) async fn reconcile(State(api): State<Api>, body: Bytes) -> Result<Json<ReconcileView>, Problem> {
     let body: Body = match &body[..] {
         [] => Body::default(),
         body => serde_json::from_slice(body).map_err(|error| Problem::bad_request(error.to_string()))?,

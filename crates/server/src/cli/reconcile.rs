@@ -69,7 +69,9 @@ fn in_short(look: &LookView, is_dry: bool) -> String {
     let refs = look.refs.unwrap_or_default();
     match (&look.error, look.first, look.found.len()) {
         (Some(error), ..) => harmless(error),
-        (None, true, _) if is_dry => format!("never looked at before; {refs} branches and tags would be recorded"),
+        (None, true, _) if is_dry => {
+            format!("never looked at before; {refs} branches and tags would be recorded")
+        }
         (None, true, _) => format!("looked at for the first time; {refs} branches and tags are recorded"),
         (None, false, 0) => "nothing was missed".to_owned(),
         (None, false, 1) => "1 push that no delivery told of".to_owned(),

@@ -115,12 +115,8 @@ impl Server {
         api.gpus = backends.gpus.clone().map(|gpus| gpus as Arc<dyn Gpus>);
         let deciding = receiver.clone();
         api.replay = Some(Arc::new(move |delivery, now| deciding.load().replay(delivery, now)));
-        let reconciler = Reconciler::new(
-            backends.store.clone(),
-            handle.trees(),
-            receiver.clone(),
-            handle.changes(),
-        );
+        let reconciler =
+            Reconciler::new(backends.store.clone(), handle.trees(), receiver.clone(), handle.changes());
         api.reconciler = Some(Arc::new(reconciler.clone()));
         let counting = Arc::new(Throttle::new(receiver.clone()));
         let ports = Ports {

@@ -92,7 +92,12 @@ impl Reconciler {
         Ok(Seen::Found(Vec::new()))
     }
 
-    async fn begin(&self, repository: &RepoName, now: &Tips, is_dry: bool) -> Result<Option<Seen>, LookError> {
+    async fn begin(
+        &self,
+        repository: &RepoName,
+        now: &Tips,
+        is_dry: bool,
+    ) -> Result<Option<Seen>, LookError> {
         let seen = Seen::First { refs: now.refs.len() };
         if is_dry {
             return Ok(Some(seen));
