@@ -73,6 +73,14 @@ pub(crate) trait Store {
     /// Jobs at their end that were given up or have GPUs, and of whose run `host` alone can tell, or any.
     fn stranded(&mut self, host: &str) -> Result<Vec<Job>, QueueError>;
 
+    /// The ports of a machine that attempts have.
+    fn ports(&mut self, machine: &str) -> Result<Vec<u16>, QueueError>;
+    /// Leases a port to an attempt. Whoever calls has seen that it is free; that two do so at once a store has to refuse,
+    /// as a conflict that is tried again.
+    fn lease_port(&mut self, machine: &str, port: u16, run: RunKey) -> Result<(), QueueError>;
+    /// Ends the leases of a job.
+    fn free_ports(&mut self, job: JobId) -> Result<(), QueueError>;
+
     /// The ids of jobs that came to this end and were made before `made_before`, after the job `after`, the oldest
     /// first. What somebody else works on may be left out.
     fn ended(

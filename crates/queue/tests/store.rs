@@ -89,7 +89,7 @@ async fn jobs_of_an_older_store_keep_their_turn() {
             place.sql(&format!("ALTER TABLE {table} DROP COLUMN {column}"));
         }
     }
-    place.sql("DROP TABLE logs; DROP TABLE gpus; DROP TABLE tips");
+    place.sql("DROP TABLE logs; DROP TABLE gpus; DROP TABLE tips; DROP TABLE ports");
     place.sql("CREATE INDEX jobs_open ON jobs (stage, priority DESC) WHERE stage < 4");
     place.sql("PRAGMA user_version = 1");
 

@@ -20,6 +20,7 @@ mod list;
 mod lives;
 mod logs;
 mod memory;
+mod ports;
 mod reruns;
 mod retention;
 pub(crate) mod scene;

@@ -174,6 +174,15 @@ impl JobQueue for MemoryQueue {
         self.transact(|rules| rules.give_back(job, &who.0))
     }
 
+    async fn lease_port(
+        &self,
+        lease: &Lease,
+        machine: &str,
+        avoid: &[u16],
+    ) -> Result<Option<u16>, QueueError> {
+        self.transact(|rules| rules.lease_port(lease, machine, avoid))
+    }
+
     async fn heartbeat(&self, beat: &Heartbeat) -> Result<(), QueueError> {
         self.workers.heard(beat, (self.clock)());
         Ok(())

@@ -23,6 +23,8 @@ pub(super) struct World {
     pub(super) changes: HashMap<Change, Latest>,
     /// Who has which GPU, by machine and GPU.
     pub(super) gpus: BTreeMap<(Arc<str>, Arc<str>), RunKey>,
+    /// Who has which port, by machine and port.
+    ports: BTreeMap<(Arc<str>, u16), JobId>,
     pub(super) tips: HashMap<RepoName, Tips>,
     chains: Chains,
     /// Jobs that have not ended, by stage, in the order in which they are claimed.
@@ -240,6 +242,20 @@ impl Store for World {
         Ok(self.jobs.values().map(|entry| &entry.job).filter(is_stranded).cloned().collect())
     }
 
+    fn ports(&mut self, machine: &str) -> Result<Vec<u16>, QueueError> {
+        Ok(self.ports.keys().filter(|(its, _)| **its == *machine).map(|(_, port)| *port).collect())
+    }
+
+    fn lease_port(&mut self, machine: &str, port: u16, run: RunKey) -> Result<(), QueueError> {
+        self.ports.insert((machine.into(), port), run.job);
+        Ok(())
+    }
+
+    fn free_ports(&mut self, job: JobId) -> Result<(), QueueError> {
+        self.ports.retain(|_, its| *its != job);
+        Ok(())
+    }
+
     fn ended(
         &mut self,
         stage: Stage,
@@ -259,6 +275,7 @@ impl Store for World {
         self.lines.remove(&id);
         self.logs.retain(|run, _| run.job != id);
         self.gpus.retain(|_, run| run.job != id);
+        self.ports.retain(|_, its| *its != id);
         Ok(())
     }
 

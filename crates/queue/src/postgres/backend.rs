@@ -304,6 +304,16 @@ impl JobQueue for PostgresQueue {
         self.transact(Needs::of_job(job, []), move |rules| rules.give_back(job, &who)).await
     }
 
+    async fn lease_port(
+        &self,
+        lease: &Lease,
+        machine: &str,
+        avoid: &[u16],
+    ) -> Result<Option<u16>, QueueError> {
+        let (lease, of, avoid) = (*lease, machine.to_owned(), avoid.to_vec());
+        self.transact(Needs::of_port(machine), move |rules| rules.lease_port(&lease, &of, &avoid)).await
+    }
+
     async fn heartbeat(&self, beat: &Heartbeat) -> Result<(), QueueError> {
         let beat = beat.clone();
         let kept =

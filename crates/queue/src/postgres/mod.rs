@@ -20,6 +20,7 @@ mod lists;
 mod logs;
 mod old;
 mod pool;
+mod ports;
 mod reader;
 mod rows;
 mod schema;

@@ -72,6 +72,11 @@ impl Needs {
         Self { locks, chains: Vec::new(), job: Some(job) }
     }
 
+    /// All that decides about a port of a machine.
+    pub(super) fn of_port(machine: &str) -> Self {
+        Self { locks: vec![format!("ports {}", plain(machine))], ..Self::default() }
+    }
+
     /// Claims come one after the other.
     pub(super) fn of_claim() -> Self {
         Self { locks: vec!["claim".to_owned()], ..Self::default() }

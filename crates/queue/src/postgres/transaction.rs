@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::pool::{Parameters, Session, Write, given};
 use super::rows::{self, RowError, entries};
-use super::{due, gpus, old, tips};
+use super::{due, gpus, old, ports, tips};
 use crate::chain::{Chains, Place};
 use crate::codec;
 use crate::store::{Entry, Latest, OldDeliveries, Owner, Rival, Seeker, Store, is_rival, waits_for_gpus};
@@ -371,6 +371,18 @@ impl Store for Transaction<'_> {
 
     fn stranded(&mut self, host: &str) -> Result<Vec<Job>, QueueError> {
         Ok(gpus::stranded(self, host)?)
+    }
+
+    fn ports(&mut self, machine: &str) -> Result<Vec<u16>, QueueError> {
+        Ok(ports::of(self, machine)?)
+    }
+
+    fn lease_port(&mut self, machine: &str, port: u16, run: RunKey) -> Result<(), QueueError> {
+        Ok(ports::lease(self, machine, port, run)?)
+    }
+
+    fn free_ports(&mut self, job: JobId) -> Result<(), QueueError> {
+        Ok(ports::free(self, job)?)
     }
 
     fn ended(

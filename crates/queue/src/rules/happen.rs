@@ -38,6 +38,7 @@ impl<'a, S: Store> Rules<'a, S> {
         }
         self.store.update(&job)?;
         self.keep_gpus(&before, &job, &event)?;
+        self.keep_port(&before, &job, &event)?;
         let had_owner = entry.owner.is_some();
         let owner = entry.owner.filter(|_| keeps_lease(&job.state, &event));
         if had_owner && owner.is_none() {

@@ -8,6 +8,7 @@ mod enqueue;
 mod gpus;
 mod happen;
 mod lease;
+mod ports;
 mod prune;
 mod submission;
 mod timeline;

@@ -312,6 +312,16 @@ impl JobQueue for SqliteQueue {
         self.ask(move |rules| rules.give_back(job, &who)).await
     }
 
+    async fn lease_port(
+        &self,
+        lease: &Lease,
+        machine: &str,
+        avoid: &[u16],
+    ) -> Result<Option<u16>, QueueError> {
+        let (lease, machine, avoid) = (*lease, machine.to_owned(), avoid.to_vec());
+        self.ask(move |rules| rules.lease_port(&lease, &machine, &avoid)).await
+    }
+
     async fn heartbeat(&self, beat: &Heartbeat) -> Result<(), QueueError> {
         self.workers.heard(beat, (self.clock)());
         Ok(())

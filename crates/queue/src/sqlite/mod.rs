@@ -18,6 +18,7 @@ mod lock;
 mod logs;
 mod names;
 mod old;
+mod ports;
 mod reader;
 mod reserve;
 mod rows;

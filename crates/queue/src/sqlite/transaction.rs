@@ -6,7 +6,7 @@ use swifthook_core::{
 
 use super::names::Names;
 use super::rows::{self, RowError, entries};
-use super::{due, gpus, old, tips};
+use super::{due, gpus, old, ports, tips};
 use crate::chain::{Chains, Place};
 use crate::store::{Entry, Latest, OldDeliveries, Owner, Rival, Seeker, Store, is_rival, waits_for_gpus};
 use crate::tips::{Move, Tips};
@@ -339,6 +339,18 @@ impl Store for Transaction<'_> {
 
     fn stranded(&mut self, host: &str) -> Result<Vec<Job>, QueueError> {
         Ok(gpus::stranded(self.connection, host)?)
+    }
+
+    fn ports(&mut self, machine: &str) -> Result<Vec<u16>, QueueError> {
+        Ok(ports::of(self.connection, machine)?)
+    }
+
+    fn lease_port(&mut self, machine: &str, port: u16, run: RunKey) -> Result<(), QueueError> {
+        Ok(ports::lease(self.connection, machine, port, run)?)
+    }
+
+    fn free_ports(&mut self, job: JobId) -> Result<(), QueueError> {
+        Ok(ports::free(self.connection, job)?)
     }
 
     fn ended(

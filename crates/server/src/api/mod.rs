@@ -26,6 +26,7 @@ pub use events::{Change, Changes};
 pub use gpu_memory::{Answer as GpuMemoryAnswer, Question as GpuMemoryQuestion};
 pub use job::{CheckpointView, ExitView, JobView, TimelineView, WarningView};
 pub(crate) use log::{log_tail, open as open_log};
+pub(crate) use reconcile::choose as choose_repositories;
 pub use reconcile::{FoundView, LookView, Reconcile, ReconcileView};
 pub use replay::{ReplayView, ReplayedJob};
 pub use router::{Api, Backend, CapabilitiesOf, Hidden, Replay};

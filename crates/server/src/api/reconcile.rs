@@ -76,6 +76,15 @@ pub struct FoundView {
     pub jobs: Vec<ReplayedJob>,
 }
 
+/// Those of these names, or all if there are none; else why not.
+pub(crate) fn choose(known: Vec<RepoName>, names: &[String]) -> Result<Vec<RepoName>, String> {
+    let named = |name: &String| {
+        let found = known.iter().find(|repository| repository.is_named(name));
+        found.cloned().ok_or_else(|| format!("no recipe looks at a repository `{name}`"))
+    };
+    if names.is_empty() { Ok(known) } else { names.iter().map(named).collect() }
+}
+
 pub(super) async fn reconcile(State(api): State<Api>, body: Bytes) -> Result<Json<ReconcileView>, Problem> {
     let body: Body = match &body[..] {
         [] => Body::default(),
@@ -83,15 +92,7 @@ pub(super) async fn reconcile(State(api): State<Api>, body: Bytes) -> Result<Jso
     };
     let nobody = || Problem::new(StatusCode::CONFLICT, "there are no recipes here to ask".to_owned());
     let reconciler: Arc<dyn Reconcile> = api.reconciler.clone().ok_or_else(nobody)?;
-    let known = reconciler.repositories();
-    let named = |name: &String| {
-        let found = known.iter().find(|repository| repository.is_named(name));
-        found.cloned().ok_or_else(|| Problem::not_found(format!("no recipe looks at a repository `{name}`")))
-    };
-    let repositories = match &body.repositories[..] {
-        [] => known.clone(),
-        names => names.iter().map(named).collect::<Result<_, _>>()?,
-    };
+    let repositories = choose(reconciler.repositories(), &body.repositories).map_err(Problem::not_found)?;
     // Whoever asked may go away; what has begun is finished.
     let looking = tokio::spawn(async move { reconciler.reconcile(repositories, body.dry_run).await });
     let looked = looking.await.map_err(|error| {

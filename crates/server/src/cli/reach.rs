@@ -53,11 +53,14 @@ impl Reach {
         }
     }
 
-    /// The server that runs; its store alone can do nothing here.
-    pub(super) fn server(common: &CommonArguments, arguments: &ReachArguments) -> Result<Self, Error> {
+    /// The server that runs, if one does.
+    pub(super) fn only_server(
+        common: &CommonArguments,
+        arguments: &ReachArguments,
+    ) -> Result<Option<Self>, Error> {
         match Self::running(common, arguments.server.as_ref())? {
-            Running::Yes(server) => Ok(server),
-            Running::No(_) => Err(Error::NoServer),
+            Running::Yes(server) => Ok(Some(server)),
+            Running::No(_) => Ok(None),
         }
     }
 

@@ -5,12 +5,16 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use http::Method;
+use swifthook_core::RepoName;
 
 use super::CommonArguments;
 use super::delivery_text::sentences;
+use super::environment::variable;
 use super::reach::{Error, Reach, ReachArguments};
 use super::screen::{harmless, json_line, print};
-use crate::api::{FoundView, LookView, ReconcileView};
+use crate::api::{FoundView, LookView, ReconcileView, choose_repositories};
+use crate::config::Config;
+use crate::serve::{StartError, reconcile_once};
 
 /// Which repositories to look at.
 #[derive(Debug, clap::Args)]
@@ -37,17 +41,35 @@ pub(super) fn run(common: &CommonArguments, arguments: &ReconcileArguments) -> E
 
 /// What to print, and whether all of them could be looked at.
 fn text(common: &CommonArguments, arguments: &ReconcileArguments) -> Result<(Vec<u8>, bool), Error> {
-    let reach = Reach::server(common, &arguments.reach)?;
-    let body = serde_json::json!({ "dry_run": arguments.dry_run, "repositories": arguments.repositories });
-    let reply =
-        reach.call_within(PATIENCE, Method::POST, "/api/v1/reconcile", body.to_string().into_bytes())?;
-    if !reply.status.is_success() {
-        return Err(Error::refused(&reply));
-    }
-    let view: ReconcileView = serde_json::from_slice(&reply.body).map_err(Error::Strange)?;
+    let body = match Reach::only_server(common, &arguments.reach)? {
+        Some(server) => asked(&server, arguments)?,
+        None => looked(common, arguments)?,
+    };
+    let view: ReconcileView = serde_json::from_slice(&body).map_err(Error::Strange)?;
     let is_whole = view.repositories.iter().all(|look| look.error.is_none());
-    let text = if arguments.reach.json { json_line(&reply.body) } else { told(&view).into_bytes() };
+    let text = if arguments.reach.json { json_line(&body) } else { told(&view).into_bytes() };
     Ok((text, is_whole))
+}
+
+fn asked(server: &Reach, arguments: &ReconcileArguments) -> Result<Vec<u8>, Error> {
+    let body = serde_json::json!({ "dry_run": arguments.dry_run, "repositories": arguments.repositories });
+    let body = body.to_string().into_bytes();
+    let reply = server.call_within(PATIENCE, Method::POST, "/api/v1/reconcile", body)?;
+    if reply.status.is_success() { Ok(reply.body) } else { Err(Error::refused(&reply)) }
+}
+
+/// Where no server runs, this process looks itself.
+fn looked(common: &CommonArguments, arguments: &ReconcileArguments) -> Result<Vec<u8>, Error> {
+    let config = Config::load(&common.config, &variable)?;
+    let of_recipes = config.recipes.iter().map(|recipe| recipe.repository.clone()).collect();
+    let chosen = choose_repositories(of_recipes, &arguments.repositories).map_err(Error::Refused)?;
+    let wanted = |known: Vec<RepoName>| known.into_iter().filter(|name| chosen.contains(name)).collect();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Error::NobodyThere(StartError::Runtime(error)))?;
+    let looking = reconcile_once(&config, wanted, arguments.dry_run);
+    let repositories = runtime.block_on(looking).map_err(Error::NobodyThere)?;
+    let view = ReconcileView { dry_run: arguments.dry_run, repositories };
+    Ok(serde_json::to_vec(&view).expect("a view is plain JSON"))
 }
 
 fn told(view: &ReconcileView) -> String {

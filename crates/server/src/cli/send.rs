@@ -77,7 +77,7 @@ fn destination(common: &CommonArguments, arguments: &SendArguments) -> Result<(U
         return Ok((url.clone(), secret.value(&variable)?));
     }
     let config = Config::load(&common.config, &variable)?;
-    let hook = config.hooks.first().expect("a configuration without hooks does not load");
+    let hook = config.hooks.first().ok_or(Error::NoHook)?;
     let secret = given.as_ref().or(hook.secrets.first());
     let secret = secret.expect("a hook without secrets does not load").value(&variable)?;
     let url = match &arguments.to {
@@ -125,6 +125,8 @@ enum Error {
     SecretItself,
     #[error("the configuration listens on any free port; say `--to URL`")]
     NoPort,
+    #[error("the configuration has no [[hook]]: its repositories are pulled")]
+    NoHook,
     #[error("cannot read {file}")]
     Payload { file: PathBuf, source: io::Error },
     #[error(transparent)]

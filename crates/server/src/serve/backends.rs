@@ -55,7 +55,7 @@ impl Backends {
 pub(super) struct Trees(RwLock<Arc<GitWorkspace>>);
 
 impl Trees {
-    fn of(config: &Config) -> io::Result<Self> {
+    pub(super) fn of(config: &Config) -> io::Result<Self> {
         Ok(Self(RwLock::new(Arc::new(workspace(config)?))))
     }
 

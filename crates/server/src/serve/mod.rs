@@ -53,6 +53,7 @@ pub use logging::{LogArguments, LogFormat, init as init_logging};
 pub use metrics::Metrics;
 pub(crate) use old_runs::remove as remove_runs;
 pub use ranges::RangesError;
+pub(crate) use reconcile::once as reconcile_once;
 pub use reload::{FileState, Handle as ServerHandle, ReloadError};
 pub use server::{Addresses, Server};
 pub use shelf::Shelf;

@@ -12,7 +12,7 @@ const NOTES: &str = "run = { command = [\"sh\", \"-c\", \"git rev-parse HEAD >>$
 
 #[test]
 fn a_push_made_while_the_server_is_down_trains_after_the_start_and_once() {
-    let world = World::new(&format!("{NOTES}\npaths = [\"configs/**\"]"));
+    let world = looking(&format!("{NOTES}\npaths = [\"configs/**\"]"));
     let before = world.commit("configs/a.yaml", "1");
     let server = begun(&world, world.serve());
     server.signal("TERM");
@@ -36,7 +36,7 @@ fn a_push_made_while_the_server_is_down_trains_after_the_start_and_once() {
 
 #[test]
 fn git_decides_what_a_tip_cannot_tell() {
-    let world = World::new(&format!("{NOTES}\npaths = [\"configs/**\"]"));
+    let world = looking(&format!("{NOTES}\npaths = [\"configs/**\"]"));
     let server = begun(&world, world.serve());
     for (file, message, reason) in [
         ("README.md", "words", "paths"),
@@ -58,7 +58,7 @@ fn git_decides_what_a_tip_cannot_tell() {
 
 #[test]
 fn only_refs_that_recipes_name_are_looked_at_and_a_new_one_is_compared_with_the_default_branch() {
-    let world = World::new(&format!("{NOTES}\npaths = [\"configs/**\"]"));
+    let world = looking(&format!("{NOTES}\npaths = [\"configs/**\"]"));
     let config = fs::read_to_string(world.path("swifthook.toml")).unwrap();
     let config = config.replace("branches = [\"main\"]", "branches = [\"main\", \"release/**\"]");
     fs::write(world.path("swifthook.toml"), config).unwrap();
@@ -94,7 +94,7 @@ fn only_refs_that_recipes_name_are_looked_at_and_a_new_one_is_compared_with_the_
 
 #[test]
 fn a_server_that_nobody_can_reach_pulls() {
-    let world = World::new(NOTES);
+    let world = looking(NOTES);
     let config = fs::read_to_string(world.path("swifthook.toml")).unwrap();
     let config = config
         .replace("[[hook]]\nsecrets = [\"file:secret\"]\n", "")
@@ -120,7 +120,6 @@ fn forty_repositories_looked_at_again_and_again_over_failed_tips_run_nothing_and
              trust = \"code\"\nrun = {{ command = [\"false\"] }}\n"
         );
     }
-    let config = config.replace("[server]\n", "[server]\nreconcile = \"off\"\n");
     fs::write(world.path("swifthook.toml"), format!("{config}\n[worker]\nslots = 4\n")).unwrap();
     count_calls(&world);
     let server = world.serve();
@@ -151,7 +150,7 @@ fn forty_repositories_looked_at_again_and_again_over_failed_tips_run_nothing_and
 
 #[test]
 fn a_repository_that_cannot_be_asked_is_told_of_and_the_others_are_looked_at() {
-    let world = World::new(NOTES);
+    let world = looking(NOTES);
     let mut config = fs::read_to_string(world.path("swifthook.toml")).unwrap();
     config += "\n[[repository]]\nname = \"acme/away\"\nclone_url = \"/nowhere/at/all\"\n\n[[recipe]]\nname = \"a\"\n\
                repository = \"acme/away\"\nbranches = [\"main\"]\ntrust = \"code\"\nrun = { command = [\"true\"] }\n";
@@ -166,6 +165,42 @@ fn a_repository_that_cannot_be_asked_is_told_of_and_the_others_are_looked_at() {
     let unknown = reconcile(&world, &server, &["acme/other"]);
     assert_eq!(unknown.status.code(), Some(1), "{unknown:?}");
     assert!(String::from_utf8_lossy(&unknown.stderr).contains("no recipe looks at"), "{unknown:?}");
+}
+
+#[test]
+fn where_no_server_runs_the_command_looks_itself() {
+    let world = looking(NOTES);
+    let config = fs::read_to_string(world.path("swifthook.toml")).unwrap();
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let config = config.replace("admin_listen = \"127.0.0.1:0\"", &format!("admin_listen = \"{free}\""));
+    fs::write(world.path("swifthook.toml"), config).unwrap();
+    let told = |arguments: &[&str]| {
+        let output = world.program(&["reconcile"]).args(arguments).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    assert_eq!(told(&[]).0, Some(1), "there is no store yet");
+    let server = begun(&world, world.serve());
+    server.signal("TERM");
+    assert!(server.ended().success());
+    let commit = world.commit("x", "1");
+    let (code, dry) = told(&["--dry-run", "acme/models"]);
+    assert!(code == Some(0) && dry.contains("1 push that no delivery told of"), "{dry}");
+    let (code, found) = told(&["--json"]);
+    let found: Value = serde_json::from_str(&found).unwrap();
+    assert_eq!((code, &found["repositories"][0]["found"][0]["commit"]), (Some(0), &commit.as_str().into()));
+    assert_eq!(told(&[]), (Some(0), "acme/models: nothing was missed\n".to_owned()));
+    let server = world.serve();
+    let job = server.wait_for(first_job(&server)["id"].as_str().unwrap(), &["succeeded", "failed"]);
+    assert_eq!(job["state"], "succeeded", "{job:#}");
+    assert_eq!(trained(&world), [commit]);
+}
+
+/// A world whose server looks at its repository at each start.
+fn looking(recipe: &str) -> World {
+    let world = World::new(recipe);
+    let config = fs::read_to_string(world.path("swifthook.toml")).unwrap();
+    fs::write(world.path("swifthook.toml"), config.replace("reconcile = \"off\"\n", "")).unwrap();
+    world
 }
 
 /// The server, once it has looked at `acme/models` for the first time.

@@ -45,7 +45,7 @@ impl World {
 
     pub(crate) fn configure(&self, recipe: &str) {
         let config = format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n\n\
+            "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\nreconcile = \"off\"\n\n\
              [[hook]]\nsecrets = [\"file:secret\"]\n\n\
              [[repository]]\nname = \"acme/models\"\nclone_url = \"file://{}\"\n\n\
              [[recipe]]\nname = \"sft\"\nrepository = \"acme/models\"\nbranches = [\"main\"]\ntrust = \"code\"\n{recipe}\n",

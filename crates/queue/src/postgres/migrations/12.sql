@@ -3,3 +3,13 @@ CREATE TABLE tips (
     repository TEXT PRIMARY KEY,
     tips BYTEA NOT NULL
 );
+
+-- Who has which ports of a machine, by which the processes of an attempt find each other.
+CREATE TABLE ports (
+    machine TEXT NOT NULL,
+    port BIGINT NOT NULL,
+    job UUID NOT NULL,
+    attempt BIGINT NOT NULL,
+    PRIMARY KEY (machine, port)
+);
+CREATE INDEX ports_job ON ports (job);

@@ -2,7 +2,9 @@
 //! is found by looking at where the refs are.
 
 mod look;
+mod once;
 mod timer;
 
 pub(super) use look::Reconciler;
+pub(crate) use once::once;
 pub(super) use timer::watch;
