@@ -47,6 +47,7 @@ set_up() {
 [server]
 listen = "127.0.0.1:$port"
 admin_listen = "127.0.0.1:$admin"
+reconcile = "off"
 admin_token = "env:SWIFTHOOK_ADMIN_TOKEN"
 
 [[hook]]

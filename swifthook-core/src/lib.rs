@@ -149,14 +149,15 @@ pub use policy::{HoldReason, Reason, TriggerPolicy, Verdict};
 pub use problem::Problem;
 pub use push::{
     Change as PathChange, ChangeSet, Dialect, FormProblem, Gap, Origin, Paths, Push, Source, UnknownDialect,
+    asks_to_skip,
 };
 pub use queue::{
     Actor, Claimed, Delivery, History, JobFilter, JobQueue, Lease, PushFacts, QueueError, Renewal, Swept,
     TimelineEntry, Worker,
 };
 pub use receiver::{
-    Builder, CannotReplay, ClientAddr, ClientNetwork, ConfigError, Current, Hook, Limits, Outcome, PeerAddr,
-    Reading, Receiver, Refusal, Reputation, Verified,
+    Builder, CannotReplay, ClientAddr, ClientNetwork, ConfigError, Current, FoundTip, Hook, Limits, Outcome,
+    PeerAddr, Reading, Receiver, Refusal, Reputation, Verified,
 };
 pub use recipe::{Argument, Argv, Each, Field, Recipe, RecipeProblem, Template, UnknownField};
 pub use reply::{ACCEPT_DEADLINE, Answered, reply};

@@ -166,6 +166,23 @@ pub trait JobQueue: Intake {
         Ok(())
     }
 
+    /// A port of `machine` for the attempt that runs under a lease, by which its processes find each other: one that no
+    /// other attempt has there, none of `avoid`, and another one for each attempt. It is leased until the attempt is known
+    /// to have ended, as GPUs are; asking again leases another one in its place. `None` if there is none. By itself a queue
+    /// leases no ports, and an attempt has what its environment says.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueError::StaleLease`] when another worker has the job by now, or its attempt has not begun.
+    async fn lease_port(
+        &self,
+        _lease: &Lease,
+        _machine: &str,
+        _avoid: &[u16],
+    ) -> Result<Option<u16>, QueueError> {
+        Ok(None)
+    }
+
     /// Keeps what a worker tells of itself, for [`History::workers`]. By itself it keeps nothing: no promise of a queue
     /// hangs on it.
     ///

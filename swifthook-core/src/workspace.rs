@@ -74,6 +74,20 @@ pub trait Workspace: Send + Sync {
         Err(WorkspaceError::permanent(format!("this workspace reads no files, such as `{path}` of {commit}")))
     }
 
+    /// The message of a commit. The default tells none.
+    ///
+    /// # Errors
+    ///
+    /// When git cannot tell.
+    async fn message(
+        &self,
+        _repository: &RepoName,
+        _ref_name: &RefName,
+        _commit: &CommitSha,
+    ) -> Result<String, WorkspaceError> {
+        Ok(String::new())
+    }
+
     /// Removes a working tree. What is not there is no error.
     ///
     /// # Errors

@@ -26,6 +26,7 @@ impl Config<'_> {
             r#"[server]
 listen = "{hooks}"
 admin_listen = "{admin}"
+reconcile = "off"
 admin_token = "env:SWIFTHOOK_KILL_TOKEN"
 
 [[hook]]

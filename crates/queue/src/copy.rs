@@ -5,12 +5,13 @@ use std::path::Path;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use swifthook_core::{
-    Change, CommitSha, Delivery, DeliveryId, GpuGrant, GpuLease, Job, JobId, QueueError, RunKey, RunLog,
-    TimelineEntry,
+    Change, CommitSha, Delivery, DeliveryId, GpuGrant, GpuLease, Job, JobId, QueueError, RepoName, RunKey,
+    RunLog, TimelineEntry,
 };
 use tokio::runtime::Handle;
 
 use crate::store::{Latest, Store};
+use crate::tips::Tips;
 use crate::{codec, sqlite};
 
 /// Where a store is.
@@ -39,6 +40,8 @@ pub struct Copied {
     pub deliveries: u64,
     /// Changes that are known.
     pub changes: u64,
+    /// Repositories of which it is known where their refs stood.
+    pub tips: u64,
     /// The sum of the SHA-256 of all of them, whatever their order.
     pub checksum: [u64; 4],
 }
@@ -77,7 +80,7 @@ pub enum CopyError {
 }
 
 /// Copies everything of one store into another, which has to be empty and is made if it is not there: jobs with their
-/// timelines, ends of logs and GPUs, deliveries with their verdicts and paths, and what is known of changes, all by the ids that they have.
+/// timelines, ends of logs and GPUs, deliveries with their verdicts and paths, and what is known of changes and tips, all by the ids that they have.
 /// Nobody may work on either. Of jobs that run only the leases stay behind: they are taken over by whoever works on the
 /// copy, where their runs are.
 ///
@@ -140,6 +143,8 @@ pub(crate) trait Copying: Store {
     fn changes_after(&mut self, after: Option<ChangeKey>) -> Result<Vec<KeptChange>, QueueError>;
     /// The next answers to pushes whose changes have another job since, in an order of the store's own.
     fn decisions_after(&mut self, after: Option<ChangeKey>) -> Result<Vec<KeptChange>, QueueError>;
+    /// The tips of all repositories, by their names.
+    fn all_tips(&mut self) -> Result<Vec<(RepoName, Tips)>, QueueError>;
 }
 
 /// Where a change stands among others in its store.
@@ -177,6 +182,7 @@ fn transfer(from: &mut dyn Copying, to: &mut dyn Copying) -> Result<Copied, Queu
         Item::Delivery(delivery) => to.record(delivery, &delivery.jobs, &delivery.known),
         Item::Change(change, latest) => to.set_latest(change, latest),
         Item::Decision(change, before, decided) => to.set_decision(change, before, decided),
+        Item::Tips(repository, tips) => to.set_tips(repository, tips),
     })
 }
 
@@ -191,6 +197,7 @@ enum Item<'a> {
     Delivery(&'a Delivery),
     Change(&'a Change, &'a Latest),
     Decision(&'a Change, Option<&'a CommitSha>, &'a Latest),
+    Tips(&'a RepoName, &'a Tips),
 }
 
 fn go_through(
@@ -271,6 +278,11 @@ fn go_through(
             Some(kept) => Some(kept.key.clone()),
             None => break,
         };
+    }
+    for (repository, tips) in store.all_tips()? {
+        each(Item::Tips(&repository, &tips))?;
+        seen.tips += 1;
+        seen.add("tips", &(&repository, tips.asked_at, tips.refs.iter().collect::<Vec<_>>()));
     }
     Ok(seen)
 }

@@ -32,6 +32,7 @@ mod repeats;
 mod rules;
 mod sqlite;
 mod store;
+mod tips;
 mod workers;
 
 pub use clock::{Clock, system_clock};
@@ -39,3 +40,4 @@ pub use copy::{Copied, CopyError, Location, copy};
 pub use memory::MemoryQueue;
 pub use message::{Message, MessageStore, Stored, Unreadable};
 pub use sqlite::{BackupError, OpenError, Options, SqliteQueue};
+pub use tips::{Compared, Move, Standing, TipStore, Tips};

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use swifthook_core::{
-    Change, CommitSha, Delivery, DeliveryId, GpuGrant, GpuLease, Job, JobId, Progress, QueueError, RunKey,
-    Source, Stage, TimelineEntry, Timestamp,
+    Change, CommitSha, Delivery, DeliveryId, GpuGrant, GpuLease, Job, JobId, Progress, QueueError, RepoName,
+    RunKey, Source, Stage, TimelineEntry, Timestamp,
 };
 
 use crate::chain::{Chains, Place};
+use crate::tips::{Move, Tips};
 
 /// One transaction of a store. The rules refuse before they write, so an error other than
 /// [`QueueError::Store`] has changed nothing.
@@ -53,6 +54,12 @@ pub(crate) trait Store {
         is_chained: bool,
     ) -> Result<Vec<Rival>, QueueError>;
 
+    /// Where the refs of a repository stood when somebody last looked.
+    fn tips(&mut self, repository: &RepoName) -> Result<Option<Tips>, QueueError>;
+    fn set_tips(&mut self, repository: &RepoName, tips: &Tips) -> Result<(), QueueError>;
+    /// The last moves of a ref that receipts tell of, the newest first.
+    fn moves(&mut self, place: &Place) -> Result<Vec<Move>, QueueError>;
+
     /// The oldest active job without a living lease that a worker on `host` can answer for.
     fn orphan(&mut self, now: Timestamp, host: &str) -> Result<Option<Entry>, QueueError>;
     /// The first queued job, by its turn, whose time has come, that needs no other label than those of `seeker` and no
@@ -77,6 +84,14 @@ pub(crate) trait Store {
     fn gpu_waiters(&mut self) -> Result<Vec<Job>, QueueError>;
     /// Jobs at their end that were given up or have GPUs, and of whose run `host` alone can tell, or any.
     fn stranded(&mut self, host: &str) -> Result<Vec<Job>, QueueError>;
+
+    /// The ports of a machine that attempts have.
+    fn ports(&mut self, machine: &str) -> Result<Vec<u16>, QueueError>;
+    /// Leases a port to an attempt. Whoever calls has seen that it is free; that two do so at once a store has to refuse,
+    /// as a conflict that is tried again.
+    fn lease_port(&mut self, machine: &str, port: u16, run: RunKey) -> Result<(), QueueError>;
+    /// Ends the leases of a job.
+    fn free_ports(&mut self, job: JobId) -> Result<(), QueueError>;
 
     /// The ids of jobs that came to this end and were made before `made_before`, after the job `after`, the oldest
     /// first. What somebody else works on may be left out.

@@ -17,7 +17,7 @@ fn a_copy_has_everything_and_goes_on_where_the_original_was_left() {
     let filled = runtime.block_on(fill(&from));
     let copied = copy(Location::Sqlite(&from), Location::Sqlite(&to), runtime.handle()).unwrap();
     assert_eq!((copied.jobs, copied.logs, copied.deliveries, copied.changes), (7, 1, 8, 6));
-    assert_eq!(copied.gpus, 2, "of the one that runs");
+    assert_eq!((copied.gpus, copied.tips), (2, 1), "of the one that runs, and of the one that was looked at");
     let store = open(&to, &filled.clock);
     assert_eq!(runtime.block_on(seen(&store)), filled.seen);
     runtime.block_on(goes_on(&store, &filled));

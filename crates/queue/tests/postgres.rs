@@ -5,6 +5,8 @@
 
 mod common;
 mod copying;
+#[path = "common/looks.rs"]
+mod looks;
 #[path = "common/push.rs"]
 mod push;
 #[path = "common/schema.rs"]
@@ -19,10 +21,10 @@ use push::push;
 use schema::{RUNTIME, Schema};
 use swifthook_conformance::queue::{DurableBench, Queue, QueueBench};
 use swifthook_core::{
-    Admitted, Decided, History, Intake, JobFilter, JobQueue, Receipt, StoredJob, Timestamp, Worker,
+    Admitted, Decided, History, Intake, JobFilter, JobQueue, Receipt, RepoName, StoredJob, Timestamp, Worker,
 };
 use swifthook_queue::postgres::{OpenError, Options, PostgresQueue};
-use swifthook_queue::{CopyError, Location, copy};
+use swifthook_queue::{Compared, CopyError, Location, TipStore, Tips, copy};
 
 struct Bench {
     schema: Schema,
@@ -70,6 +72,36 @@ mod as_an_intake {
 
     swifthook_conformance::intake_conformance!(OfQueue(Bench::new()));
     swifthook_conformance::durable_intake_conformance!(OfQueue(Bench::new()));
+}
+
+#[test]
+fn looks_at_tips_are_recorded_as_in_every_store() {
+    let schemas = [(); 3].map(|()| Schema::new());
+    let open = |at: usize| schemas[at].open(None).unwrap();
+    RUNTIME.block_on(looks::a_look_is_recorded_with_what_it_found_or_not_at_all(&open(0)));
+    RUNTIME.block_on(looks::what_a_delivery_told_of_is_not_found_again(&open(1)));
+    RUNTIME.block_on(looks::a_delivery_that_comes_after_a_look_is_a_duplicate(&open(2)));
+}
+
+#[test]
+fn of_two_looks_at_once_one_is_recorded() {
+    let schema = Schema::new();
+    let stores = [(); 2].map(|()| Arc::new(schema.open(None).unwrap()));
+    let repository = RepoName::new("acme/models").unwrap();
+    let tips = Tips { asked_at: Timestamp(1), refs: Default::default() };
+    let look = Compared { repository, known: None, tips, found: Vec::new() };
+    let recorded = RUNTIME.block_on(async {
+        let looks = stores.map(|store| {
+            let look = look.clone();
+            tokio::spawn(async move { store.compared(&look).await.unwrap().is_some() })
+        });
+        let mut recorded = 0;
+        for look in looks {
+            recorded += usize::from(look.await.unwrap());
+        }
+        recorded
+    });
+    assert_eq!(recorded, 1);
 }
 
 #[test]

@@ -76,6 +76,7 @@ async fn jobs_of_an_older_store_keep_their_turn() {
         "jobs_fingerprint",
         "jobs_given_up",
         "jobs_workload",
+        "deliveries_place",
     ] {
         place.sql(&format!("DROP INDEX {index}"));
     }
@@ -88,7 +89,7 @@ async fn jobs_of_an_older_store_keep_their_turn() {
             place.sql(&format!("ALTER TABLE {table} DROP COLUMN {column}"));
         }
     }
-    place.sql("DROP TABLE logs; DROP TABLE gpus; DROP TABLE decisions");
+    place.sql("DROP TABLE logs; DROP TABLE gpus; DROP TABLE decisions; DROP TABLE tips; DROP TABLE ports");
     place.sql("CREATE INDEX jobs_open ON jobs (stage, priority DESC) WHERE stage < 4");
     place.sql("PRAGMA user_version = 1");
 

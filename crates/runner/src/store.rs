@@ -60,6 +60,15 @@ impl Store {
         self.watched(async { self.queue.gpus(machine, worker).await }).await
     }
 
+    pub(crate) async fn lease_port(
+        &self,
+        lease: &Lease,
+        machine: &str,
+        avoid: &[u16],
+    ) -> Result<Option<u16>, QueueError> {
+        self.watched(async { self.queue.lease_port(lease, machine, avoid).await }).await
+    }
+
     pub(crate) async fn stranded(&self, host: &str) -> Result<Vec<Job>, QueueError> {
         self.watched(async { self.queue.stranded(host).await }).await
     }

@@ -383,6 +383,34 @@ fn a_run_has_limits_and_one_kind_of_isolation() {
 }
 
 #[test]
+fn a_server_looks_for_pushes_in_its_time_and_what_is_pulled_needs_no_hook() {
+    use std::time::Duration;
+    let of = |text: &str| parse(text).unwrap_or_else(|wrong| panic!("{wrong}"));
+    let minutes = |count: u64| Some(Duration::from_secs(count * 60));
+    assert_eq!((of(GOOD).server.reconcile, of(GOOD).repositories[0].pull), (minutes(10), None));
+    assert_eq!(of(&format!("[server]\nreconcile = \"1h\"\n{GOOD}")).server.reconcile, minutes(60));
+    assert_eq!(of(&format!("[server]\nreconcile = \"off\"\n{GOOD}")).server.reconcile, None);
+    let pulled = GOOD.replace("[[repository]]\n", "[[repository]]\npull = \"60s\"\n");
+    assert_eq!(of(&pulled).repositories[0].pull, minutes(1));
+    let hook = "[[hook]]\nsecrets = [\"env:GITHUB_WEBHOOK_SECRET\"]\n";
+    let alone = of(&pulled.replace(hook, ""));
+    assert!(alone.hooks.is_empty());
+    assert!(mistakes(&GOOD.replace(hook, "")).contains("there is no [[hook]]"));
+    let of_others = hook.to_owned() + "repositories = [\"other/*\"]\n";
+    assert!(parse(&pulled.replace(hook, &of_others)).is_ok());
+    let mute = mistakes(&GOOD.replace(hook, &of_others));
+    assert!(mute.contains("no hook may speak for `acme/models`") && mute.contains("or say `pull`"), "{mute}");
+    for (text, told) in [
+        (format!("[server]\nreconcile = \"often\"\n{GOOD}"), "not a duration: `often`"),
+        (format!("[server]\nreconcile = \"10ms\"\n{GOOD}"), "too often: `10ms`"),
+        (pulled.replace("60s", "0s"), "not a duration: `0s`"),
+        (pulled.replace("60s", "off"), "not a duration: `off`"),
+    ] {
+        assert!(mistakes(&text).contains(told), "{told} in {}", mistakes(&text));
+    }
+}
+
+#[test]
 fn an_environment_of_the_commit_is_for_those_who_may_run_code() {
     let uv = |text: &str| parse(text).unwrap_or_else(|wrong| panic!("{wrong}")).recipes.remove(0).run.uv;
     assert_eq!(uv(&with("environment = { uv = \"train/uv.lock\" }")).as_deref(), Some("train/uv.lock"));

@@ -337,6 +337,9 @@ pub struct Exit {
     /// How long after its start it ended, if a GPU had no memory left for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub out_of_gpu_memory_after: Option<Duration>,
+    /// Whether the port by which its processes were to find each other was somebody else's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub port_taken: bool,
     /// Whether it never began since what it needs cannot be had (a commit that is gone, a server that does not let it in),
     /// and could not be had another time.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

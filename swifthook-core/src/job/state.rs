@@ -76,6 +76,9 @@ pub struct State {
     /// Whether it was queued again because it found a GPU full, which happens once.
     #[serde(default, skip_serializing_if = "is_false")]
     pub found_gpu_full: bool,
+    /// How often in a row it was queued again because another process had its port.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub ports_taken: u32,
     /// Its run, once a launcher has it.
     pub handle: Option<RunHandle>,
     /// How its run ended, once that is known.
@@ -135,6 +138,7 @@ impl State {
             begun_on: None,
             gpus: None,
             found_gpu_full: false,
+            ports_taken: 0,
             handle: None,
             evidence: None,
             unreachable_since: None,
@@ -279,6 +283,11 @@ impl State {
 /// For serde, which asks by reference.
 fn is_false(flag: &bool) -> bool {
     !flag
+}
+
+/// The same.
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 fn newer_known() -> Reason {

@@ -16,6 +16,7 @@ pub(crate) use form::payload as form_payload;
 pub use origin::{Dialect, Origin, UnknownDialect};
 pub(crate) use parse::{Reported, Unread};
 pub use paths::{Change, Paths};
+pub use skip::asks_to_skip;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,6 +1,7 @@
-/// Whether a commit message asks that nothing be run for it
+/// Tells whether a commit message asks that nothing be run for it
 /// (<https://docs.github.com/en/actions/managing-workflow-runs/skipping-workflow-runs>).
-pub(crate) fn asks_to_skip(message: &str) -> bool {
+#[must_use]
+pub fn asks_to_skip(message: &str) -> bool {
     let may_be_marked = message.contains('[');
     may_be_marked && MARKERS.iter().any(|marker| message.contains(marker)) || has_trailer(message)
 }

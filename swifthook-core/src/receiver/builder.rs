@@ -18,6 +18,7 @@ use crate::time::Timestamp;
 pub struct Builder {
     hooks: Vec<Hook>,
     recipes: Vec<Recipe>,
+    pulled: Vec<RepoName>,
     limits: Limits,
     trusted_proxies: Vec<IpNet>,
     config: ConfigDigest,
@@ -68,6 +69,13 @@ impl Builder {
         self
     }
 
+    /// Says that pushes of a repository are looked for ([`Receiver::found`]), so that it needs no hook.
+    #[must_use]
+    pub fn pulled(mut self, repository: RepoName) -> Self {
+        self.pulled.push(repository);
+        self
+    }
+
     /// Sets what requests may take.
     #[must_use]
     pub fn limits(self, limits: Limits) -> Self {
@@ -98,7 +106,8 @@ impl Builder {
     /// # Errors
     ///
     /// When a hook or a recipe is malformed, two have one name, two hooks one path, a repository is spelled in two
-    /// ways, or there is no hook that may speak for the repository of a recipe.
+    /// ways, or there is no hook that may speak for the repository of a recipe
+    /// and it is not [pulled](Self::pulled).
     pub fn build(mut self) -> Result<Receiver, ConfigError> {
         self.check_hooks();
         self.check_recipes();
@@ -123,7 +132,7 @@ impl Builder {
     }
 
     fn check_hooks(&mut self) {
-        if self.hooks.is_empty() && self.problems.is_empty() {
+        if self.hooks.is_empty() && self.pulled.is_empty() && self.problems.is_empty() {
             self.problems.push("there is no hook".to_owned());
         }
         for (i, hook) in self.hooks.iter().enumerate() {
@@ -152,7 +161,11 @@ impl Builder {
                 let spelled = &other.repository;
                 self.problems.push(format!("`{repository}` and `{spelled}` are one repository"));
             }
-            if hooks_are_known && !self.hooks.iter().any(|hook| hook.speaks_for(repository.as_str())) {
+            let is_pulled = self.pulled.iter().any(|pulled| pulled.is_named(repository.as_str()));
+            if hooks_are_known
+                && !is_pulled
+                && !self.hooks.iter().any(|hook| hook.speaks_for(repository.as_str()))
+            {
                 self.problems.push(format!("recipe `{name}`: no hook may speak for `{repository}`"));
             }
         }
@@ -225,5 +238,11 @@ mod tests {
         assert_eq!(unreachable.problems(), ["recipe `one`: no hook may speak for `other/models`"]);
         assert!(hook(Receiver::builder()).recipe("one", "acme/models", Always).build().is_ok());
         assert_eq!(Receiver::builder().build().unwrap_err().problems(), ["there is no hook"]);
+        let pulled = RepoName::new("Other/Models").unwrap();
+        let receiver = Receiver::builder().pulled(pulled.clone()).recipe("one", "other/models", Always);
+        assert!(receiver.build().is_ok(), "nobody announces what is looked for");
+        let one_of_two =
+            Receiver::builder().pulled(pulled).recipe("one", "acme/models", Always).build().unwrap_err();
+        assert_eq!(one_of_two.problems(), ["recipe `one`: no hook may speak for `acme/models`"]);
     }
 }

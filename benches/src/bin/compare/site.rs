@@ -103,6 +103,7 @@ impl Site {
             r#"[server]
 listen = "{listen}"
 admin_listen = "{admin}"
+reconcile = "off"
 
 [[hook]]
 secrets = ["file:secret"]

@@ -84,7 +84,7 @@ impl Site {
         let site = Self { head, address: free()?, folder };
         fs::write(site.folder.path().join("secret"), SECRET)?;
         let mut config = format!(
-            "[server]\nlisten = \"{}\"\nadmin_listen = \"{}\"\n\
+            "[server]\nlisten = \"{}\"\nadmin_listen = \"{}\"\nreconcile = \"off\"\n\
              [[hook]]\nsecrets = [\"file:secret\"]\nrepositories = [\"acme/*\"]\n\
              [store]\nurl = \"sqlite:swifthook.db\"\nstate_dir = \"state\"\n[worker]\nslots = {RUNS}\n\
              [[repository]]\nname = \"{REPOSITORY}\"\nclone_url = \"file://{}\"\n",

@@ -44,7 +44,7 @@ impl Site {
         let free = || TcpListener::bind("127.0.0.1:0")?.local_addr();
         let [address, admin] = [free()?, free()?];
         let mut config = format!(
-            "[server]\nlisten = \"{address}\"\nadmin_listen = \"{admin}\"\n\
+            "[server]\nlisten = \"{address}\"\nadmin_listen = \"{admin}\"\nreconcile = \"off\"\n\
              [[hook]]\nsecrets = [\"file:secret\"]\nrepositories = [\"acme/*\"]\n\
              [store]\nurl = \"{}\"\nstate_dir = \"{name}\"\n[worker]\nslots = {slots}\n",
             self.url

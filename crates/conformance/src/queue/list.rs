@@ -122,6 +122,10 @@ macro_rules! queue_behaviours {
             lives::a_diff_expands_into_a_job_for_each_file
             lives::what_a_diff_expands_into_is_held_or_put_off_as_its_verdict_says
             lives::a_diff_that_cannot_be_made_is_tried_again_later
+            ports::a_port_is_leased_to_one_attempt_at_a_time
+            ports::a_port_is_leased_to_whoever_has_the_job_and_an_attempt
+            ports::a_run_whose_port_was_taken_is_tried_with_another_and_counts_nothing
+            ports::a_run_that_was_given_up_keeps_its_port
             gpus::a_gpu_is_leased_to_one_attempt_at_a_time
             gpus::of_those_who_want_one_gpu_at_once_one_has_it
             gpus::gpus_are_kept_over_a_change_of_worker

@@ -20,6 +20,7 @@ mod list;
 mod lives;
 mod logs;
 mod memory;
+mod ports;
 mod repeats;
 mod reruns;
 mod retention;

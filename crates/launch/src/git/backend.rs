@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -38,6 +38,16 @@ impl GitWorkspace {
         let mirrors =
             remotes.into_iter().map(|remote| (remote.name.clone(), Mirror::new(&state_dir, remote)));
         Ok(Self { mirrors: mirrors.collect(), state_dir })
+    }
+
+    /// The commits that the branches and tags of a repository are at, by the word of the server that keeps it. Nothing is
+    /// fetched: one call of git and no other.
+    ///
+    /// # Errors
+    ///
+    /// When the server cannot be asked.
+    pub async fn tips(&self, repository: &RepoName) -> Result<BTreeMap<RefName, CommitSha>, WorkspaceError> {
+        self.mirror(repository)?.tips().await
     }
 
     /// Keeps mirrors from growing for ever: forgets commits that nobody has wanted for two weeks (for a day, where the
@@ -145,6 +155,18 @@ impl Workspace for GitWorkspace {
             }
             done => done,
         }
+    }
+
+    async fn message(
+        &self,
+        repository: &RepoName,
+        ref_name: &RefName,
+        commit: &CommitSha,
+    ) -> Result<String, WorkspaceError> {
+        let mirror = self.mirror(repository)?;
+        let _use = mirror.in_use().await?;
+        mirror.ensure(Some(ref_name), commit).await?;
+        mirror.message(commit).await
     }
 
     async fn discard(&self, _repository: &RepoName, directory: &Path) -> Result<(), WorkspaceError> {

@@ -146,6 +146,12 @@ impl Git {
         self
     }
 
+    /// The same where it may take no longer than this.
+    pub(super) fn taking_at_most(mut self, whole: std::time::Duration) -> Self {
+        self.limits.whole = whole;
+        self
+    }
+
     /// The same with a value of the configuration, before all others.
     pub(super) fn with(mut self, key: &str, value: &str) -> Self {
         self.set(key, value);

@@ -105,7 +105,7 @@ impl Mirror {
         name: &str,
         asked: &Comparison<'_>,
     ) -> Result<Vec<CommitSha>, WorkspaceError> {
-        let told = self.tips("ask for the tags", &["refs/tags/*"]).await?;
+        let told = self.refs_of_the_server("ask for the tags", &["refs/tags/*"]).await?;
         let mut tags = HashMap::new();
         for (tag, commit) in tips_in(&told) {
             let Some(tag) = tag.strip_prefix("refs/tags/") else { continue };

@@ -112,17 +112,21 @@ impl Mirror {
         &self,
         fallback: Option<&str>,
     ) -> Result<Option<(RefName, CommitSha)>, WorkspaceError> {
-        let told = self.tips("ask for the default branch", &["--symref", "HEAD"]).await?;
+        let told = self.refs_of_the_server("ask for the default branch", &["--symref", "HEAD"]).await?;
         let of_head = parse_default_branch(&told);
         let Some(fallback) = fallback.filter(|_| of_head.is_none()) else { return Ok(of_head) };
         let name = RefName::Branch(fallback.into());
-        let told = self.tips("ask for the default branch", &[&name.to_string()]).await?;
+        let told = self.refs_of_the_server("ask for the default branch", &[&name.to_string()]).await?;
         let tip = tips_in(&told).find(|(tip, _)| *tip == name.to_string());
         Ok(tip.map(|(_, tip)| (name, tip)))
     }
 
     /// What the remote tells of its refs: `patterns` are git's, after options of `ls-remote`.
-    pub(super) async fn tips(&self, what: &'static str, wanted: &[&str]) -> Result<String, WorkspaceError> {
+    pub(super) async fn refs_of_the_server(
+        &self,
+        what: &'static str,
+        wanted: &[&str],
+    ) -> Result<String, WorkspaceError> {
         let (options, patterns): (Vec<&str>, Vec<&str>) =
             wanted.iter().partition(|word| word.starts_with("--"));
         let told = self

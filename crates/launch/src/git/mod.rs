@@ -17,6 +17,7 @@ mod redirect;
 mod submodule;
 mod submodules;
 mod tidy;
+mod tips;
 mod tree;
 
 pub use backend::GitWorkspace;

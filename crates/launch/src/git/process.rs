@@ -19,7 +19,7 @@ use crate::process::Process;
 /// How long a call may take.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    whole: Duration,
+    pub(super) whole: Duration,
     /// For how long nothing at all may happen.
     idle: Option<Duration>,
     /// Limit in bytes of what is kept of its output; of one that writes more nothing is.

@@ -1,4 +1,5 @@
-//! Whether a run ended because a GPU had no memory left, which its exit code does not tell.
+//! Whether a run ended because a GPU had no memory left, or another process had its port, which its exit code does not
+//! tell.
 
 use std::io;
 
@@ -7,13 +8,14 @@ use swifthook_core::Exit;
 use super::record::Ended;
 use super::run_dir::RunDir;
 
-/// How a run ended, with what the end of its log says of the memory of GPUs.
+/// How a run ended, with what the end of its log says of the memory of GPUs and of its port.
 pub(crate) fn with_its_end(dir: &RunDir, ended: Ended) -> Exit {
     let lasted = ended.ended_at.since(ended.began_at);
     let exit = Exit::from(ended);
     // A log that cannot be read says nothing.
-    let is_told = !exit.is_success() && end_of(dir).is_ok_and(|end| tells_of_it(&end));
-    Exit { out_of_gpu_memory_after: is_told.then_some(lasted), ..exit }
+    let end = if exit.is_success() { Vec::new() } else { end_of(dir).unwrap_or_default() };
+    let out_of_gpu_memory_after = tells_of_it(&end).then_some(lasted);
+    Exit { out_of_gpu_memory_after, port_taken: tells_of_its_port(&end), ..exit }
 }
 
 /// The last of a log.
@@ -23,7 +25,17 @@ pub(crate) fn end_of(dir: &RunDir) -> io::Result<Vec<u8>> {
 
 /// As PyTorch says it, in Python and in C++, and the driver and the runtime of CUDA.
 fn tells_of_it(log: &[u8]) -> bool {
-    PHRASES.iter().any(|phrase| log.windows(phrase.len()).any(|text| text == phrase.as_bytes()))
+    PHRASES.iter().any(|phrase| says(log, phrase))
+}
+
+/// As PyTorch's store says it that cannot listen at `MASTER_PORT`, since 2.4 and before. It cannot for other reasons too.
+fn tells_of_its_port(log: &[u8]) -> bool {
+    says(log, "The server socket has failed to listen on any local network address")
+        && (says(log, "EADDRINUSE") || says(log, "Address already in use"))
+}
+
+fn says(log: &[u8], phrase: &str) -> bool {
+    log.windows(phrase.len()).any(|text| text == phrase.as_bytes())
 }
 
 /// Several processes of one run may each say a page about it.
@@ -77,6 +89,26 @@ mod tests {
         ] {
             let exit = ended(code, &log);
             assert_eq!((exit.out_of_gpu_memory_after, exit.code), (expected, Some(code)));
+        }
+    }
+
+    #[test]
+    fn a_port_that_another_process_had_is_found_as_pytorch_tells_it() {
+        let new = "[rank0]: torch.distributed.DistNetworkError: The server socket has failed to listen on any local network \
+                   address. port: 29500, useIpv6: false, code: -98, name: EADDRINUSE, message: address already in use";
+        let old = "RuntimeError: The server socket has failed to listen on any local network address. The server socket \
+                   has failed to bind to [::]:29500 (errno: 98 - Address already in use).";
+        let other = "torch.distributed.DistNetworkError: The server socket has failed to listen on any local network \
+                     address. port: 80, useIpv6: false, code: -13, name: EACCES, message: permission denied";
+        let page = "  File \"x.py\", line 1\n".repeat(1_000);
+        for (code, log, expected) in [
+            (1, format!("{new}\n{page}"), true),
+            (1, old.to_owned(), true),
+            (0, new.to_owned(), false),
+            (1, other.to_owned(), false),
+            (1, "OSError: [Errno 98] Address already in use\n".to_owned(), false),
+        ] {
+            assert_eq!(ended(code, &log).port_taken, expected, "{log}");
         }
     }
 

@@ -4,8 +4,9 @@ use async_trait::async_trait;
 use swifthook_core::{
     Actor, Change, Claimed, Command, CommitSha, Decided, Delivery, DeliveryId, Event, Fingerprint, GpuBook,
     GpuLease, Heartbeat, History, Intake, IntakeError, Job, JobFilter, JobId, JobQueue, KnownWorker, Lease,
-    MemoryEstimate, PastFailure, Progress, PruneFrom, Pruned, QueueError, Receipt, Renewal, Rerun, Retention,
-    RunKey, RunLog, Stage, Stats, StoredJob, Swept, TimelineEntry, Upkeep, Worker, Workload,
+    MemoryEstimate, PastFailure, Progress, PruneFrom, Pruned, QueueError, Receipt, RefName, Renewal,
+    RepoName, Rerun, Retention, RunKey, RunLog, Stage, Stats, StoredJob, Swept, TimelineEntry, Upkeep,
+    Worker, Workload,
 };
 use tokio::sync::watch;
 
@@ -18,6 +19,7 @@ use crate::message::{Message, MessageStore, Stored};
 use crate::repeats::Repeats;
 use crate::rules::{Rules, Submission, with_beginning, with_specs};
 use crate::store::{Entry, Store};
+use crate::tips::{Compared, Look, Move, TipStore, Tips};
 use crate::workers::Workers;
 
 /// A queue in memory. It keeps the promises of every queue except that to survive its process: a store for tests, demonstrations and embedders whose jobs are few.
@@ -105,6 +107,23 @@ impl MessageStore for MemoryQueue {
 }
 
 #[async_trait]
+impl TipStore for MemoryQueue {
+    async fn tips(&self, repository: &RepoName) -> Result<Option<Tips>, QueueError> {
+        Ok(self.world().tips.get(repository).cloned())
+    }
+
+    async fn moves(&self, repository: &RepoName, refs: &[RefName]) -> Result<Vec<Vec<Move>>, QueueError> {
+        let mut world = self.world();
+        refs.iter().map(|name| world.moves(&(repository.clone(), name.clone()))).collect()
+    }
+
+    async fn compared(&self, compared: &Compared) -> Result<Option<Vec<Option<Receipt>>>, QueueError> {
+        let look = Look::new(compared).map_err(QueueError::store)?;
+        self.transact(|rules| rules.compared(&look))
+    }
+}
+
+#[async_trait]
 impl JobQueue for MemoryQueue {
     async fn claim(&self, worker: &Worker) -> Result<Option<Claimed>, QueueError> {
         self.transact(|rules| rules.claim(worker))
@@ -180,6 +199,15 @@ impl JobQueue for MemoryQueue {
 
     async fn give_back(&self, job: JobId, who: &Actor) -> Result<(), QueueError> {
         self.transact(|rules| rules.give_back(job, &who.0))
+    }
+
+    async fn lease_port(
+        &self,
+        lease: &Lease,
+        machine: &str,
+        avoid: &[u16],
+    ) -> Result<Option<u16>, QueueError> {
+        self.transact(|rules| rules.lease_port(lease, machine, avoid))
     }
 
     async fn heartbeat(&self, beat: &Heartbeat) -> Result<(), QueueError> {

@@ -2,16 +2,17 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use swifthook_core::{
-    Change, CommitSha, Delivery, DeliveryId, GpuGrant, GpuLease, Job, JobId, Progress, QueueError, RunKey,
-    RunLog, Stage, TimelineEntry, Timestamp,
+    Change, CommitSha, Delivery, DeliveryId, GpuGrant, GpuLease, Job, JobId, Progress, QueueError, RepoName,
+    RunKey, RunLog, Stage, TimelineEntry, Timestamp,
 };
 
-use crate::chain::Chains;
+use crate::chain::{Chains, Place};
 use crate::ids::{join, number_at};
 use crate::store::{
     Decisions, Entry, HEAD_START, Latest, OldDeliveries, Owner, Rival, Seeker, Store, is_rival,
     waits_for_gpus,
 };
+use crate::tips::{MOVES, Move, Tips};
 
 /// Everything that a queue in memory knows.
 #[derive(Default)]
@@ -24,6 +25,9 @@ pub(super) struct World {
     decisions: HashMap<Change, Decisions>,
     /// Who has which GPU, by machine and GPU.
     pub(super) gpus: BTreeMap<(Arc<str>, Arc<str>), RunKey>,
+    /// Who has which port, by machine and port.
+    ports: BTreeMap<(Arc<str>, u16), JobId>,
+    pub(super) tips: HashMap<RepoName, Tips>,
     chains: Chains,
     /// Jobs that have not ended, by stage, in the order in which they are claimed.
     open: HashMap<Stage, BTreeSet<(i64, JobId)>>,
@@ -169,6 +173,28 @@ impl Store for World {
         Ok(members.map(|id| Rival::from(&self.jobs[id].job)).collect())
     }
 
+    fn tips(&mut self, repository: &RepoName) -> Result<Option<Tips>, QueueError> {
+        Ok(self.tips.get(repository).cloned())
+    }
+
+    fn set_tips(&mut self, repository: &RepoName, tips: &Tips) -> Result<(), QueueError> {
+        self.tips.insert(repository.clone(), tips.clone());
+        Ok(())
+    }
+
+    fn moves(&mut self, place: &Place) -> Result<Vec<Move>, QueueError> {
+        let is_there = |delivery: &&Delivery| delivery.repository == place.0 && delivery.ref_name == place.1;
+        let step = |delivery: &Delivery| {
+            let pushed_at = delivery.facts.and_then(|facts| facts.pushed_at);
+            Some(Move {
+                before: delivery.before.clone(),
+                head: delivery.head.clone()?,
+                at: pushed_at.unwrap_or(delivery.received_at),
+            })
+        };
+        Ok(self.deliveries.values().rev().filter(is_there).filter_map(step).take(MOVES).collect())
+    }
+
     fn orphan(&mut self, now: Timestamp, host: &str) -> Result<Option<Entry>, QueueError> {
         let active = self.open(Stage::Running).chain(self.open(Stage::Finishing));
         let orphans = active.filter(|entry| {
@@ -244,6 +270,20 @@ impl Store for World {
         Ok(self.jobs.values().map(|entry| &entry.job).filter(is_stranded).cloned().collect())
     }
 
+    fn ports(&mut self, machine: &str) -> Result<Vec<u16>, QueueError> {
+        Ok(self.ports.keys().filter(|(its, _)| **its == *machine).map(|(_, port)| *port).collect())
+    }
+
+    fn lease_port(&mut self, machine: &str, port: u16, run: RunKey) -> Result<(), QueueError> {
+        self.ports.insert((machine.into(), port), run.job);
+        Ok(())
+    }
+
+    fn free_ports(&mut self, job: JobId) -> Result<(), QueueError> {
+        self.ports.retain(|_, its| *its != job);
+        Ok(())
+    }
+
     fn ended(
         &mut self,
         stage: Stage,
@@ -263,6 +303,7 @@ impl Store for World {
         self.lines.remove(&id);
         self.logs.retain(|run, _| run.job != id);
         self.gpus.retain(|_, run| run.job != id);
+        self.ports.retain(|_, its| *its != id);
         Ok(())
     }
 

@@ -7,8 +7,9 @@ use async_trait::async_trait;
 use swifthook_core::{
     Actor, Claimed, Command, CommitSha, Decided, Delivery, DeliveryId, Diffed, Event, Fingerprint, GpuBook,
     GpuLease, Heartbeat, History, Intake, IntakeError, Job, JobFilter, JobId, JobQueue, KnownWorker, Lease,
-    MemoryEstimate, PastFailure, Progress, PruneFrom, Pruned, QueueError, Receipt, Renewal, Rerun, Retention,
-    RunKey, RunLog, Stage, Stats, StoredJob, Swept, TimelineEntry, Upkeep, Worker, Workload,
+    MemoryEstimate, PastFailure, Progress, PruneFrom, Pruned, QueueError, Receipt, RefName, Renewal,
+    RepoName, Rerun, Retention, RunKey, RunLog, Stage, Stats, StoredJob, Swept, TimelineEntry, Upkeep,
+    Worker, Workload,
 };
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
@@ -22,13 +23,14 @@ use super::rows::RowError;
 use super::target::Target;
 use super::transact::{Core, Needs, PATIENCE};
 use super::transaction::Transaction;
-use super::{gpus, listener, lists, logs, reader, schema, workers};
+use super::{gpus, listener, lists, logs, reader, schema, tips, workers};
 use crate::ids::{Ids, split};
 use crate::keeper::{Keeper, STEPS_A_SWEEP};
 use crate::message::{Message, MessageStore, Stored};
 use crate::repeats::Repeats;
 use crate::rules::{Rules, Submission};
 use crate::store::Store;
+use crate::tips::{Compared, Look, Move, TipStore, Tips};
 
 /// A durable queue in a database on PostgreSQL, shared by as many processes as have its URL.
 ///
@@ -179,6 +181,24 @@ impl MessageStore for PostgresQueue {
 }
 
 #[async_trait]
+impl TipStore for PostgresQueue {
+    async fn tips(&self, repository: &RepoName) -> Result<Option<Tips>, QueueError> {
+        let repository = repository.clone();
+        self.read(move |runtime, session| runtime.block_on(tips::read(session, &repository))).await
+    }
+
+    async fn moves(&self, repository: &RepoName, refs: &[RefName]) -> Result<Vec<Vec<Move>>, QueueError> {
+        let (repository, refs) = (repository.clone(), refs.to_vec());
+        self.read(move |runtime, session| runtime.block_on(tips::moves_of(session, &repository, &refs))).await
+    }
+
+    async fn compared(&self, compared: &Compared) -> Result<Option<Vec<Option<Receipt>>>, QueueError> {
+        let look = Look::new(compared).map_err(QueueError::store)?;
+        self.transact(Needs::of_look(&look), move |rules| rules.compared(&look)).await
+    }
+}
+
+#[async_trait]
 impl JobQueue for PostgresQueue {
     async fn claim(&self, worker: &Worker) -> Result<Option<Claimed>, QueueError> {
         let mut pause = Duration::from_millis(4);
@@ -272,6 +292,16 @@ impl JobQueue for PostgresQueue {
     async fn give_back(&self, job: JobId, who: &Actor) -> Result<(), QueueError> {
         let who = who.0.clone();
         self.transact(Needs::of_job(job, []), move |rules| rules.give_back(job, &who)).await
+    }
+
+    async fn lease_port(
+        &self,
+        lease: &Lease,
+        machine: &str,
+        avoid: &[u16],
+    ) -> Result<Option<u16>, QueueError> {
+        let (lease, of, avoid) = (*lease, machine.to_owned(), avoid.to_vec());
+        self.transact(Needs::of_port(machine), move |rules| rules.lease_port(&lease, &of, &avoid)).await
     }
 
     async fn heartbeat(&self, beat: &Heartbeat) -> Result<(), QueueError> {

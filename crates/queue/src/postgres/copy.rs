@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Mutex;
 
-use swifthook_core::{Change, Delivery, DeliveryId, Job, JobId, QueueError, RunKey, RunLog, TimelineEntry};
+use swifthook_core::{
+    Change, Delivery, DeliveryId, Job, JobId, QueueError, RepoName, RunKey, RunLog, TimelineEntry,
+};
 use tokio::runtime::Handle;
 use uuid::Uuid;
 
@@ -12,10 +14,11 @@ use super::pool::Pool;
 use super::rows::{self, RowError, deliveries, entries};
 use super::target::Target;
 use super::transaction::{Transaction, uuid};
-use super::{logs, schema};
+use super::{logs, schema, tips};
 use crate::chain::Chains;
 use crate::codec;
 use crate::copy::{ChangeKey, Copied, CopyError, Copying, KeptChange};
+use crate::tips::Tips;
 
 /// Does something in a transaction that has the store to itself.
 pub(crate) fn alone(
@@ -83,6 +86,10 @@ impl Copying for Transaction<'_> {
     fn decisions_after(&mut self, after: Option<ChangeKey>) -> Result<Vec<KeptChange>, QueueError> {
         Ok(changes_after(self, DECISIONS, after)?)
     }
+
+    fn all_tips(&mut self) -> Result<Vec<(RepoName, Tips)>, QueueError> {
+        Ok(tips::all(self)?)
+    }
 }
 
 fn jobs_after(
@@ -149,7 +156,7 @@ pub(super) const SHARE: &str =
 const TAKE: &str = "SELECT pg_try_advisory_lock(hashtextextended(current_schema() || ' in use', 0))";
 /// Whoever comes meanwhile can read, and waits with writing.
 const LOCK: &str =
-    "LOCK TABLE names, jobs, changes, decisions, leases, timeline, logs, deliveries IN EXCLUSIVE MODE";
+    "LOCK TABLE names, jobs, changes, decisions, leases, timeline, logs, deliveries, tips IN EXCLUSIVE MODE";
 /// What is left behind the key is the same for both: the commit before, which decides only among decisions.
 const CHANGES: &str = "SELECT c.job, c.run, c.redeliveries, c.stage, c.source, h.name, c.guid, c.trained, c.before, \
     c.place, c.head, c.recipe, c.config, p.name, r.name, coalesce(c.path, j.config, ''), ''::bytea FROM changes c \

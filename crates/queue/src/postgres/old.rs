@@ -32,6 +32,7 @@ pub(super) fn remove(transaction: &mut Transaction<'_>, id: JobId) -> Result<(),
     transaction.execute("DELETE FROM leases WHERE job = $1", &[&id])?;
     transaction.execute("DELETE FROM logs WHERE job = $1", &[&id])?;
     transaction.execute("DELETE FROM gpus WHERE job = $1", &[&id])?;
+    transaction.execute("DELETE FROM ports WHERE job = $1", &[&id])?;
     transaction.execute("DELETE FROM jobs WHERE id = $1", &[&id])
 }
 

@@ -53,7 +53,7 @@ pub(super) fn newest() -> i32 {
 const VERSION: &str =
     "CREATE TABLE swifthook_schema (version INTEGER NOT NULL); INSERT INTO swifthook_schema VALUES (0)";
 /// Each is applied once, in order; what has been released is never edited.
-const MIGRATIONS: [&str; 12] = [
+const MIGRATIONS: [&str; 13] = [
     include_str!("migrations/1.sql"),
     include_str!("migrations/2.sql"),
     include_str!("migrations/3.sql"),
@@ -66,4 +66,5 @@ const MIGRATIONS: [&str; 12] = [
     include_str!("migrations/10.sql"),
     include_str!("migrations/11.sql"),
     include_str!("migrations/12.sql"),
+    include_str!("migrations/13.sql"),
 ];

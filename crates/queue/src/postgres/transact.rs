@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::codec;
 use crate::ids::Ids;
 use crate::rules::{Rules, Submission};
+use crate::tips::Look;
 
 /// What all transactions of a queue share.
 pub(super) struct Core {
@@ -58,10 +59,22 @@ impl Needs {
         needs
     }
 
+    /// All that decides about a look at a repository and what it found. Looks at one repository come one after the other.
+    pub(super) fn of_look(look: &Look) -> Self {
+        let mut needs = Self::of_submissions(&look.found);
+        needs.locks.push(format!("tips {}", look.repository));
+        needs
+    }
+
     /// All that decides about a job, and about jobs of these groups that come of it.
     pub(super) fn of_job<'a>(job: JobId, groups: impl IntoIterator<Item = &'a str>) -> Self {
         let locks = groups.into_iter().map(|group| format!("group {}", plain(group))).collect();
         Self { locks, chains: Vec::new(), job: Some(job) }
+    }
+
+    /// All that decides about a port of a machine.
+    pub(super) fn of_port(machine: &str) -> Self {
+        Self { locks: vec![format!("ports {}", plain(machine))], ..Self::default() }
     }
 
     /// Claims come one after the other.

@@ -2,8 +2,8 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use swifthook_core::{
-    Change, CommitSha, Delivery, DeliveryId, GpuGrant, GpuLease, Job, JobId, Progress, QueueError, RunKey,
-    Stage, State, TimelineEntry, Timestamp,
+    Change, CommitSha, Delivery, DeliveryId, GpuGrant, GpuLease, Job, JobId, Progress, QueueError, RepoName,
+    RunKey, Stage, State, TimelineEntry, Timestamp,
 };
 use tokio::runtime::Handle;
 use tokio_postgres::types::ToSql;
@@ -12,12 +12,13 @@ use uuid::Uuid;
 
 use super::pool::{Parameters, Session, Write, given};
 use super::rows::{self, RowError, entries};
-use super::{due, gpus, old};
-use crate::chain::Chains;
+use super::{due, gpus, old, ports, tips};
+use crate::chain::{Chains, Place};
 use crate::codec;
 use crate::store::{
     Decisions, Entry, Latest, OldDeliveries, Owner, Rival, Seeker, Store, is_rival, waits_for_gpus,
 };
+use crate::tips::{Move, Tips};
 
 /// A transaction that is open on a connection. Its methods wait for the database: they are for a thread that may.
 pub(super) struct Transaction<'a> {
@@ -395,6 +396,18 @@ impl Store for Transaction<'_> {
         Ok(due::rivals(self, group, millis(pushed_at), is_chained)?)
     }
 
+    fn tips(&mut self, repository: &RepoName) -> Result<Option<Tips>, QueueError> {
+        Ok(tips::find(self, repository)?)
+    }
+
+    fn set_tips(&mut self, repository: &RepoName, tips: &Tips) -> Result<(), QueueError> {
+        Ok(tips::keep(self, repository, tips)?)
+    }
+
+    fn moves(&mut self, place: &Place) -> Result<Vec<Move>, QueueError> {
+        Ok(tips::moves(self, place)?)
+    }
+
     fn orphan(&mut self, now: Timestamp, host: &str) -> Result<Option<Entry>, QueueError> {
         Ok(due::orphan(self, now, host)?)
     }
@@ -433,6 +446,18 @@ impl Store for Transaction<'_> {
 
     fn stranded(&mut self, host: &str) -> Result<Vec<Job>, QueueError> {
         Ok(gpus::stranded(self, host)?)
+    }
+
+    fn ports(&mut self, machine: &str) -> Result<Vec<u16>, QueueError> {
+        Ok(ports::of(self, machine)?)
+    }
+
+    fn lease_port(&mut self, machine: &str, port: u16, run: RunKey) -> Result<(), QueueError> {
+        Ok(ports::lease(self, machine, port, run)?)
+    }
+
+    fn free_ports(&mut self, job: JobId) -> Result<(), QueueError> {
+        Ok(ports::free(self, job)?)
     }
 
     fn ended(

@@ -19,7 +19,6 @@ impl<S: Store> Rules<'_, S> {
     }
 
     /// The same for a receipt that is given its id here.
-    #[cfg(feature = "postgres")]
     pub(crate) fn accept_anew(&mut self, submission: &Submission) -> Result<Receipt, QueueError> {
         let delivery = Delivery { id: self.ids.delivery(self.now), ..submission.delivery.clone() };
         self.accept(&Submission { delivery, ..submission.clone() })

@@ -29,6 +29,7 @@ impl<S: Store> Rules<'_, S> {
         if !job.state.stage.is_final() {
             return Ok(());
         }
+        self.store.free_ports(id)?;
         let has_gpus = self.store.has_gpus(id)?;
         if job.state.is_given_up {
             job.state.is_given_up = false;

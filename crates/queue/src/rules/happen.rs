@@ -38,6 +38,7 @@ impl<'a, S: Store> Rules<'a, S> {
         }
         self.store.update(&job)?;
         self.keep_gpus(&before, &job, &event)?;
+        self.keep_port(&before, &job, &event)?;
         if before.stage == Stage::Held && job.state.stage == Stage::Queued {
             self.train_for_all(&job, who)?;
         }

@@ -8,9 +8,11 @@ mod enqueue;
 mod gpus;
 mod happen;
 mod lease;
+mod ports;
 mod prune;
 mod submission;
 mod timeline;
+mod tips;
 
 pub(crate) use happen::Rules;
 pub(crate) use submission::{Submission, with_specs};

@@ -9,8 +9,9 @@ use rusqlite::Connection;
 use swifthook_core::{
     Actor, Claimed, Command, CommitSha, Decided, Delivery, DeliveryId, Event, Fingerprint, GpuBook, GpuLease,
     Heartbeat, History, Intake, IntakeError, Job, JobFilter, JobId, JobQueue, KnownWorker, Lease,
-    MemoryEstimate, PastFailure, Progress, PruneFrom, Pruned, QueueError, Receipt, Renewal, Rerun, Retention,
-    RunKey, RunLog, Stage, Stats, StoredJob, Swept, TimelineEntry, Upkeep, Worker, Workload,
+    MemoryEstimate, PastFailure, Progress, PruneFrom, Pruned, QueueError, Receipt, RefName, Renewal,
+    RepoName, Rerun, Retention, RunKey, RunLog, Stage, Stats, StoredJob, Swept, TimelineEntry, Upkeep,
+    Worker, Workload,
 };
 use tokio::sync::oneshot::Receiver;
 use tokio::sync::{Semaphore, watch};
@@ -23,7 +24,7 @@ use super::rows::RowError;
 use super::transaction::Transaction;
 use super::work::Question;
 use super::writer::{Message, Writer};
-use super::{gpus, lists, logs, schema};
+use super::{gpus, lists, logs, schema, tips};
 use crate::clock::Clock;
 use crate::ids::Ids;
 use crate::keeper::{Keeper, STEPS_A_SWEEP};
@@ -31,6 +32,7 @@ use crate::message::{self, MessageStore, Stored};
 use crate::repeats::Repeats;
 use crate::rules::{Rules, Submission};
 use crate::store::Store;
+use crate::tips::{Compared, Look, Move, TipStore, Tips};
 use crate::workers::Workers;
 
 /// A durable queue in one file of this machine, for one process.
@@ -207,6 +209,27 @@ impl MessageStore for SqliteQueue {
 }
 
 #[async_trait]
+impl TipStore for SqliteQueue {
+    async fn tips(&self, repository: &RepoName) -> Result<Option<Tips>, QueueError> {
+        let repository = repository.clone();
+        self.read(move |connection| tips::read(connection, &repository)).await
+    }
+
+    async fn moves(&self, repository: &RepoName, refs: &[RefName]) -> Result<Vec<Vec<Move>>, QueueError> {
+        let (repository, refs) = (repository.clone(), refs.to_vec());
+        let read = move |connection: &Connection| {
+            refs.iter().map(|name| tips::moves(connection, &repository, name)).collect()
+        };
+        self.read(read).await
+    }
+
+    async fn compared(&self, compared: &Compared) -> Result<Option<Vec<Option<Receipt>>>, QueueError> {
+        let look = Look::new(compared).map_err(QueueError::store)?;
+        self.send(Question::of_intake(move |rules| rules.compared(&look))).await
+    }
+}
+
+#[async_trait]
 impl JobQueue for SqliteQueue {
     async fn claim(&self, worker: &Worker) -> Result<Option<Claimed>, QueueError> {
         let worker = worker.clone();
@@ -278,6 +301,16 @@ impl JobQueue for SqliteQueue {
     async fn give_back(&self, job: JobId, who: &Actor) -> Result<(), QueueError> {
         let who = who.0.clone();
         self.ask(move |rules| rules.give_back(job, &who)).await
+    }
+
+    async fn lease_port(
+        &self,
+        lease: &Lease,
+        machine: &str,
+        avoid: &[u16],
+    ) -> Result<Option<u16>, QueueError> {
+        let (lease, machine, avoid) = (*lease, machine.to_owned(), avoid.to_vec());
+        self.ask(move |rules| rules.lease_port(&lease, &machine, &avoid)).await
     }
 
     async fn heartbeat(&self, beat: &Heartbeat) -> Result<(), QueueError> {

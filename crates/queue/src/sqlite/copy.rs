@@ -3,16 +3,19 @@
 use std::path::Path;
 
 use rusqlite::params;
-use swifthook_core::{Change, Delivery, DeliveryId, Job, JobId, QueueError, RunKey, RunLog, TimelineEntry};
+use swifthook_core::{
+    Change, Delivery, DeliveryId, Job, JobId, QueueError, RepoName, RunKey, RunLog, TimelineEntry,
+};
 
 use super::config::{OpenError, Options};
 use super::lock::Lock;
 use super::names::Names;
 use super::rows::{self, LINES, RowError, deliveries, entries};
 use super::transaction::Transaction;
-use super::{logs, schema, start};
+use super::{logs, schema, start, tips};
 use crate::codec::{self, Corrupt};
 use crate::copy::{ChangeKey, Copied, CopyError, Copying, KeptChange};
+use crate::tips::Tips;
 
 /// Does something in a transaction that has the store to itself.
 pub(crate) fn alone(
@@ -55,6 +58,10 @@ impl Copying for Transaction<'_> {
 
     fn decisions_after(&mut self, after: Option<ChangeKey>) -> Result<Vec<KeptChange>, QueueError> {
         Ok(changes_after(self, DECISIONS, after)?)
+    }
+
+    fn all_tips(&mut self) -> Result<Vec<(RepoName, Tips)>, QueueError> {
+        Ok(tips::all(self.connection)?)
     }
 }
 

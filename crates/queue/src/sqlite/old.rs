@@ -31,6 +31,7 @@ pub(super) fn remove(connection: &Connection, id: JobId) -> Result<(), RowError>
         "DELETE FROM leases WHERE job = ?1",
         "DELETE FROM logs WHERE job = ?1",
         "DELETE FROM gpus WHERE job = ?1",
+        "DELETE FROM ports WHERE job = ?1",
         "DELETE FROM jobs WHERE id = ?1",
     ] {
         connection.prepare_cached(sql)?.execute((id,))?;

@@ -89,7 +89,7 @@ pub(super) fn newest() -> u32 {
 const APPLICATION: i32 = 0x7377_686b;
 const BUSY: std::time::Duration = std::time::Duration::from_secs(5);
 /// Each is applied once, in order; what has been released is never edited.
-const MIGRATIONS: [&str; 9] = [
+const MIGRATIONS: [&str; 10] = [
     include_str!("migrations/1.sql"),
     include_str!("migrations/2.sql"),
     include_str!("migrations/3.sql"),
@@ -99,6 +99,7 @@ const MIGRATIONS: [&str; 9] = [
     include_str!("migrations/7.sql"),
     include_str!("migrations/8.sql"),
     include_str!("migrations/9.sql"),
+    include_str!("migrations/10.sql"),
 ];
 
 #[cfg(test)]

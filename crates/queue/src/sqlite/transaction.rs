@@ -1,16 +1,17 @@
 use rusqlite::{Connection, OptionalExtension, Params, params};
 use swifthook_core::{
-    Change, CommitSha, Delivery, DeliveryId, GpuGrant, GpuLease, Job, JobId, Progress, QueueError, RunKey,
-    Stage, State, TimelineEntry, Timestamp,
+    Change, CommitSha, Delivery, DeliveryId, GpuGrant, GpuLease, Job, JobId, Progress, QueueError, RepoName,
+    RunKey, Stage, State, TimelineEntry, Timestamp,
 };
 
 use super::names::Names;
 use super::rows::{self, RowError, entries};
-use super::{due, gpus, old};
-use crate::chain::Chains;
+use super::{due, gpus, old, ports, tips};
+use crate::chain::{Chains, Place};
 use crate::store::{
     Decisions, Entry, Latest, OldDeliveries, Owner, Rival, Seeker, Store, is_rival, waits_for_gpus,
 };
+use crate::tips::{Move, Tips};
 use crate::{codec, ids};
 
 /// What the thread that writes has at hand.
@@ -366,6 +367,18 @@ impl Store for Transaction<'_> {
         Ok(due::rivals(self.connection, group, millis(pushed_at), is_chained)?)
     }
 
+    fn tips(&mut self, repository: &RepoName) -> Result<Option<Tips>, QueueError> {
+        Ok(tips::read(self.connection, repository)?)
+    }
+
+    fn set_tips(&mut self, repository: &RepoName, tips: &Tips) -> Result<(), QueueError> {
+        Ok(tips::keep(self.connection, repository, tips)?)
+    }
+
+    fn moves(&mut self, place: &Place) -> Result<Vec<Move>, QueueError> {
+        Ok(tips::moves(self.connection, &place.0, &place.1)?)
+    }
+
     fn orphan(&mut self, now: Timestamp, host: &str) -> Result<Option<Entry>, QueueError> {
         Ok(due::orphan(self.connection, now, host)?)
     }
@@ -404,6 +417,18 @@ impl Store for Transaction<'_> {
 
     fn stranded(&mut self, host: &str) -> Result<Vec<Job>, QueueError> {
         Ok(gpus::stranded(self.connection, host)?)
+    }
+
+    fn ports(&mut self, machine: &str) -> Result<Vec<u16>, QueueError> {
+        Ok(ports::of(self.connection, machine)?)
+    }
+
+    fn lease_port(&mut self, machine: &str, port: u16, run: RunKey) -> Result<(), QueueError> {
+        Ok(ports::lease(self.connection, machine, port, run)?)
+    }
+
+    fn free_ports(&mut self, job: JobId) -> Result<(), QueueError> {
+        Ok(ports::free(self.connection, job)?)
     }
 
     fn ended(

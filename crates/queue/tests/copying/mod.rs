@@ -11,7 +11,7 @@ use swifthook_core::{
     RunHandle, RunKey, RunLog, Source, Stage, StoredJob, Superseding, TimelineEntry, Timestamp, Upkeep,
     Verdict, Worker,
 };
-use swifthook_queue::{Options, SqliteQueue};
+use swifthook_queue::{Compared, Options, SqliteQueue, TipStore, Tips};
 
 use crate::common::TestClock;
 
@@ -38,6 +38,13 @@ pub(crate) async fn fill(file: &Path) -> Filled {
     let options = Options { clock: clock.clock(), ..Options::default() };
     let store = SqliteQueue::open(file, options).unwrap();
     let finished = |code| Exit { code: Some(code), ..Exit::default() };
+
+    let tips = Tips {
+        asked_at: Timestamp(7),
+        refs: [(RefName::Tag("v1 ü".into()), push(1, None).push.head.unwrap())].into(),
+    };
+    let repository = RepoName::new("acme/models").unwrap();
+    store.compared(&Compared { repository, known: None, tips, found: Vec::new() }).await.unwrap();
 
     let removed = accept(&store, &push(1, Some("configs/old ü.yaml"))).await.id;
     let lease = run(&store, &clock, removed).await;

@@ -1,7 +1,7 @@
 use async_trait::async_trait;
 use swifthook_core::{
-    ChangeSet, CommitSha, Comparison, Diffed, Event, HoldReason, Job, KnownHeads, Problem, Recipe,
-    RecipeVerdict, Verdict, WorkspaceError,
+    ChangeSet, CommitSha, Comparison, Diffed, Event, HoldReason, Job, KnownHeads, Problem, Push, Recipe,
+    RecipeVerdict, Source, Verdict, WorkspaceError, asks_to_skip,
 };
 
 use super::launch::told;
@@ -40,22 +40,32 @@ impl Task {
         };
         let diff = async {
             let _permit = self.shared.diffs.acquire().await;
-            self.shared.workspace.compare(&asked).await
+            let workspace = &self.shared.workspace;
+            let changes = workspace.compare(&asked).await?;
+            // A delivery has told it; a tip has not.
+            let skip_marker = match self.job.source {
+                Source::Reconcile | Source::Pull => {
+                    let message = workspace.message(&change.repository, &change.ref_name, &change.head);
+                    asks_to_skip(&message.await?)
+                }
+                _ => false,
+            };
+            Ok(Push { skip_marker, ..self.job.push_with(changes) })
         };
-        let changes = tokio::select! {
+        let push = tokio::select! {
             biased;
             () = until(&self.orders, |orders| orders.begin_nothing()) => return Err(End::Left),
-            changes = guarded::<ChangeSet, WorkspaceError>(diff) => changes,
+            push = guarded::<Push, WorkspaceError>(diff) => push,
         };
-        Ok(match changes {
-            Ok(changes) => self.ask_recipe(terms, changes).await,
+        Ok(match push {
+            Ok(push) => self.ask_recipe(terms, push).await,
             Err(error) => self.failed(told(&error), error.retry_after()),
         })
     }
 
-    async fn ask_recipe(&self, terms: &Terms, changes: ChangeSet) -> Diffed {
-        let (count, is_cut) = (changes.paths().len(), matches!(changes, ChangeSet::Incomplete(..)));
-        let (recipe, push, now) = (terms.recipe.clone(), self.job.push_with(changes), self.now());
+    async fn ask_recipe(&self, terms: &Terms, push: Push) -> Diffed {
+        let (count, is_cut) = (push.changes.paths().len(), matches!(push.changes, ChangeSet::Incomplete(..)));
+        let (recipe, now) = (terms.recipe.clone(), self.now());
         let most_jobs = self.job.state.approved_jobs.unwrap_or(Recipe::MAX_JOBS);
         let has_each = recipe.each.is_some();
         let decide = move || caught_now(|| recipe.decide_up_to(most_jobs, &push, now));

@@ -16,9 +16,10 @@ use crate::orders::until;
 impl Task {
     /// Brings an attempt that this task began to its launcher. Whatever is not settled afterwards (a stop that came, a
     /// commit that cannot be had, a launcher that gave no clear answer) is settled by looking for the run.
-    pub(super) async fn launch(&mut self, terms: &Terms, command: Composed) -> Result<(), End> {
+    pub(super) async fn launch(&mut self, terms: &Terms, mut command: Composed) -> Result<(), End> {
         let launcher = self.launcher().map(|launcher| launcher.capabilities()).unwrap_or_default();
         let Some(working_dir) = self.working_dir(terms, launcher).await? else { return Ok(()) };
+        self.tell_port(&mut command.env, &terms.shape, launcher).await?;
         let Ok(spec) = self.places().spec(&self.job, terms, command, working_dir, launcher) else {
             return self.refuse(Refusal::for_good(NOT_UTF8)).await;
         };

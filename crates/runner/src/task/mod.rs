@@ -6,6 +6,7 @@ mod diff;
 mod follow;
 mod gpus;
 mod launch;
+mod ports;
 mod prepare;
 mod recover;
 mod vigil;

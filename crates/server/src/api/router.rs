@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::confirm::Confirmations;
 use super::events::Changes;
+use super::reconcile::{self, Reconcile};
 use super::{auth, command, deliveries, events, gpu_memory, jobs, log, problem, replay, store, workers};
 use crate::serve::Token;
 
@@ -74,6 +75,8 @@ pub struct Api {
     pub replay: Option<Replay>,
     /// Renders a job anew; `None` where there are no recipes to ask, and then jobs are repeated as they were.
     pub render: Option<Render>,
+    /// Looks for pushes that no delivery told of; `None` where there are no recipes to ask.
+    pub reconciler: Option<Arc<dyn Reconcile>>,
     /// Ends the streams of events.
     pub shutdown: CancellationToken,
     /// Looks at what runs wrote.
@@ -96,6 +99,7 @@ impl Api {
             gpus: None,
             replay: None,
             render: None,
+            reconciler: None,
             looks: Looks::new(MOST_LOOKS, PATIENCE),
             shutdown: CancellationToken::new(),
             confirmations: Arc::default(),
@@ -113,6 +117,7 @@ impl Api {
             .route("/api/v1/deliveries", get(deliveries::list))
             .route("/api/v1/deliveries/{id}", get(deliveries::show))
             .route("/api/v1/deliveries/{id}/replay", post(replay::replay))
+            .route("/api/v1/reconcile", post(reconcile::reconcile))
             .route("/api/v1/workers", get(workers::list))
             .route("/api/v1/gpu-memory", get(gpu_memory::show))
             .route("/api/v1/store", get(store::show))

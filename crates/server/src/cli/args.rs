@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 use super::check::{self, CheckArguments};
 use super::deliveries::{self, DeliveriesArguments};
 use super::jobs::{self, JobsArguments};
+use super::reconcile::{self, ReconcileArguments};
 use super::send::{self, SendArguments};
 use super::serve::{self, ServeArguments};
 use super::store::{self, StoreArguments};
@@ -53,6 +54,8 @@ pub enum Command {
     Jobs(JobsArguments),
     /// Look at deliveries and what each recipe said of them.
     Deliveries(DeliveriesArguments),
+    /// Look for pushes that no delivery told of, and enqueue what is not known yet.
+    Reconcile(ReconcileArguments),
     /// See which workers are there.
     Workers(WorkersArguments),
     /// Look after the store.
@@ -76,6 +79,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Worker(arguments) => worker::run(&common, &arguments),
         Command::Jobs(arguments) => jobs::run(&common, &arguments),
         Command::Deliveries(arguments) => deliveries::run(&common, &arguments),
+        Command::Reconcile(arguments) => reconcile::run(&common, &arguments),
         Command::Workers(arguments) => workers::run(&common, &arguments),
         Command::Store(arguments) => store::run(&common, &arguments),
         Command::Check(arguments) => check::run(&common, &arguments),

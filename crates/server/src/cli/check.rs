@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use humantime::format_duration;
 use swifthook_core::Template;
 use swifthook_core::text::{address_without_user_info, is_printable, printable_lines, without_user_info};
 use swifthook_msswift::{Allowed, Permissions, Trust, Version};
@@ -84,11 +85,13 @@ fn summary(config: &Config, warnings: usize) -> String {
         );
     }
     for repository in &config.repositories {
+        let pulled = repository.pull.map(|every| format!(", pulled every {}", format_duration(every)));
         let _ = writeln!(
             text,
-            "\nrepository {}: from {}",
+            "\nrepository {}: from {}{}",
             repository.name,
-            address_without_user_info(&repository.clone_url)
+            address_without_user_info(&repository.clone_url),
+            pulled.unwrap_or_default()
         );
         for recipe in config.recipes.iter().filter(|recipe| recipe.repository == repository.name) {
             let _ = writeln!(text, "  recipe {}", recipe.name);
@@ -110,6 +113,12 @@ fn summary(config: &Config, warnings: usize) -> String {
             }
             if !trigger.senders.is_empty() {
                 let _ = writeln!(text, "    by {}", trigger.senders.join(", "));
+                if repository.pull.is_some() {
+                    let _ = writeln!(
+                        text,
+                        "    warning: who pushed is not known of what is pulled: none of it trains"
+                    );
+                }
             }
             let runs = match &trigger.each {
                 Some(each) => format!("for each changed {each}"),

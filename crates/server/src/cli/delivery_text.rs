@@ -181,7 +181,7 @@ pub(super) fn replayed(replay: &ReplayView) -> String {
     text
 }
 
-fn sentences(verdicts: &[VerdictView]) -> String {
+pub(super) fn sentences(verdicts: &[VerdictView]) -> String {
     let mut text = String::new();
     for said in verdicts {
         let what = match &*said.verdict {

@@ -19,6 +19,7 @@ mod manager;
 mod many;
 mod memory;
 mod reach;
+mod reconcile;
 mod screen;
 mod send;
 mod serve;

@@ -61,6 +61,17 @@ impl Reach {
         }
     }
 
+    /// The server that runs, if one does.
+    pub(super) fn only_server(
+        common: &CommonArguments,
+        arguments: &ReachArguments,
+    ) -> Result<Option<Self>, Error> {
+        match Self::running(common, arguments.server.as_ref())? {
+            Running::Yes(server) => Ok(Some(server)),
+            Running::No(_) => Ok(None),
+        }
+    }
+
     /// The server, if one runs that can be asked; its store is left alone.
     pub(super) fn only_a_server(common: &CommonArguments) -> Option<Self> {
         let server = variable("SWIFTHOOK_SERVER").map(|url| address(&url)).transpose().ok()?;
@@ -73,7 +84,7 @@ impl Reach {
     fn running(common: &CommonArguments, server: Option<&Uri>) -> Result<Running, Error> {
         let token = variable("SWIFTHOOK_ADMIN_TOKEN").map(|token| Token::new(&token)).transpose()?;
         if let (Some(url), Some(token)) = (server, &token) {
-            return Ok(Running::Yes(Self::server(url.to_string(), token.clone())));
+            return Ok(Running::Yes(Self::at(url.to_string(), token.clone())));
         }
         let contact = Contact::load(&common.config, &variable)?;
         let url = match server {
@@ -91,10 +102,10 @@ impl Reach {
                 source,
             })?,
         };
-        Ok(Running::Yes(Self::server(url, token)))
+        Ok(Running::Yes(Self::at(url, token)))
     }
 
-    fn server(url: String, token: Token) -> Self {
+    fn at(url: String, token: Token) -> Self {
         let config = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -122,6 +133,17 @@ impl Reach {
 
     /// Any call.
     pub(super) fn call(&self, method: Method, path: &str, body: Vec<u8>) -> Result<Reply, Error> {
+        self.call_within(PATIENCE, method, path, body)
+    }
+
+    /// The same of something that may take longer.
+    pub(super) fn call_within(
+        &self,
+        patience: Duration,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<Reply, Error> {
         match self {
             Self::Store(shelf) => {
                 let (status, body) = shelf.call(method, path, body);
@@ -135,6 +157,7 @@ impl Reach {
                     .body(body)
                     .map_err(|error| Error::Unreachable { url: url.clone(), source: error.into() })?;
                 let unreachable = |source| Error::Unreachable { url: url.clone(), source };
+                let request = agent.configure_request(request).timeout_global(Some(patience)).build();
                 let answer = agent.run(request).map_err(unreachable)?;
                 let (head, body) = answer.into_parts();
                 let mut bytes = Vec::new();

@@ -165,6 +165,10 @@ fn tell(server: &Server, format: LogFormat) {
     let hook =
         |hook: &Hook| format!("taking pushes at http://{}{} (hook {})", at.hooks, hook.path, hook.name);
     let mut lines: Vec<_> = config.hooks.iter().map(hook).collect();
+    lines.extend(config.repositories.iter().filter_map(|repository| {
+        let every = humantime::format_duration(repository.pull?);
+        Some(format!("pulling {} every {every}", repository.name))
+    }));
     let token = match &config.server.admin_token {
         Some(place) => place.to_string(),
         None => config.store.state_dir.join(TOKEN_FILE).display().to_string(),

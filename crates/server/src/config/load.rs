@@ -242,7 +242,7 @@ fn whole(
     confine::nested(&recipes).into_iter().for_each(|wrong| fields.wrong_in_general(wrong));
     let private = private(&file, &store, known.own_secrets, &repositories, &recipes);
     for (key, example) in REQUIRED {
-        let is_needed = purpose == Purpose::Serve || key != "hook";
+        let is_needed = key != "hook" || purpose == Purpose::Serve && !is_all_pulled(&repositories);
         if is_needed && !fields.has(key) {
             fields.wrong_in_general(Wrong::new(format!("there is no [[{key}]]")).instead(example));
         }
@@ -283,6 +283,11 @@ fn whole(
         recipes,
         warnings: Vec::new(),
     }
+}
+
+/// Whether pushes are looked for in every repository, so that nobody has to announce any.
+fn is_all_pulled(repositories: &[Repository]) -> bool {
+    !repositories.is_empty() && repositories.iter().all(|repository| repository.pull.is_some())
 }
 
 /// Files that no isolated run is to see.

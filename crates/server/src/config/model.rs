@@ -53,7 +53,7 @@ pub struct Config {
     pub private: Vec<PathBuf>,
     /// `[[launcher]]`; `local` is always among them.
     pub launchers: Vec<Launcher>,
-    /// `[[hook]]`; at least one, unless it was read for a worker.
+    /// `[[hook]]`; at least one, unless it was read for a worker or all that recipes train is pulled.
     pub hooks: Vec<Hook>,
     /// `[[repository]]`; at least one.
     pub repositories: Vec<Repository>,
@@ -76,6 +76,8 @@ pub struct Server {
     pub trusted_proxies: Vec<IpNet>,
     /// Where GitHub publishes the addresses of its hooks, for `allow_from = "github"`.
     pub github_meta: Uri,
+    /// How often the tips of repositories are compared with what is recorded; `None` for never.
+    pub reconcile: Option<Duration>,
 }
 
 /// `[store]`.
@@ -155,6 +157,8 @@ pub struct Repository {
     pub token: Option<Outside>,
     /// The private SSH key that is shown there.
     pub key: Option<PathBuf>,
+    /// How often its tips are looked at instead of waiting for deliveries.
+    pub pull: Option<Duration>,
     /// The same for git, with credentials.
     pub remote: Remote,
 }

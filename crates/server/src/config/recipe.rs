@@ -80,10 +80,11 @@ fn repository(node: &Node<'_>, known: &Known<'_>) -> Option<RepoName> {
         return None;
     }
     let is_mute = |hooks: &[Hook]| !hooks.iter().any(|hook| hook.hook.speaks_for(name.as_str()));
-    if known.hooks.is_some_and(is_mute) {
+    let is_pulled = known.remotes.iter().any(|one| one.name.is_named(name.as_str()) && one.pull.is_some());
+    if !is_pulled && known.hooks.is_some_and(is_mute) {
         node.wrong(
             Wrong::new(format!("no hook may speak for `{name}`, so that its pushes would be refused"))
-                .instead("add it to the `repositories` of a [[hook]]"),
+                .instead("add it to the `repositories` of a [[hook]], or say `pull` in its [[repository]]"),
         );
     }
     Some(name)

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Uri;
 use swifthook_core::RepoName;
@@ -26,6 +27,7 @@ pub(super) fn server(fields: Option<Fields<'_>>, folder: &Path) -> Server {
             admin_token: None,
             trusted_proxies: Vec::new(),
             github_meta: Uri::from_static(GITHUB_META),
+            reconcile: Some(RECONCILE),
         };
     };
     let server = Server {
@@ -39,6 +41,7 @@ pub(super) fn server(fields: Option<Fields<'_>>, folder: &Path) -> Server {
             .map(|node| node.read_items(units::cidr))
             .unwrap_or_default(),
         github_meta: fields.or("github_meta", Uri::from_static(GITHUB_META), |node| node.read(meta)),
+        reconcile: fields.or("reconcile", Some(RECONCILE), |node| node.read(looks_or_off)),
     };
     if server.listen == server.admin_listen && server.listen.port() != 0 {
         fields.wrong(
@@ -150,6 +153,7 @@ pub(super) fn repositories(
             Some((Credentials::Key(key), _)) => Some(key.clone()),
             _ => None,
         };
+        let pull = fields.get("pull").map(|node| node.read(looks));
         let history = fields.or("history", History::default(), |node| node.read(history));
         fields.finish();
         let name = name?;
@@ -159,7 +163,11 @@ pub(super) fn repositories(
             Some(credentials) => remote.with(credentials?.0),
             None => remote,
         };
-        Some(Repository { token, key, name, clone_url: clone_url?.text()?.to_owned(), remote })
+        let pull = match pull {
+            Some(pull) => Some(pull?),
+            None => None,
+        };
+        Some(Repository { token, key, name, clone_url: clone_url?.text()?.to_owned(), pull, remote })
     };
     let all = tables.into_iter().filter_map(&mut one).collect();
     (all, names)
@@ -172,6 +180,19 @@ pub(super) fn warn_of_ending(node: &Node<'_>, name: &str) {
             Wrong::new(format!("no push is of a repository `{name}`: GitHub lets no name end with `.git`"));
         node.warn(wrong.instead(format!("write `{plain}`")));
     }
+}
+
+/// How often a server is asked for its tips. More often than this it would be asked for nothing else.
+fn looks(text: &str) -> Result<Duration, Wrong> {
+    match units::duration(text)? {
+        often if often < LEAST => Err(Wrong::new(format!("too often: `{text}`"))
+            .instead("at least `1s`; a server that keeps a repository is asked each time")),
+        every => Ok(every),
+    }
+}
+
+fn looks_or_off(text: &str) -> Result<Option<Duration>, Wrong> {
+    units::duration_or_off(text)?.map(|_| looks(text)).transpose()
 }
 
 fn history(text: &str) -> Result<History, Wrong> {
@@ -238,5 +259,8 @@ fn address(text: &str) -> Result<SocketAddr, Wrong> {
     })
 }
 
+/// How often tips are compared with what is recorded, unless it is said.
+const RECONCILE: Duration = Duration::from_secs(600);
+const LEAST: Duration = Duration::from_secs(1);
 /// <https://docs.github.com/en/rest/meta/meta#get-github-meta-information>
 const GITHUB_META: &str = "https://api.github.com/meta";

@@ -1,5 +1,6 @@
 //! What a server stands on: the store, the launchers, the working trees.
 
+use std::collections::BTreeMap;
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -56,7 +57,7 @@ impl Backends {
 pub(super) struct Trees(RwLock<Arc<GitWorkspace>>);
 
 impl Trees {
-    fn of(config: &Config) -> io::Result<Self> {
+    pub(super) fn of(config: &Config) -> io::Result<Self> {
         Ok(Self(RwLock::new(Arc::new(workspace(config)?))))
     }
 
@@ -69,6 +70,14 @@ impl Trees {
     /// See [`GitWorkspace::tidy`].
     pub(super) async fn tidy(&self, now: SystemTime) -> Tidied {
         self.now().tidy(now).await
+    }
+
+    /// See [`GitWorkspace::tips`].
+    pub(super) async fn tips(
+        &self,
+        repository: &RepoName,
+    ) -> Result<BTreeMap<RefName, CommitSha>, WorkspaceError> {
+        self.now().tips(repository).await
     }
 
     fn now(&self) -> Arc<GitWorkspace> {
@@ -112,6 +121,15 @@ impl Workspace for Trees {
         most_bytes: usize,
     ) -> Result<Vec<u8>, WorkspaceError> {
         self.now().read_file(repository, ref_name, commit, path, most_bytes).await
+    }
+
+    async fn message(
+        &self,
+        repository: &RepoName,
+        ref_name: &RefName,
+        commit: &CommitSha,
+    ) -> Result<String, WorkspaceError> {
+        self.now().message(repository, ref_name, commit).await
     }
 
     async fn discard(&self, repository: &RepoName, directory: &Path) -> Result<(), WorkspaceError> {

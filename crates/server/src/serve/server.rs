@@ -20,6 +20,7 @@ use super::health::Health;
 use super::listener::{self, Bounds};
 use super::metrics::Metrics;
 use super::ranges::Ranges;
+use super::reconcile::{self, Reconciler};
 use super::reload::Handle;
 use super::slots::Plan;
 use super::store::Store;
@@ -40,6 +41,7 @@ pub struct Server {
     broker: Option<Broker>,
     shutdown: CancellationToken,
     handle: Handle,
+    reconciler: Reconciler,
     addresses: Addresses,
 }
 
@@ -114,6 +116,9 @@ impl Server {
         let deciding = receiver.clone();
         api.render = Some(Arc::new(move |job| catalog.render(job)));
         api.replay = Some(Arc::new(move |delivery, now| deciding.load().replay(delivery, now)));
+        let reconciler =
+            Reconciler::new(backends.store.clone(), handle.trees(), receiver.clone(), handle.changes());
+        api.reconciler = Some(Arc::new(reconciler.clone()));
         let counting = Arc::new(Throttle::new(receiver.clone()));
         let ports = Ports {
             connections: vec![connections.clone(), admin_connections.clone()],
@@ -141,6 +146,7 @@ impl Server {
             works,
             shutdown,
             handle,
+            reconciler,
             addresses,
         })
     }
@@ -181,7 +187,8 @@ impl Server {
         };
         let clearing = old_runs::clear(self.store.clone(), self.handle.clone(), stopped());
         let tidying = tidy::tidy(self.store.clone(), self.handle.trees(), self.handle.clone(), stopped());
-        tokio::join!(hooks, admin, runner, moving, asked, clearing, tidying);
+        let looking = reconcile::watch(self.reconciler, self.handle.clone(), stopped());
+        tokio::join!(hooks, admin, runner, moving, asked, clearing, tidying, looking);
         // What is not written yet is written now, and the next server may have the store.
         self.store.close().await;
     }

@@ -18,6 +18,9 @@ pub(super) fn of(config: &Config, github: &[IpNet]) -> Result<(Receiver, Recipes
         .started_at(Timestamp::from(SystemTime::now()))
         .limits(Limits { in_flight: config.limits.body_memory, ..Limits::default() })
         .trusted_proxies(config.server.trusted_proxies.clone());
+    for repository in config.repositories.iter().filter(|repository| repository.pull.is_some()) {
+        receiver = receiver.pulled(repository.name.clone());
+    }
     for hook in &config.hooks {
         let mut with_github = hook.hook.clone();
         if hook.from_github {

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use swifthook_core::QueueError;
 #[cfg(feature = "postgres")]
 use swifthook_queue::postgres::{self, PostgresQueue};
-use swifthook_queue::{MessageStore, OpenError, Options, SqliteQueue};
+use swifthook_queue::{MessageStore, OpenError, Options, SqliteQueue, TipStore};
 use tokio::sync::watch;
 
 use super::error::StartError;
@@ -17,7 +17,7 @@ use crate::config::StoreUrl;
 
 /// What a server needs of its store, beside what everybody does.
 #[async_trait]
-pub(super) trait Store: Backend + MessageStore {
+pub(super) trait Store: Backend + MessageStore + TipStore {
     /// Changes whenever there is something for a runner to look at.
     fn watch(&self) -> watch::Receiver<u64>;
 

@@ -13,6 +13,8 @@ mod gpus;
 mod hostile_text;
 mod limits;
 mod many;
+mod ports;
+mod reconcile;
 mod sandbox;
 mod sandbox_attacks;
 mod serve;

@@ -24,7 +24,7 @@ pub(crate) fn configure(world: &World, more: &str) {
     let folder = world.path("");
     let folder = folder.to_str().unwrap().trim_end_matches('/');
     let config = format!(
-        "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n\n\
+        "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\nreconcile = \"off\"\n\n\
          [[hook]]\nsecrets = [\"file:secret\"]\n\n\
          [[repository]]\nname = \"acme/models\"\nclone_url = \"file://{folder}/repository\"\n\n\
          [[recipe]]\nname = \"sft\"\nrepository = \"acme/models\"\nbranches = [\"**\"]\n\
@@ -348,6 +348,7 @@ fn several_processes_train_together_where_the_recipe_says_so() {
     assert_eq!(ends(&world, &server, &id)["state"], "succeeded");
     let environment = output(&world, &id, "environment");
     assert!(environment.contains("NPROC_PER_NODE=2\n") && !environment.contains("NNODES"), "{environment}");
+    assert!(environment.contains("MASTER_PORT=29"), "{environment}");
 }
 
 #[test]

@@ -45,7 +45,7 @@ impl World {
 
     pub(crate) fn configure(&self, recipe: &str) {
         let config = format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\n\n\
+            "[server]\nlisten = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\nreconcile = \"off\"\n\n\
              [[hook]]\nsecrets = [\"file:secret\"]\n\n\
              [[repository]]\nname = \"acme/models\"\nclone_url = \"file://{}\"\n\n\
              [[recipe]]\nname = \"sft\"\nrepository = \"acme/models\"\nbranches = [\"main\"]\ntrust = \"code\"\n{recipe}\n",
@@ -155,12 +155,18 @@ impl World {
         let log = fs::File::options().create(true).append(true).open(self.path("server.log")).unwrap();
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut url = || {
+        // The hooks, of which there may be none, and last the admin API.
+        let (mut hook, mut admin) = (String::new(), None);
+        while admin.is_none() {
             let line = lines.next().unwrap_or_else(|| panic!("it ended: {}", self.server_log())).unwrap();
-            let start = line.find("http://").unwrap_or_else(|| panic!("no address: {line}"));
-            line[start..].split(' ').next().unwrap().to_owned()
-        };
-        let (hook, admin) = (url(), url());
+            let url = line.find("http://").map(|start| line[start..].split(' ').next().unwrap().to_owned());
+            match url {
+                Some(url) if line.starts_with("admin") => admin = Some(url),
+                Some(url) if hook.is_empty() => hook = url,
+                _ => {}
+            }
+        }
+        let admin = admin.unwrap();
         let token = fs::read_to_string(self.path("swifthook-state/admin-token")).unwrap().trim().to_owned();
         Running { child: Some(child), hook, admin, token }
     }

@@ -53,6 +53,7 @@ impl State {
             }
             None if exit.is_success() => self.into_final(Stage::Succeeded, Some(remains.stopped_early()), at),
             None if self.goes_to_another_gpu(&exit) => self.tried_on_another_gpu(retry_at),
+            None if self.goes_to_another_port(&exit) => self.tried_on_another_port(),
             None if exit.is_machine_failure(retry) => {
                 self.failed_by_machine(describe(&exit), retry, retry_at, at)
             }
@@ -93,6 +94,18 @@ impl State {
         Self { found_gpu_full: true, reason: Some(Reason::new(Wait::Gpu.word(), why)), ..queued }
     }
 
+    /// Whether somebody who leases no ports had its own. A few times: a command may want a port that it is not told.
+    pub(super) fn goes_to_another_port(&self, exit: &Exit) -> bool {
+        exit.port_taken && !exit.is_success() && self.ports_taken < MOST_PORTS
+    }
+
+    /// At once, since the next attempt has another one.
+    fn tried_on_another_port(self) -> Self {
+        let queued = self.into_queued(None, None);
+        let why = "another process had the port of its `MASTER_PORT`; it is tried again with another one";
+        Self { ports_taken: queued.ports_taken + 1, reason: Some(Reason::new("port", why)), ..queued }
+    }
+
     /// What was told of a run that was ended for it.
     fn what_was_wrong(&self) -> String {
         self.reason.as_ref().map_or("it was stuck".to_owned(), |reason| reason.detail.clone())
@@ -114,6 +127,9 @@ impl Remains {
         Reason::new("stopped_early", format!("it ended well before its last step{step}"))
     }
 }
+
+/// How often in a row a run is given another port.
+const MOST_PORTS: u32 = 3;
 
 fn describe(exit: &Exit) -> String {
     match (&exit.message, exit.code, exit.signal) {
