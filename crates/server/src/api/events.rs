@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -26,6 +26,8 @@ pub struct Changes {
     told: broadcast::Sender<Change>,
     /// The store has a run's progress only now and then.
     latest: Arc<Mutex<HashMap<JobId, Progress>>>,
+    /// Jobs that the runner of this process looks at.
+    in_hand: Arc<Mutex<HashSet<JobId>>>,
 }
 
 /// Something happened to a job.
@@ -39,7 +41,7 @@ pub struct Change {
 
 impl Default for Changes {
     fn default() -> Self {
-        Self { told: broadcast::Sender::new(1_024), latest: Arc::default() }
+        Self { told: broadcast::Sender::new(1_024), latest: Arc::default(), in_hand: Arc::default() }
     }
 }
 
@@ -60,6 +62,25 @@ impl Changes {
             job.progress = latest.get(&job.id).copied().or(job.progress);
         }
         job
+    }
+
+    /// The runner of this process has begun to look at a job.
+    pub(crate) fn take_in_hand(&self, job: JobId) {
+        self.in_hand().insert(job);
+    }
+
+    /// It does so no longer.
+    pub(crate) fn let_go(&self, job: JobId) {
+        self.in_hand().remove(&job);
+    }
+
+    /// Whether it does.
+    pub(super) fn is_in_hand(&self, job: JobId) -> bool {
+        self.in_hand().contains(&job)
+    }
+
+    fn in_hand(&self) -> MutexGuard<'_, HashSet<JobId>> {
+        self.in_hand.lock().expect("nothing panics under this lock")
     }
 
     /// Nothing of its run is left.

@@ -19,11 +19,16 @@ pub(super) struct AtWork {
 
 /// Views of jobs, with what each waits for.
 pub(super) async fn views(api: &Api, jobs: &[Job], now: Timestamp) -> Result<Vec<JobView>, QueueError> {
-    let at_work = match jobs.iter().any(|job| is_untouched(job, now)) {
+    let is_waiting = |job: &Job| is_due(job, now) && !api.changes.is_in_hand(job.id);
+    let at_work = match jobs.iter().any(is_waiting) {
         true => AtWork::of(api, now).await?,
         false => AtWork::default(),
     };
-    Ok(jobs.iter().map(|job| at_work.view(job, now)).collect())
+    let view = |job: &Job| match is_waiting(job) {
+        true => at_work.view(job),
+        false => JobView::from(job),
+    };
+    Ok(jobs.iter().map(view).collect())
 }
 
 /// The view of one job, with what it waits for.
@@ -45,13 +50,18 @@ impl AtWork {
         Ok(Self { workers, groups: runs.into_iter().map(|job| job.spec.group).collect() })
     }
 
-    fn view(&self, job: &Job, now: Timestamp) -> JobView {
+    fn view(&self, job: &Job) -> JobView {
         let view = JobView::from(job);
-        if view.waits_for.is_some() || !is_untouched(job, now) {
+        if view.waits_for.is_some() || self.may_be_claimed(job) {
             return view;
         }
         let (word, detail) = self.turn(job);
         JobView { waits_for: Some(word.to_owned()), detail: view.detail.or(Some(detail)), ..view }
+    }
+
+    /// Whether a worker of another process may be looking at it.
+    fn may_be_claimed(&self, job: &Job) -> bool {
+        self.workers.len() > 1 && job.state.epoch > 0 && !job.state.is_released
     }
 
     /// Why its turn has not come, as a word and for people.
@@ -74,12 +84,11 @@ impl AtWork {
     }
 }
 
-/// Whether it could be looked at, and no worker does.
-fn is_untouched(job: &Job, now: Timestamp) -> bool {
+/// Whether it waits for nothing but its turn.
+fn is_due(job: &Job, now: Timestamp) -> bool {
     let state = &job.state;
-    let is_due = state.not_before.is_none_or(|at| at <= now);
-    let is_claimed = state.epoch > 0 && !state.is_released;
-    state.stage == Stage::Queued && is_due && (state.waits_for.is_none() && !is_claimed)
+    let is_time = state.not_before.is_none_or(|at| at <= now);
+    state.stage == Stage::Queued && is_time && state.waits_for.is_none()
 }
 
 /// More than any number of machines has.

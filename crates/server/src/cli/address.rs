@@ -13,7 +13,10 @@ pub(super) fn address(text: &str) -> Result<Uri, String> {
     let uri: Uri = url.parse().map_err(|_| wrong())?;
     let is_web = matches!(uri.scheme_str(), Some("http" | "https"));
     let has_host = uri.host().is_some_and(|host| !host.is_empty());
-    if is_web && has_host { Ok(uri) } else { Err(wrong()) }
+    // What follows the host is its port, and a port is a number.
+    let after = uri.authority().and_then(|authority| authority.as_str().rsplit_once(uri.host()?));
+    let has_port = uri.port_u16().is_some() || after.is_some_and(|(_, after)| after.is_empty());
+    if is_web && has_host && has_port { Ok(uri) } else { Err(wrong()) }
 }
 
 /// A whole number, from 0.

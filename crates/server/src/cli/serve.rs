@@ -79,9 +79,7 @@ pub(super) fn until_it_ends<W: Future<Output = Result<(), StartError>>>(
         Err(mistakes) => return mistaken(&mistakes),
     };
     warn_of(&config);
-    for what in missing(&config, &variable) {
-        warn!("{what}");
-    }
+    warn_of_missing(config.clone());
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error),
@@ -119,6 +117,15 @@ fn warn_of(config: &Config) {
         let (line, column) = (place.map(|at| at.line), place.map(|at| at.column));
         warn!(%file, line, column, "{warning}");
     }
+}
+
+/// Tells what the machine lacks. A disk that does not answer keeps nobody waiting.
+fn warn_of_missing(config: Config) {
+    std::thread::spawn(move || {
+        for what in missing(&config, &variable) {
+            warn!("{what}");
+        }
+    });
 }
 
 /// Prints lines for whoever started the process, each a JSON object where the log is of such.

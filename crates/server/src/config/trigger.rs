@@ -99,9 +99,6 @@ fn no_path(text: &str) -> Option<(&'static str, Option<String>)> {
     let is_meta = |letter: char| r"*?[]{}!\-".contains(letter);
     let escapes_nothing =
         text.match_indices('\\').any(|(at, _)| !text[at + 1..].chars().next().is_some_and(is_meta));
-    if text.is_empty() {
-        return Some(("it is empty", None));
-    }
     if let Some(trimmed) = trimmed(text) {
         return Some(("white space at its beginning or end counts", Some(trimmed)));
     }
@@ -124,9 +121,6 @@ fn no_path(text: &str) -> Option<(&'static str, Option<String>)> {
 /// Why no branch or tag is called like this, by the rules of `git check-ref-format`, and what may be meant.
 fn no_ref(text: &str) -> Option<(&'static str, Option<String>)> {
     let bare = without_classes(text);
-    if text.is_empty() {
-        return Some(("it is empty", None));
-    }
     if let Some(trimmed) = trimmed(text) {
         return Some(("white space at its beginning or end counts", Some(trimmed)));
     }

@@ -104,6 +104,13 @@ fn observer(metrics: Arc<Metrics>, changes: Changes, notes: Notes) -> impl Fn(&J
     move |job, moment| {
         notes.take(job, moment);
         match moment {
+            Moment::Claimed | Moment::Adopted => changes.take_in_hand(job.id),
+            Moment::PutOff | Moment::Diffed | Moment::Finished | Moment::Released | Moment::Lost => {
+                changes.let_go(job.id);
+            }
+            _ => {}
+        }
+        match moment {
             Moment::Started => points::reach("started"),
             Moment::CheckedOut => points::reach("checked_out"),
             Moment::Ended => points::reach("finishing"),

@@ -35,11 +35,9 @@ fn check_and_serve_warn_of_what_the_machine_lacks_and_go_on() {
     let elsewhere = world.program(&["check", "--elsewhere"]).output().unwrap();
     assert!(elsewhere.status.success() && told(&elsewhere).contains("nothing wrong"), "{elsewhere:?}");
     let _server = world.serve();
-    let log = world.server_log();
-    assert!(
-        log.contains("WARN") && log.contains("no-such-trainer") && log.contains("no-repository"),
-        "{log}"
-    );
+    let parts = ["WARN", "no-such-trainer", "no-repository"];
+    let is_told = |log: &String| parts.iter().all(|part| log.contains(part));
+    assert!(until(|| Some(world.server_log()).filter(is_told)).is_some(), "{}", world.server_log());
 }
 
 #[test]
@@ -107,9 +105,7 @@ fn jobs_behind_one_slot_say_that_they_wait_for_it() {
     assert!(listed.status.success(), "{listed:?}");
     let is_busy =
         || told(&world.program(&["workers", "--server", address]).output().unwrap()).contains("1/1");
-    let began = std::time::Instant::now();
     assert!(until(|| is_busy().then_some(())).is_some());
-    assert!(began.elapsed() < std::time::Duration::from_secs(9), "{:?}", began.elapsed());
     assert_eq!(server.job(running["id"].as_str().unwrap())["waits_for"], json!(null));
 }
 
