@@ -5,8 +5,10 @@ mod data;
 mod disk;
 mod folder;
 mod inspect;
+mod json_text;
 mod local;
 mod port;
+mod table_text;
 
 pub(crate) use disk::{free, shown};
 pub(crate) use inspect::{Amiss, Ask, Inspected, Wrong, inspect};
