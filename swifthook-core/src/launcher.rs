@@ -263,6 +263,9 @@ pub struct Progress {
     /// Whether the training loss is no number any more, so that `loss` is empty.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub loss_is_nan: bool,
+    /// What of it shows that the training has diverged, because it is no number any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub diverged: Option<Measure>,
     /// The loss on the validation data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eval_loss: Option<f64>,
@@ -315,11 +318,61 @@ impl fmt::Display for Checkpoint {
     }
 }
 
+/// What a training tells of how well it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Measure {
+    /// The training loss.
+    Loss,
+    /// The loss on the validation data.
+    EvalLoss,
+    /// The mean loss of the whole training.
+    TrainLoss,
+    /// The norm of the gradient.
+    GradNorm,
+    /// The learning rate.
+    LearningRate,
+    /// The share of tokens that were right.
+    TokenAcc,
+    /// What the best checkpoint was best by.
+    BestMetric,
+}
+
+/// For people: `the norm of the gradient`.
+impl fmt::Display for Measure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Loss => "the loss",
+            Self::EvalLoss => "the loss on the validation data",
+            Self::TrainLoss => "the mean loss",
+            Self::GradNorm => "the norm of the gradient",
+            Self::LearningRate => "the learning rate",
+            Self::TokenAcc => "the share of tokens that were right",
+            Self::BestMetric => "the best metric",
+        })
+    }
+}
+
 impl Progress {
-    /// Whether all steps are done; `None` where the run does not count.
+    /// Why the training is not what was meant although it may come to its end, where it tells that; with the step.
+    #[must_use]
+    pub fn divergence(&self) -> Option<String> {
+        let measure = self.diverged.or(self.loss_is_nan.then_some(Measure::Loss))?;
+        let step = self.step.map_or(String::new(), |step| format!(" at step {step}"));
+        Some(format!("{measure} is no number{step}"))
+    }
+
+    /// Whether all steps are done; `None` where the run does not count. Where there are none to do, none are done.
     #[must_use]
     pub fn is_done(&self) -> Option<bool> {
-        Some(self.step? >= self.max_steps?)
+        Some(self.step? >= self.max_steps? && !self.is_idle())
+    }
+
+    /// Whether there is no step to do.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.max_steps == Some(0)
     }
 }
 

@@ -142,8 +142,8 @@ pub use job::{
     Stage, State, StopKind, Superseding, is_crash, signal_in_words,
 };
 pub use launcher::{
-    Account, Capabilities, Checkpoint, Enclosure, LaunchError, LaunchFn, Mount, Progress, Pulse, RunHandle,
-    RunKey, RunLimits, RunShape, RunSpec, RunStatus, Sandbox, Stop, TrainingLauncher, launch_fn,
+    Account, Capabilities, Checkpoint, Enclosure, LaunchError, LaunchFn, Measure, Mount, Progress, Pulse,
+    RunHandle, RunKey, RunLimits, RunShape, RunSpec, RunStatus, Sandbox, Stop, TrainingLauncher, launch_fn,
 };
 pub use policy::{HoldReason, Reason, TriggerPolicy, Verdict};
 pub use problem::Problem;

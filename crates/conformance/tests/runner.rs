@@ -1005,6 +1005,30 @@ async fn a_run_that_does_not_get_on_is_told_of_stopped_or_tried_again_as_the_rec
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_run_that_ends_without_a_number_is_warned_of_or_fails_as_its_watchdog_says() {
+    let ends = async |then: Option<Then>, stage, word| {
+        let play = Play::new();
+        let watch = then.map(|then| Watch { then, ..Watch::default() });
+        play.book.change(|entry| entry.watch = watch);
+        // It is over before anybody looks after it.
+        let lasts = Duration::from_secs(1);
+        play.launcher.plan(move |_| Course { lasts, diverged: Some(Measure::GradNorm), ..Course::default() });
+        let _worker = play.start("a");
+        let id = play.push("main").await;
+        play.ends_as(id, stage, word).await;
+        play.job(id).await.state
+    };
+    for then in [None, Some(Then::Tell), Some(Then::Resume)] {
+        let state = ends(then, Stage::Succeeded, "").await;
+        let warnings: Vec<_> = state.warnings.iter().map(ToString::to_string).collect();
+        let told = "diverged: the training has diverged: the norm of the gradient is no number at step 100";
+        assert_eq!(warnings, [told]);
+    }
+    let state = ends(Some(Then::Stop), Stage::Failed, "diverged").await;
+    assert!(state.reason.unwrap().detail.contains("the norm of the gradient is no number"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failure_of_the_training_is_not_tried_again() {
     let play = Play::new();
     play.launcher.plan(|_| Course { ending: Ending::Exits(1), ..Course::default() });

@@ -2,7 +2,8 @@ use crate::hub::Hub;
 use crate::pattern::{InvalidPattern, Pattern, Place};
 
 /// Models, files or data sets that a pushed config may name: patterns for ids on a hub (`hf:Qwen/*`, or `Qwen/*` for the
-/// recipe's one hub) and for absolute paths (`/data/**`). `*` stops at `/`, `**` does not.
+/// recipe's one hub) and for absolute paths (`/data/**`). `*` stops at `/`, `**` does not; a folder with a slash at its end
+/// (`/data/`) is itself and all that is in it.
 #[derive(Clone, Debug, Default)]
 pub struct Allowed {
     patterns: Vec<Pattern>,
@@ -71,7 +72,15 @@ impl Allowed {
     #[must_use]
     pub fn has_path(&self, path: &str) -> bool {
         let mut paths = self.patterns.iter().filter(|pattern| pattern.place == Place::Path);
-        paths.any(|pattern| pattern.glob.is_match(path))
+        paths.any(|pattern| pattern.is_match(path))
+    }
+
+    /// The same of a path whose name may have the signs that a data set's subsets and rows have.
+    pub(crate) fn path_with_signs(&self, path: &str) -> bool {
+        let is_plain = |part: &str| !matches!(part, "." | "..");
+        is_path(&path.replace([':', '#'], "_"))
+            && path.split(['/', ':', '#']).all(is_plain)
+            && self.has_path(path)
     }
 
     /// Returns true if a pattern is for ids of this hub; a bare one is for those of `bare`.
@@ -127,9 +136,11 @@ impl Pattern {
     }
 }
 
-/// An absolute path that means what it says: without `.`, `..`, empty parts and control characters.
+/// Returns true for an absolute path that means what it says: without `.`, `..`, empty parts and control characters.
 pub(crate) fn is_path(value: &str) -> bool {
     let Some(parts) = value.strip_prefix('/') else { return false };
+    // A folder may have a slash at its end.
+    let parts = parts.strip_suffix('/').unwrap_or(parts);
     let is_plain = |part: &str| !matches!(part, "" | "." | "..") && !part.contains([':', '#']);
     value.len() <= LONGEST_PATH && parts.split('/').all(is_plain) && !value.chars().any(char::is_control)
 }

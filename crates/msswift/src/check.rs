@@ -1,7 +1,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::class::Class;
-use crate::config::{Config, Entry, Value};
+use crate::config::{Config, Entry, Text, Value};
 use crate::data_set::{DataSet, MOST_ROWS};
 use crate::flags::{Flag, Flags, LocalKind};
 use crate::hub::Hub;
@@ -9,6 +9,7 @@ use crate::kernels;
 use crate::mistake::{Mistake, shown};
 use crate::names::{self, Name};
 use crate::permissions::Permissions;
+use crate::scalar::Scalar;
 use crate::table::{Kind, Table};
 use crate::verb::Verb;
 
@@ -41,8 +42,8 @@ pub enum Trust {
 /// Makes flags of a config.
 ///
 /// Under either trust, a key has to be one of the verb in the installed version and its value of the key's type: what
-/// ms-swift would refuse after a minute of imports is refused here. Keys that the run sets itself are refused under
-/// [`Trust::Data`], and dropped under [`Trust::Code`].
+/// ms-swift would refuse after a minute of imports is refused here. Keys that the run sets itself are set aside, with a
+/// [note](Flags::notes).
 ///
 /// # Errors
 ///
@@ -76,9 +77,13 @@ pub fn look(config: &Config, rules: Rules<'_>) -> (Flags, Vec<Mistake>) {
                     entry.line,
                     format!("`{}` is set twice; the first time in line {first}", flag.name),
                 )),
-                None => flags.list.push(flag),
+                None => {
+                    flags.notes.extend(value::read_otherwise(&flag, entry, rules));
+                    flags.list.push(flag);
+                }
             },
-            Ok(None) => {}
+            Ok(None) if entry.key == "ENV" => {}
+            Ok(None) => flags.notes.extend(set_aside(entry)),
             Err(what) => mistakes.push(Mistake::at(entry.line, what)),
         }
     }
@@ -122,7 +127,29 @@ pub fn look_together(config: &Flags, recipe: &Flags, rules: Rules<'_>) -> Option
 /// Whether the run sets a flag itself, so that neither a config nor a recipe can.
 #[must_use]
 pub fn is_ours(name: &str) -> bool {
-    Class::of(&name.replace('-', "_")) == Some(Class::Ours)
+    let name = name.replace('-', "_");
+    Class::of(&name) == Some(Class::Ours) || name == RESUME
+}
+
+/// The note of a key that the run sets itself; none of one that says the same.
+fn set_aside(entry: &Entry) -> Option<Mistake> {
+    let key = shown(&entry.key);
+    let said = match &entry.value {
+        Value::Text(Text { text, meaning }) if key.replace('-', "_") == "add_version" => {
+            if *meaning == Ok(Scalar::Truth(false)) {
+                return None;
+            }
+            format!(": `{}` is set aside", shown(text))
+        }
+        Value::Text(Text { text, .. }) => format!(": `{}` is set aside", shown(text)),
+        _ => ", and what is said of it here is set aside".to_owned(),
+    };
+    let what = match &*entry.key.replace('-', "_") {
+        "add_version" => format!("`{key}`: each run has a folder of its own, without versions{said}"),
+        "logging_dir" => format!("`{key}`: each run logs into its own output{said}"),
+        _ => format!("`{key}`: each run has an output of its own{said}"),
+    };
+    Some(Mistake::at(entry.line, what))
 }
 
 /// The variables of `ENV`: for those alone who may run code, and never what steers processes, which is ours.
@@ -137,8 +164,9 @@ fn environment(entry: &Entry, rules: Rules<'_>) -> Result<BTreeMap<String, Strin
         let name = &entry.key;
         let is_name = !name.is_empty() && !name.contains(['=', '\0']) && !name.starts_with("SWIFTHOOK_");
         match &entry.value {
-            Value::Text(text) if is_name && !text.text.contains('\0') => {
-                Ok((name.clone(), text.text.clone()))
+            Value::Text(Text { text, meaning }) if is_name && !text.contains('\0') => {
+                let meaning = meaning.as_ref().map_err(|why| format!("`ENV`: `{}`: {why}", shown(name)))?;
+                Ok((name.clone(), meaning.told_by_python().unwrap_or_else(|| text.clone())))
             }
             _ => Err(format!("`ENV` cannot set `{}` so", shown(name))),
         }
@@ -152,7 +180,7 @@ fn hub(config: &Config, rules: Rules<'_>) -> Hub {
     let bare = rules.permissions.bare();
     let Some(argument) = rules.table.argument(rules.verb, "use_hf") else { return bare };
     let mut said = config.entries.iter().filter(|entry| entry.key.replace('-', "_") == argument.name);
-    let value = said.next().and_then(|entry| value::arguments(argument, false, &entry.value).ok());
+    let value = said.next().and_then(|entry| value::arguments(argument, false, None, &entry.value).ok());
     let hub = value.and_then(|values| values.first().map(|value| Hub::of_use_hf(value)));
     hub.filter(|hub| rules.permissions.hub(*hub).is_ok()).unwrap_or(bare)
 }
@@ -174,10 +202,9 @@ fn flag(entry: &Entry, rules: Rules<'_>, hub: Hub, may_suggest: bool) -> Result<
     let name = argument.name;
     let class = Class::of(name);
     match (trust, class) {
-        (Trust::Data, Some(Class::Ours)) => {
-            return Err(format!("`{name}`: every run sets it itself"));
-        }
-        (Trust::Code, Some(Class::Ours)) => return Ok(None),
+        // Whoever may run code writes where the run may.
+        (Trust::Code, Some(Class::Ours)) if name == "logging_dir" => {}
+        (_, Some(Class::Ours)) => return Ok(None),
         (Trust::Data, Some(Class::Refused(why))) => {
             return Err(format!("`{name}`: {why}, which `trust = \"data\"` refuses"));
         }
@@ -196,25 +223,32 @@ fn flag(entry: &Entry, rules: Rules<'_>, hub: Hub, may_suggest: bool) -> Result<
             | Class::Revision
             | Class::Hub
             | Class::Text
+            | Class::Prompt
             | Class::Word
             | Class::Value,
         ) => false,
         _ => argument.kind == Kind::Text && !argument.is_list,
     };
-    let values =
-        value::arguments(argument, is_structured, &entry.value).map_err(|why| format!("`{name}`: {why}"))?;
+    let words = match class {
+        Some(Class::Only(words)) => Some(words),
+        _ => None,
+    };
+    let values = value::arguments(argument, is_structured, words, &entry.value)
+        .map_err(|why| format!("`{name}`: {why}"))?;
     if let (Trust::Data, Some(class)) = (trust, class) {
         admit::admit(argument, class, &values, &entry.value, rules, hub)?;
     }
     let locals = match class {
         Some(Class::Model) => local(&values, model_kind(name), Some),
-        Some(Class::Data) => local(&values, LocalKind::Data, |value| Some(DataSet::read(value).ok()?.name)),
+        Some(Class::Data) => local(&values, LocalKind::Data, Some),
         Some(Class::File) => local(&values, LocalKind::Data, Some),
         _ => Vec::new(),
     };
     Ok(Some(Flag { name, values, line: (entry.line > 0).then_some(entry.line), locals }))
 }
 
+/// The checkpoint that a run goes on from is its job's own, unless a config that may run code says another.
+const RESUME: &str = "resume_from_checkpoint";
 /// Mistakes after which no name is suggested any more.
 const MOST_SUGGESTIONS: usize = 32;
 

@@ -12,6 +12,8 @@ pub(crate) enum Class {
     Word,
     /// Text for a prompt or a log.
     Text,
+    /// Text of a prompt alone.
+    Prompt,
     /// A structure of numbers and words.
     Mapping,
     /// A model or adapter.
@@ -24,7 +26,7 @@ pub(crate) enum Class {
     Revision,
     /// The hub of whatever is named without one.
     Hub,
-    /// Set by the run itself.
+    /// Set by the run itself: what a config says of it is set aside.
     Ours,
     /// Refused under `trust = "data"`, and why.
     Refused(&'static str),
@@ -50,6 +52,7 @@ fn parse(text: &'static str) -> Option<HashMap<&'static str, Class>> {
             "value" => Class::Value,
             "word" => Class::Word,
             "text" => Class::Text,
+            "prompt" => Class::Prompt,
             "mapping" => Class::Mapping,
             "model" => Class::Model,
             "data" => Class::Data,
@@ -65,6 +68,12 @@ fn parse(text: &'static str) -> Option<HashMap<&'static str, Class>> {
             "environment" => Class::Refused("it sets variables of the environment"),
             "network" => Class::Refused("it says whom the run talks to"),
             "publish" => Class::Refused("it sends what was trained elsewhere"),
+            "checkpoint" => Class::Refused(
+                "it names a checkpoint, and what it takes to go on from one is loaded as code is",
+            ),
+            "inherited" => {
+                Class::Refused("it takes the names of data from a checkpoint, where nobody has checked them")
+            }
             _ => return None,
         };
         for key in words.split(' ') {
@@ -134,13 +143,14 @@ mod tests {
             "use_ray",
             "reward_model_plugin",
             "vllm_server_host",
-            "device_map",
+            "resume_from_checkpoint",
+            "load_data_args",
             "accelerator_config",
             "fsdp_config",
         ] {
             assert!(matches!(Class::of(key), Some(Class::Refused(_))), "{key}");
         }
-        for key in ["output_dir", "add_version", "resume_from_checkpoint", "logging_dir"] {
+        for key in ["output_dir", "add_version", "logging_dir"] {
             assert_eq!(Class::of(key), Some(Class::Ours), "{key}");
         }
         for table in Table::all() {

@@ -1,6 +1,8 @@
 use granit_parser::{Event, Options, Parser, ScalarStyle};
 
+use crate::json;
 use crate::mistake::{Mistake, shown};
+use crate::scalar::{Format, Scalar};
 
 /// A config file as it was read: keys with values, each with its line. Nothing in it has been believed yet.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,7 +18,7 @@ pub(crate) struct Entry {
     pub(crate) value: Value,
 }
 
-/// A value. Text is as it stands in the file: what it means is said by the flag that it is for.
+/// A value.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Value {
     /// Nothing, `null` or `~`.
@@ -28,24 +30,35 @@ pub(crate) enum Value {
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Text {
+    /// As it stands in the file.
     pub(crate) text: String,
-    /// Whether it stands without quotes, so that it may be a number or a flag.
-    pub(crate) is_plain: bool,
+    /// What it is to ms-swift: text if it stands in quotes. The error is of what could not be handed over as it is meant.
+    pub(crate) meaning: Result<Scalar, String>,
 }
 
 impl Config {
     /// The largest file that is read, in bytes.
     pub const MOST_BYTES: usize = 256 * 1024;
 
-    /// Reads YAML, of which JSON is a part.
+    /// Reads a file of YAML. What its words and numbers mean is what they mean to ms-swift, which reads YAML with PyYAML, at every
+    /// depth.
     ///
-    /// Aliases, anchors, tags and further documents are refused, and so is what is deeper or longer than any config of
-    /// ms-swift: reading takes memory in proportion to the file.
+    /// Aliases, anchors, tags, merge keys, a key that stands twice and further documents are refused, and so is what is
+    /// deeper or longer than any config of ms-swift: reading takes memory in proportion to the file.
     ///
     /// # Errors
     ///
     /// The first mistake in its form: what follows it may have been read wrongly.
     pub fn read(bytes: &[u8]) -> Result<Self, Mistake> {
+        Self::read_as(Format::Yaml, bytes)
+    }
+
+    /// The same of a file of this form.
+    ///
+    /// # Errors
+    ///
+    /// The first mistake in its form.
+    pub fn read_as(format: Format, bytes: &[u8]) -> Result<Self, Mistake> {
         if bytes.len() > Self::MOST_BYTES {
             let what =
                 format!("{} bytes are more than a config may have ({})", bytes.len(), Self::MOST_BYTES);
@@ -55,7 +68,8 @@ impl Config {
         let mut options = Options::default();
         // Else they come as events as soon as anything else in the build has the parser tell of them.
         options.set_emit_comments(false);
-        let mut reader = Reader { events: Parser::new_from_str_with_options(text, options), nodes: 0 };
+        let events = Parser::new_from_str_with_options(text, options);
+        let mut reader = Reader { events, format, nodes: 0 };
         let entries = reader.document()?;
         Ok(Self { entries })
     }
@@ -73,7 +87,8 @@ impl Config {
                 .strip_prefix("--")
                 .and_then(|rest| rest.split_once('='))
                 .ok_or_else(|| Mistake::of_the_file(format!("not `--name=value`: `{}`", shown(argument))))?;
-            let value = Value::Text(Text { text: text.to_owned(), is_plain: true });
+            // A command line has no YAML in it.
+            let value = Value::Text(Text { text: text.to_owned(), meaning: Ok(Scalar::Text) });
             match entries.iter_mut().find(|entry| entry.key == key) {
                 None => entries.push(Entry { key: key.to_owned(), line: 0, value }),
                 Some(Entry { value: Value::List(items), .. }) => items.push(value),
@@ -86,7 +101,7 @@ impl Config {
         Ok(Self { entries })
     }
 
-    /// Whether it has this key.
+    /// Returns true if it has this key.
     #[must_use]
     pub fn has(&self, key: &str) -> bool {
         self.entries.iter().any(|entry| entry.key == key)
@@ -95,6 +110,7 @@ impl Config {
 
 struct Reader<'t> {
     events: Parser<'t, granit_parser::StrInput<'t>>,
+    format: Format,
     nodes: usize,
 }
 
@@ -154,11 +170,14 @@ impl<'t> Reader<'t> {
         }
         match event {
             Event::Scalar(text, style, ..) => {
-                let is_plain = style == ScalarStyle::Plain;
-                if is_plain && matches!(&*text, "" | "~" | "null" | "Null" | "NULL") {
-                    return Ok(Value::Nothing);
-                }
-                Ok(Value::Text(Text { text: text.into_owned(), is_plain }))
+                let meaning = match style {
+                    ScalarStyle::Plain => Scalar::read(&text, self.format),
+                    _ => Ok(Scalar::Text),
+                };
+                Ok(match meaning {
+                    Ok(Scalar::Nothing) => Value::Nothing,
+                    meaning => Value::Text(Text { text: text.into_owned(), meaning }),
+                })
             }
             Event::SequenceStart(..) => self.list(depth),
             Event::MappingStart(..) => self.mapping(depth),
@@ -184,18 +203,50 @@ impl<'t> Reader<'t> {
             if event == Event::MappingEnd {
                 return Ok(Value::Mapping(entries));
             }
-            let Value::Text(Text { text: key, .. }) = self.value(event, line, depth + 1)? else {
-                return Err(Mistake::at(line, "a key has to be a word"));
+            let key = self.value(event, line, depth + 1)?;
+            // Those at the top are names of flags.
+            let [key, same] = if depth == 0 { name(key) } else { key_of_json(key) }
+                .map_err(|what| Mistake::at(line, what))?;
+            let twice = |first| {
+                let what = format!("`{}` stands twice; the first is in line {first}", shown(&key));
+                Mistake::at(line, what)
             };
             if let Some(first) = seen.insert(key.clone(), line) {
-                let what = format!("`{}` stands twice; the first is in line {first}", shown(&key));
-                return Err(Mistake::at(line, what));
+                return Err(twice(first));
+            }
+            if let Some(first) = seen.insert(same.clone(), line).filter(|_| same != key) {
+                return Err(twice(first));
             }
             let (event, at) = self.next()?;
             let value = self.value(event, at, depth + 1)?;
             entries.push(Entry { key, line, value });
         }
     }
+}
+
+/// The name of a flag.
+fn name(key: Value) -> Result<[String; 2], String> {
+    match key {
+        Value::Text(Text { text, .. }) => Ok([text.clone(), text]),
+        _ => Err("a key has to be a word".to_owned()),
+    }
+}
+
+/// A key as Python's `json` writes it, and under which other name it would be the same key to Python: there `true` and
+/// `1.0` are 1.
+fn key_of_json(key: Value) -> Result<[String; 2], String> {
+    let (text, meaning) = match key {
+        Value::Nothing => return Ok(["null".to_owned(), "null".to_owned()]),
+        Value::Text(Text { text, meaning }) => (text, meaning?),
+        _ => return Err("a key has to be a word".to_owned()),
+    };
+    Ok(match meaning {
+        Scalar::Truth(truth) => [truth.to_string(), format!("number {}", u8::from(truth))],
+        Scalar::Whole(digits) => [digits.clone(), format!("number {digits}")],
+        Scalar::Number(number) => [json::number(number), format!("number {number:.0}")],
+        Scalar::Date => return Err(format!("`{}` is a date, which JSON has not: quote it", shown(&text))),
+        Scalar::Nothing | Scalar::Text => [text.clone(), text],
+    })
 }
 
 /// A list of data sets or of target modules may be long.
@@ -218,9 +269,9 @@ mod tests {
             read("# tiny\nmodel: /m\nlearning_rate: 1e-4\ndataset:\n  - a\n  - 'b'\nx: ~\n").unwrap();
         let keys: Vec<_> = config.entries.iter().map(|entry| (&*entry.key, entry.line)).collect();
         assert_eq!(keys, [("model", 2), ("learning_rate", 3), ("dataset", 4), ("x", 7)]);
-        let text = |text: &str, is_plain| Value::Text(Text { text: text.into(), is_plain });
-        assert_eq!(config.entries[1].value, text("1e-4", true));
-        assert_eq!(config.entries[2].value, Value::List(vec![text("a", true), text("b", false)]));
+        let text = |text: &str| Value::Text(Text { text: text.into(), meaning: Ok(Scalar::Text) });
+        assert_eq!(config.entries[1].value, text("1e-4"));
+        assert_eq!(config.entries[2].value, Value::List(vec![text("a"), text("b")]));
         assert_eq!(config.entries[3].value, Value::Nothing);
         let json = read("{\"model\": \"/m\",\n \"columns\": {\"a\": 1}, \"x\": null}").unwrap();
         assert!(json.has("columns") && !json.has("a"));
@@ -238,6 +289,12 @@ mod tests {
             ("", "empty"),
             ("a: [1, 2\n", "not YAML"),
             ("? [a, b]\n: 1\n", "a key has to be a word"),
+            ("a: {<<: {b: 1}}\n", "line 1: `<<` merges mappings"),
+            ("a: {1: x, yes: y}\n", "`true` stands twice"),
+            ("a: {1: x, '1': y}\n", "`1` stands twice"),
+            ("a: {2.0: x, 2: y}\n", "`2` stands twice"),
+            ("a: {no: x, False: y}\n", "`false` stands twice"),
+            ("a: {2026-01-01: x}\n", "is a date"),
             ("<<: {a: 1}\n", ""),
         ] {
             match read(text) {

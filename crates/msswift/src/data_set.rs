@@ -14,6 +14,12 @@ pub(crate) struct DataSet<'v> {
     pub(crate) rows: Option<u64>,
 }
 
+/// The path in a value that names one, without subsets and a number of rows.
+pub(crate) fn path(value: &str) -> &str {
+    let path = value.rsplit_once('#').map_or(value, |(path, _)| path);
+    path.split_once(':').map_or(path, |(path, _)| path)
+}
+
 impl<'v> DataSet<'v> {
     /// Reads it, or says what is wrong.
     pub(crate) fn read(value: &'v str) -> Result<Self, String> {

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::hub::Hub;
+use crate::mistake::Mistake;
 
 /// Flags that were checked against the table of the installed version. Only a check makes one.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -11,6 +12,8 @@ pub struct Flags {
     pub(crate) env: BTreeMap<String, String>,
     /// The hub that the names were checked for, which the run asks and no other; `None` of a config that may run code.
     pub(crate) hub: Option<Hub>,
+    /// Remarks to be told although nothing is wrong.
+    pub(crate) notes: Vec<Mistake>,
     /// True if the recipe lets kernels of Hugging Face pass.
     pub(crate) may_take_kernels: bool,
 }
@@ -50,6 +53,21 @@ pub struct Local<'f> {
     pub kind: LocalKind,
     /// Where it is.
     pub path: &'f Path,
+    /// Where else it may be, first: ms-swift takes a value that is the name of a file for that, whatever signs are in it.
+    pub before: Option<&'f Path>,
+}
+
+impl<'f> Local<'f> {
+    /// Where it is on a disk that has some files.
+    pub fn found(&self, exists: impl Fn(&Path) -> bool) -> &'f Path {
+        let Some(said) = self.before else { return self.path };
+        if exists(said) {
+            return said;
+        }
+        let text = said.to_str().unwrap_or_default();
+        let without_rows = text.rsplit_once('#').map(|(path, _)| Path::new(path));
+        without_rows.filter(|path| exists(path)).unwrap_or(self.path)
+    }
 }
 
 impl Flags {
@@ -58,15 +76,23 @@ impl Flags {
         self.list.iter()
     }
 
+    /// What whoever wrote the config is to be told although nothing is wrong: what was set aside, or read otherwise than it
+    /// looks.
+    pub fn notes(&self) -> impl Iterator<Item = &Mistake> {
+        self.notes.iter()
+    }
+
     /// The files and folders of this machine that are named as models or data: whoever has a disk looks whether they are
     /// there, before a run is started.
     pub fn locals(&self) -> impl Iterator<Item = Local<'_>> {
         self.list.iter().flat_map(|flag| {
-            flag.locals.iter().map(|(kind, path)| Local {
-                line: flag.line,
-                key: flag.name,
-                kind: *kind,
-                path: Path::new(path),
+            flag.locals.iter().map(|(kind, said)| {
+                let path = match kind {
+                    LocalKind::Data => crate::data_set::path(said),
+                    _ => said,
+                };
+                let before = (path != said).then_some(Path::new(said));
+                Local { line: flag.line, key: flag.name, kind: *kind, path: Path::new(path), before }
             })
         })
     }

@@ -4,6 +4,7 @@ use crate::class::Class;
 use crate::flags::{Flag, Flags};
 use crate::hub::Hub;
 use crate::kernels;
+use crate::mistake::{Mistake, shown};
 use crate::table::Table;
 use crate::verb::Verb;
 
@@ -127,12 +128,34 @@ impl Launch<'_> {
         self.config.hub.is_some() && !is_old_megatron && !self.recipe.iter().any(may_clone)
     }
 
+    /// Returns true if the config may say how many processes there are: the recipe says nothing of it.
+    fn is_spread_by_config(&self) -> bool {
+        self.processes == Processes::default()
+    }
+
+    /// Notes of the variables in the `ENV` of the config that the run does not get, or not so; `set_by_recipe` are those
+    /// that the recipe sets, and wins with.
+    #[must_use]
+    pub fn notes(&self, set_by_recipe: impl Fn(&str) -> bool) -> Vec<Mistake> {
+        let env = self.env();
+        let said = self.config.env.iter();
+        let differs = said.filter_map(|(name, value)| match env.get(name) {
+            _ if set_by_recipe(name) => Some(format!("`ENV`: `{}` is as the recipe sets it", shown(name))),
+            Some(Some(other)) if other == value => None,
+            Some(Some(other)) => Some(format!("`ENV`: `{}` is `{}` in this run", shown(name), shown(other))),
+            _ => {
+                Some(format!("`ENV`: `{}` is not set in this run: the recipe's `nproc` says so", shown(name)))
+            }
+        });
+        differs.map(Mistake::of_the_file).collect()
+    }
+
     fn env(&self) -> BTreeMap<String, Option<String>> {
         let mut env: BTreeMap<String, Option<String>> = BTreeMap::new();
         let from_config = self.config.env.iter().chain(&self.recipe.env);
         env.extend(from_config.map(|(name, value)| (name.clone(), Some(value.clone()))));
         // Else a file in the working directory, or beside a script, shadows a library.
-        env.insert("PYTHONSAFEPATH".to_owned(), Some("1".to_owned()));
+        env.entry("PYTHONSAFEPATH".to_owned()).or_insert_with(|| Some("1".to_owned()));
         if let Some(hub) = self.hub() {
             // It beats `--use_hf false`, and some of ms-swift looks at nothing else.
             let is_hugging_face = if hub == Hub::HuggingFace { "1" } else { "0" };
@@ -149,8 +172,10 @@ impl Launch<'_> {
             env.extend(OFFLINE.map(|name| (name.to_owned(), Some("1".to_owned()))));
         }
         let Processes { per_node, nodes, rank, master } = &self.processes;
-        // Set to 1 they still mean torchrun, so for one process they have to go.
-        env.extend(DISTRIBUTED.map(|name| (name.to_owned(), None)));
+        // Set to 1 they still mean torchrun, so for one process they have to go, unless the config itself asks for more.
+        let is_asked = |name: &&str| self.is_spread_by_config() && self.config.env.contains_key(*name);
+        let cleared = DISTRIBUTED.iter().filter(|name| !is_asked(name));
+        env.extend(cleared.map(|name| ((*name).to_owned(), None)));
         if *per_node > 1 || *nodes > 1 {
             env.insert("NPROC_PER_NODE".to_owned(), Some(per_node.to_string()));
         }

@@ -10,6 +10,8 @@ pub(crate) struct Pattern {
     pub(crate) place: Place,
     /// Without the hub.
     pub(crate) glob: GlobMatcher,
+    /// What lies in a folder that is written with a slash at its end.
+    below: Option<GlobMatcher>,
 }
 
 /// Place of the things that a pattern is for.
@@ -44,9 +46,25 @@ impl Pattern {
         if is_odd {
             return Err(InvalidPattern::new(text, ODD.to_owned()));
         }
-        let glob = GlobBuilder::new(rest).literal_separator(true).build();
-        let glob = glob.map_err(|error| InvalidPattern::new(text, error.kind().to_string()))?;
-        Ok(Self { text: text.to_owned(), place, glob: glob.compile_matcher() })
+        let matcher = |glob: &str| {
+            let glob = GlobBuilder::new(glob).literal_separator(true).build();
+            let glob = glob.map_err(|error| InvalidPattern::new(text, error.kind().to_string()))?;
+            Ok(glob.compile_matcher())
+        };
+        let folder = rest.trim_end_matches('/');
+        let (glob, below) = match place {
+            Place::Path if folder != rest && !folder.is_empty() => {
+                (matcher(folder)?, Some(matcher(&format!("{folder}/**"))?))
+            }
+            _ => (matcher(rest)?, None),
+        };
+        Ok(Self { text: text.to_owned(), place, glob, below })
+    }
+
+    /// Returns true if it is for this, which may be written as a folder is.
+    pub(crate) fn is_match(&self, name: &str) -> bool {
+        let name = name.strip_suffix('/').unwrap_or(name);
+        self.glob.is_match(name) || self.below.as_ref().is_some_and(|below| below.is_match(name))
     }
 }
 

@@ -54,8 +54,21 @@ impl Permissions {
         self.data.path(value)
     }
 
+    /// Returns true if the recipe names exactly this data set of ModelScope, and not only as one of many.
+    pub(crate) fn names_literally(&self, value: &str, hub: Hub) -> bool {
+        DataSet::read(value).is_ok_and(|DataSet { hub: named, name, .. }| {
+            let hub = named.unwrap_or(hub);
+            hub == Hub::ModelScope && is_id(name) && self.hub_data.has_literally(name, hub, self.bare())
+        })
+    }
+
     /// Checks that a data set may be named; the error says why not.
     pub(crate) fn data_set(&self, value: &str, hub: Hub, fetches: &Fetches) -> Result<(), String> {
+        let path = crate::data_set::path(value);
+        // A file whose name has such signs: ms-swift takes it for that, if it is there, and else for what stands before them.
+        if value.starts_with('/') && DataSet::read(value).is_err() && self.data.path_with_signs(value) {
+            return self.data.path(path);
+        }
         let DataSet { hub: named, name, .. } = DataSet::read(value)?;
         if is_path(name) && named.is_none() {
             return self.data.path(name);
@@ -84,7 +97,7 @@ mod tests {
     fn ids_and_roots_are_matched_as_a_whole() {
         let models = Allowed::models(["Qwen/*", "/models/**", "/data/*.jsonl"]).unwrap();
         let permissions = Permissions { models, ..Permissions::default() };
-        for good in ["Qwen/Qwen3-8B", "/models/a/b", "/data/x.jsonl"] {
+        for good in ["Qwen/Qwen3-8B", "/models/a/b", "/models/a/", "/data/x.jsonl"] {
             assert_eq!(permissions.model(good, Hub::ModelScope), Ok(()), "{good}");
         }
         for bad in [
@@ -96,6 +109,7 @@ mod tests {
             "~/x",
             "/models/../etc/x",
             "/models//x",
+            "/models/x//",
             "/models/./x",
             "/data/a/x.jsonl",
             "/models/x\n",
@@ -116,6 +130,18 @@ mod tests {
     }
 
     #[test]
+    fn a_folder_may_be_written_with_a_slash_at_its_end() {
+        let data = Allowed::files(["/data/", "/more/*/"]).unwrap();
+        let permissions = Permissions { data, ..Permissions::default() };
+        for good in ["/data", "/data/", "/data/x.jsonl", "/data/a/b/", "/more/a", "/more/a/x.jsonl"] {
+            assert_eq!(permissions.file(good), Ok(()), "{good}");
+        }
+        for bad in ["/database", "/data//", "/data/../x", "/more", "/more/", "/"] {
+            assert!(permissions.file(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn data_sets_may_have_a_hub_subsets_and_a_count() {
         let permissions = Permissions {
             data: Allowed::files(["/data/**"]).unwrap(),
@@ -126,6 +152,9 @@ mod tests {
         for good in ["acme/x", "hf::acme/x:default/en#500", "MS::acme/x", "/data/a.jsonl#10", "/data/d:sub"] {
             assert_eq!(look(good), Ok(()), "{good}");
         }
+        for file_with_signs in ["/data/2026-12-01T10:00:00.jsonl", "/data/a:b c.jsonl", "/data/a#b#c.jsonl"] {
+            assert_eq!(look(file_with_signs), Ok(()), "{file_with_signs}");
+        }
         for bad in [
             "evil/x",
             "x::acme/x",
@@ -134,9 +163,10 @@ mod tests {
             "acme/x#1x",
             "acme/x#+1",
             "/data/a:../../etc",
+            "/data/a/../b:c#d",
             "/data/a:..",
-            "/data/a#b#1",
-            "/data/a::b",
+            "/data/a:../../etc#b#c",
+            "/etc/a::b",
             "/data/../x",
             "acme/x: y",
             "acme/x:",

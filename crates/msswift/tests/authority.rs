@@ -513,6 +513,10 @@ fn a_local_copy_of_a_data_set_whose_media_ms_swift_fetches_is_refused() {
         assert!(told.contains("fetches media from ModelScope"), "{told}");
         assert!(checked_by(&permissions(None), Verb::Sft, Trust::Code, text).is_ok(), "it may run code");
     }
+    let hub_data = Allowed::data_sets(["acme/LLaVA-Pretrain"]).unwrap();
+    let named = Permissions { hub_data, ..permissions(None) };
+    let text = "dataset: acme/LLaVA-Pretrain#5";
+    assert!(checked_by(&named, Verb::Rlhf, Trust::Data, text).is_ok(), "the recipe names it itself");
     for text in
         ["dataset: /data/LLaVA-Pretrain/train.jsonl", "dataset: /data/alpaca-gpt4-data-zh", "dataset: acme/x"]
     {

@@ -189,12 +189,10 @@ fn every_way_out_is_refused_with_its_reason() {
         ("hub_model_id: evil/x", "elsewhere"),
         ("custom_dataset_info: [info.json]", "files of this machine"),
         ("local_repo_path: .", "files of this machine"),
-        ("output_dir: /etc", "every run sets it itself"),
-        ("add_version: true", "every run sets it itself"),
-        ("resume_from_checkpoint: /x", "every run sets it itself"),
-        ("logging_dir: /x", "every run sets it itself"),
+        ("resume_from_checkpoint: /x", "loaded as code is"),
+        ("load_data_args: true", "nobody has checked them"),
         ("ignore_args_error: true", "not among the keys"),
-        ("load_args: true", "not among the keys"),
+        ("load_args: true", "one of false"),
         ("model: ./model_dir", "neither an absolute path"),
         ("model: /models/../etc", "neither an absolute path"),
         ("model: evil/model", "the recipe allows `Qwen/*`, `/models/**`"),
@@ -207,8 +205,8 @@ fn every_way_out_is_refused_with_its_reason() {
         ("fsdp: '{\"fsdp\": \"x\"}'", "one of fsdp2"),
         ("attn_impl: evil/kernel", "one of eager"),
         ("report_to: wandb", "one of none tensorboard"),
-        ("system: prompts/secret.txt", "a file of this machine"),
-        ("system: /etc/passwd", "a file of this machine"),
+        ("system: prompts/secret.txt", "ms-swift reads a file"),
+        ("model_name: /etc/passwd", "a file of this machine"),
         ("new_special_tokens: [tokens.txt]", "a file of this machine"),
         ("columns: /etc/columns.json", "not a structure"),
         ("columns: {a: ../x}", "could be taken for a file"),
@@ -218,7 +216,7 @@ fn every_way_out_is_refused_with_its_reason() {
         ("loss_scale: --external_plugins=x.py", "plain name"),
         ("target_modules: [a, --external_plugins, x.py]", "taken for a flag"),
         ("stop_words: [a, -x]", "taken for a flag"),
-        ("device_map: map.json", "files of this machine"),
+        ("device_map: map.json", "one of auto"),
         ("use_ray: true", "whom the run talks to"),
         ("\"learning_rate=1 --hub_token\": x", "has no"),
         ("--external_plugins: [x]", "has no"),
@@ -248,6 +246,115 @@ fn a_repository_that_may_run_code_may_name_anything_but_what_is_ours() {
     assert!(checked("4.6.0", Verb::Sft, Trust::Code, "lerning_rate: 1").is_err(), "mistakes stay mistakes");
     assert!(checked("4.6.0", Verb::Sft, Trust::Code, "stop_words: [a, --x]").is_err());
     assert!(checked("4.6.0", Verb::Sft, Trust::Code, "ENV: {SWIFTHOOK_JOB: x}").is_err());
+}
+
+#[test]
+fn what_a_run_sets_itself_is_set_aside_with_a_note() {
+    let text =
+        "output_dir: output/Qwen3\nadd-version: false\nmax_steps: 1\nlogging_dir: /x\nadd_version: true\n";
+    let flags = checked("4.6.0", Verb::Sft, Trust::Data, text).unwrap();
+    let notes: Vec<_> = flags.notes().map(ToString::to_string).collect();
+    assert_eq!(
+        notes,
+        [
+            "line 1: `output_dir`: each run has an output of its own: `output/Qwen3` is set aside",
+            "line 4: `logging_dir`: each run logs into its own output: `/x` is set aside",
+            "line 5: `add_version`: each run has a folder of its own, without versions: `true` is set aside",
+        ]
+    );
+    let argv = argv("4.6.0", Verb::Sft, &flags, &Flags::default()).join(" ");
+    assert!(
+        argv.contains("--output_dir=/runs/1/output --add_version=false") && !argv.contains("/x"),
+        "{argv}"
+    );
+    let old = checked("3.12.6", Verb::MegatronSft, Trust::Data, "save: /x\n").unwrap();
+    assert_eq!(old.notes().count(), 1);
+}
+
+#[test]
+fn whoever_may_run_code_says_where_it_goes_on_from_and_how_many_processes_there_are() {
+    let text = "resume_from_checkpoint: /x/checkpoint-5\nlogging_dir: logs\noutput_dir: o\n\
+                ENV: {NPROC_PER_NODE: '2', MASTER_PORT: 29501, A: yes, PYTHONSAFEPATH: ''}\n";
+    let config = checked("4.6.0", Verb::Sft, Trust::Code, text).unwrap();
+    assert_eq!(config.notes().count(), 1, "of `output_dir` alone");
+    let none = Flags::default();
+    let launch = |resume, per_node| Launch {
+        table: table("4.6.0"),
+        verb: Verb::Sft,
+        config: &config,
+        recipe: &none,
+        output_dir: "/o",
+        resume,
+        processes: Processes { per_node, ..Processes::default() },
+        is_offline: false,
+        hub: None,
+    };
+    let argv = |resume| launch(resume, 1).command().argv.join(" ");
+    assert!(
+        argv(None).contains("--resume_from_checkpoint=/x/checkpoint-5 --logging_dir=logs"),
+        "{}",
+        argv(None)
+    );
+    let again = argv(Some("/runs/1/checkpoint-9"));
+    assert_eq!(again.matches("--resume_from_checkpoint=").count(), 1, "{again}");
+    assert!(again.ends_with("--resume_from_checkpoint=/runs/1/checkpoint-9"), "its own is newer: {again}");
+    let env = launch(None, 1).command().env;
+    for (name, value) in [
+        ("NPROC_PER_NODE", Some("2")),
+        ("MASTER_PORT", Some("29501")),
+        ("A", Some("True")),
+        ("PYTHONSAFEPATH", Some("")),
+        ("NNODES", None),
+    ] {
+        assert_eq!(env[name].as_deref(), value, "{name}");
+    }
+    assert_eq!(launch(None, 1).notes(|_| false), []);
+    let told =
+        |notes: Vec<swifthook_msswift::Mistake>| notes.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(
+        told(launch(None, 4).notes(|name| name == "A")),
+        [
+            "`ENV`: `A` is as the recipe sets it",
+            "`ENV`: `MASTER_PORT` is not set in this run: the recipe's `nproc` says so",
+            "`ENV`: `NPROC_PER_NODE` is `4` in this run",
+        ]
+    );
+}
+
+#[test]
+fn words_that_yaml_reads_otherwise_reach_ms_swift_as_it_reads_them() {
+    let text = "gradient_checkpointing_kwargs: {use_reentrant: no, a: [.1, 0x10, 1_0, +1, 1e-4]}\n\
+                seed: 0x10\nlearning_rate: 1e-4\nbf16: off\nmodel_name: 007\neval_strategy: no\nstop_words: [no, x]\n";
+    let flags = checked("4.6.0", Verb::Sft, Trust::Data, text).unwrap();
+    let kwargs = r#"{"use_reentrant":false,"a":[0.1,16,10,1,"1e-4"]}"#;
+    assert_eq!(flags.value("gradient_checkpointing_kwargs"), Some(kwargs));
+    let values = ["seed", "learning_rate", "bf16", "model_name", "eval_strategy", "stop_words"];
+    let values = values.map(|name| flags.value(name).unwrap());
+    assert_eq!(values, ["16", "1e-4", "false", "7", "no", "False"]);
+    let notes: Vec<_> = flags.notes().map(ToString::to_string).collect();
+    let told = |line, key, text, read| {
+        format!("line {line}: `{key}`: YAML reads `{text}` as `{read}`; quote it if text is meant")
+    };
+    assert_eq!(notes, [told(5, "model_name", "007", "7"), told(7, "stop_words", "no", "False")]);
+    let dated = checked("4.6.0", Verb::Sft, Trust::Data, "columns: {a: 2026-12-01}\nsystem: 2026-02-30\n")
+        .unwrap_err();
+    assert_eq!(
+        dated,
+        "line 1: `columns`: `2026-12-01` is a date, which JSON has not: quote it\n\
+         line 2: `system`: `2026-02-30` looks like a date, and there is no such day: quote it"
+    );
+}
+
+#[test]
+fn a_prompt_may_have_addresses_and_words_with_a_slash() {
+    for text in [
+        "system: /no_think",
+        "system: Answer as https://example.com/a does; see ../notes.",
+        "response_prefix: /think",
+        "stop_words: ['</s>', '/x', '~/']",
+    ] {
+        assert!(checked("4.6.0", Verb::Sft, Trust::Data, text).is_ok(), "{text}");
+    }
 }
 
 #[test]

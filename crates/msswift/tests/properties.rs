@@ -69,6 +69,42 @@ fn values() -> impl Strategy<Value = String> {
     prop_oneof![text, list, mapping, plain]
 }
 
+/// Values of a log that mean nothing here.
+fn metrics() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "-?[0-9]{1,9}\\.[0-9]{1,9}(e-[0-9])?",
+        Just("NaN".to_owned()),
+        Just("-Infinity".to_owned()),
+        Just("null".to_owned()),
+        Just("[{\"step\": 1}, \"]\", NaN]".to_owned()),
+        Just("{\"loss\": {\"loss\": 9}}".to_owned()),
+        "\\PC{0,40}".prop_map(|text| serde_json::Value::from(text).to_string()),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    /// ms-swift writes the step after all metrics, of which there are as many as there are channels and rewards.
+    #[test]
+    fn what_is_known_is_found_whatever_stands_between(
+        others in prop::collection::vec(("[a-zA-Z_/() .\"\\\\é]{0,30}", metrics()), 0..90),
+        place in 0..91_usize,
+        size in 1..3_000_usize,
+    ) {
+        let other = |(key, value): &(String, String)| format!("{}: {value}", serde_json::Value::from(format!("x{key}")));
+        let mut parts: Vec<_> = others.iter().map(other).collect();
+        parts.insert(place.min(parts.len()), "\"loss\": 2.5, \"loss\": 1.5".to_owned());
+        parts.push("\"global_step/max_steps\": \"7/12\", \"train_speed(s/it)\": 0.5".to_owned());
+        let line = format!("{{{}}}\n", parts.join(", "));
+        let mut reader = LogReader::default();
+        line.as_bytes().chunks(size).for_each(|piece| reader.push(piece));
+        let log = reader.log();
+        prop_assert_eq!((log.step, log.max_steps), (Some(7), Some(12)));
+        prop_assert_eq!((log.loss, log.seconds_per_step), (Some(1.5), Some(0.5)));
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 

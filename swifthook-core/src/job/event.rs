@@ -123,6 +123,10 @@ pub enum Event {
         /// The most memory of an accelerator that it told to have had, in bytes for each of its processes.
         #[serde(default)]
         peak_memory: Option<u64>,
+        /// Why it fails though it exited as one that is done: it had no step to do, or its training diverged and its
+        /// watchdog stops such a run.
+        #[serde(default)]
+        fails: Option<Reason>,
         /// The earliest next run, if there is one.
         retry_at: Timestamp,
         /// When.

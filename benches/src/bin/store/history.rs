@@ -83,6 +83,7 @@ async fn run_one(path: &Path) -> Result<(), Box<dyn Error>> {
             step: None,
             checkpoint: None,
             peak_memory: None,
+            fails: None,
             retry_at: at,
             at,
         },

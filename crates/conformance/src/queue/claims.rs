@@ -135,6 +135,7 @@ async fn yields(scene: &Scene<'_>, on: &str, head: u32, host: Option<&str>) -> J
         step: Some(31),
         checkpoint,
         peak_memory: None,
+        fails: None,
         retry_at: at,
         at,
     };

@@ -121,7 +121,14 @@ async fn start(scene: &Scene<'_>, lease: &swifthook_core::Lease, what: &Workload
 async fn end(scene: &Scene<'_>, lease: &swifthook_core::Lease, gib: Option<u64>, exit: Exit) {
     scene.apply(lease, Event::Ended(exit)).await;
     let (at, peak_memory) = (scene.now(), gib.map(|gib| gib * GIB));
-    let collected =
-        Event::Collected { steps_done: None, step: None, checkpoint: None, peak_memory, retry_at: at, at };
+    let collected = Event::Collected {
+        steps_done: None,
+        step: None,
+        checkpoint: None,
+        peak_memory,
+        fails: None,
+        retry_at: at,
+        at,
+    };
     scene.apply(lease, collected).await;
 }

@@ -113,6 +113,7 @@ impl<'a> Scene<'a> {
                 step: None,
                 checkpoint: None,
                 peak_memory: None,
+                fails: None,
                 retry_at,
                 at: self.now(),
             },

@@ -54,6 +54,7 @@ pub(super) async fn a_job_that_ends_well_in_spite_of_the_stop_was_not_superseded
         step: None,
         checkpoint: None,
         peak_memory: None,
+        fails: None,
         retry_at: scene.now(),
         at: scene.now(),
     };

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use swifthook_core::{
-    Capabilities, Checkpoint, Exit, LaunchError, Progress, RunHandle, RunKey, RunSpec, RunStatus, Stop,
-    StopKind, Timestamp, TrainingLauncher,
+    Capabilities, Checkpoint, Exit, LaunchError, Measure, Progress, RunHandle, RunKey, RunSpec, RunStatus,
+    Stop, StopKind, Timestamp, TrainingLauncher,
 };
 
 use super::clock::Clock;
@@ -48,6 +48,8 @@ pub struct Course {
     pub saves: u64,
     /// How much memory of its GPUs it tells that it has, in GiB; only of a run that counts its steps.
     pub memory_gib: Option<f64>,
+    /// What of it is no number; only of a run that counts its steps.
+    pub diverged: Option<Measure>,
     /// How long it takes to end once it is asked to, unless its grace is shorter.
     pub obeys_after: Duration,
     /// Whether its launcher ends it when its grace is over.
@@ -435,14 +437,14 @@ impl Run {
     }
 
     fn progress(&self, now: Timestamp) -> Progress {
-        let Course { lasts, steps, memory_gib, .. } = self.course;
+        let Course { lasts, steps, memory_gib, diverged, .. } = self.course;
         if steps == 0 {
             return Progress::default();
         }
         let elapsed = now.min(self.end().0).since(self.began);
         let done = elapsed.as_millis() * u128::from(steps) / lasts.as_millis().max(1);
         let step = (self.first_step() + u64::try_from(done).unwrap_or(steps)).min(steps);
-        Progress { step: Some(step), max_steps: Some(steps), memory_gib, ..Progress::default() }
+        Progress { step: Some(step), max_steps: Some(steps), memory_gib, diverged, ..Progress::default() }
     }
 }
 
@@ -454,6 +456,7 @@ impl Default for Course {
             steps: 100,
             saves: 0,
             memory_gib: None,
+            diverged: None,
             obeys_after: Duration::from_secs(2),
             heeds_grace: true,
         }

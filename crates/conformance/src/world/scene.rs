@@ -90,6 +90,7 @@ pub(super) fn course(random: &mut Random) -> Course {
         heeds_grace: random.once_in(2),
         saves: if random.once_in(2) { 0 } else { 7 },
         memory_gib: None,
+        diverged: None,
     }
 }
 

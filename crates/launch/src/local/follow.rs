@@ -164,6 +164,7 @@ fn merged(last: Progress, other: Progress) -> Progress {
         max_steps: last.max_steps.or(other.max_steps),
         loss: if is_told { last.loss } else { other.loss },
         loss_is_nan: if is_told { last.loss_is_nan } else { other.loss_is_nan },
+        diverged: last.diverged.or(other.diverged),
         eta_s: last.eta_s.or(other.eta_s),
         eval_loss: last.eval_loss.or(other.eval_loss),
         learning_rate: last.learning_rate.or(other.learning_rate),

@@ -71,6 +71,10 @@ fn one(
             refused(value.len() > LONGEST_TEXT, "longer than 32 KiB")?;
             refused(value::looks_like_a_path(value), "ms-swift could take it for a file of this machine")
         }
+        Class::Prompt => {
+            refused(value.len() > LONGEST_TEXT, "longer than 32 KiB")?;
+            refused(value.trim_end().ends_with(".txt"), "ms-swift reads a file where text ends so")
+        }
         Class::Mapping => {
             refused(value.len() > LONGEST_TEXT, "longer than 32 KiB")?;
             value::structure(value, raw)
@@ -81,11 +85,14 @@ fn one(
         }
         Class::Data => {
             permissions.data_set(value, hub, table.fetches())?;
-            let name = DataSet::read(value)?.name;
+            if permissions.names_literally(value, hub) {
+                return Ok(());
+            }
+            let name = DataSet::read(value).map_or(crate::data_set::path(value), |one| one.name);
             table.fetches().media(name).map_or(Ok(()), |name| {
                 Err(format!(
                     "ms-swift takes it for its own `{name}`, and fetches media from ModelScope for that, whatever the \
-                     recipe allows; a folder may have another name, or the recipe's `args` may name it"
+                     recipe allows; a folder may have another name, and the recipe's `hub_data` may name exactly this one"
                 ))
             })
         }

@@ -1,16 +1,22 @@
 //! From the values of a file to those of a command line.
 
-use serde_json::{Map, Number, Value as Json};
+use serde_json::Value as Json;
 
 use crate::config::{Entry, Text, Value};
-use crate::mistake::shown;
+use crate::flags::Flag;
+use crate::json;
+use crate::mistake::{Mistake, shown};
 use crate::names;
 use crate::table::{Argument, Kind};
 
-/// The values of a flag as arguments; else what is wrong. A structure is handed over as JSON, where one is expected.
+use super::Rules;
+
+/// The values of a flag as arguments; else what is wrong. A structure is handed over as JSON, where one is expected, and one
+/// of its `words` as it stands, whatever else YAML reads in it.
 pub(super) fn arguments(
     argument: &Argument,
     is_structured: bool,
+    words: Option<&str>,
     value: &Value,
 ) -> Result<Vec<String>, String> {
     let values = match value {
@@ -18,9 +24,9 @@ pub(super) fn arguments(
             if items.is_empty() {
                 return Err("the list is empty; leave the key out".to_owned());
             }
-            items.iter().map(|item| one(argument, false, item)).collect::<Result<Vec<_>, _>>()?
+            items.iter().map(|item| one(argument, false, words, item)).collect::<Result<Vec<_>, _>>()?
         }
-        other => vec![one(argument, is_structured, other)?],
+        other => vec![one(argument, is_structured, words, other)?],
     };
     for value in &values {
         if value.contains('\0') || value.len() > LONGEST {
@@ -35,35 +41,73 @@ pub(super) fn arguments(
     Ok(values)
 }
 
-fn one(argument: &Argument, is_structured: bool, value: &Value) -> Result<String, String> {
+fn one(
+    argument: &Argument,
+    is_structured: bool,
+    words: Option<&str>,
+    value: &Value,
+) -> Result<String, String> {
     let text = match value {
         Value::Nothing => return Err("no value; leave the key out".to_owned()),
         Value::Text(text) => text,
-        structure if is_structured => return Ok(json(structure).to_string()),
+        structure if is_structured => return json::written(structure),
         Value::List(_) => return Err("one value was expected, and is a list".to_owned()),
         Value::Mapping(_) => return Err("one value was expected, and is a mapping".to_owned()),
     };
-    let wrong = |expected: &str| Err(format!("`{}` is not {expected}", shown(&text.text)));
+    let Text { text, meaning } = text;
+    let wrong = |expected: &str| Err(format!("`{}` is not {expected}", shown(text)));
+    // `no` is false to YAML, and yet a choice that is meant where there is such a choice.
+    if argument.kind == Kind::Choice
+        && let Some(choice) = names::choice(&argument.choices, argument.name, text)
+    {
+        return Ok(choice.to_owned());
+    }
+    if words.is_some_and(|words| words.split(' ').any(|word| word == text)) {
+        return Ok(text.clone());
+    }
+    let meaning = meaning.as_ref().map_err(Clone::clone)?;
+    let told = meaning.told_by_python().unwrap_or_else(|| text.clone());
     match argument.kind {
-        Kind::Flag => match truth(text) {
+        Kind::Flag => match truth(&told) {
             Some(truth) => Ok(truth.to_string()),
             None => wrong("true or false"),
         },
-        Kind::Whole if !is_whole(&text.text) => wrong("a whole number"),
-        Kind::Number if !is_number(&text.text) => wrong("a number"),
-        Kind::Choice => match names::choice(&argument.choices, argument.name, &text.text) {
+        Kind::Whole if !is_whole(&told) => wrong("a whole number"),
+        Kind::Number if !is_number(&told) => wrong("a number"),
+        // As it was written, where that says the same.
+        Kind::Number if text.parse().is_ok_and(|number: f64| told.parse() == Ok(number)) => Ok(text.clone()),
+        Kind::Choice => match names::choice(&argument.choices, argument.name, &told) {
             Some(choice) => Ok(choice.to_owned()),
             None => wrong(&format!("one of {}", argument.choices.join(", "))),
         },
-        _ => Ok(text.text.clone()),
+        _ => Ok(told),
     }
 }
 
-/// As PyYAML reads plain words, and `string_to_bool` of transformers reads others.
-fn truth(text: &Text) -> Option<bool> {
-    match (&*text.text.to_ascii_lowercase(), text.is_plain) {
-        ("true" | "yes" | "t" | "y" | "1", _) | ("on", true) => Some(true),
-        ("false" | "no" | "f" | "n" | "0", _) | ("off", true) => Some(false),
+/// Notes of text that YAML takes for something else, so that ms-swift is told another text than stands there.
+pub(super) fn read_otherwise(flag: &Flag, entry: &Entry, rules: Rules<'_>) -> Vec<Mistake> {
+    let name = flag.name;
+    if rules.table.argument(rules.verb, name).is_none_or(|argument| argument.kind != Kind::Text) {
+        return Vec::new();
+    }
+    let items = match &entry.value {
+        Value::List(items) => items,
+        value => std::slice::from_ref(value),
+    };
+    let note = |item: &Value| {
+        let Value::Text(Text { text, meaning: Ok(meaning) }) = item else { return None };
+        let told = meaning.told_by_python().filter(|told| told != text && flag.values.contains(told))?;
+        let what = format!("`{name}`: YAML reads `{}` as `{told}`; quote it if text is meant", shown(text));
+        Some(Mistake::at(entry.line, what))
+    };
+    items.iter().filter_map(note).collect()
+}
+
+/// As `string_to_bool` of transformers reads what PyYAML has made a truth of before, or text.
+fn truth(told: &str) -> Option<bool> {
+    match &*told.to_ascii_lowercase() {
+        "true" | "yes" | "t" | "y" | "1" => Some(true),
+        "false" | "no" | "f" | "n" | "0" => Some(false),
         _ => None,
     }
 }
@@ -115,7 +159,10 @@ pub(super) fn structure(text: &str, raw: &Value) -> Result<(), String> {
     if matches!(raw, Value::Text(_)) && is_word(text) {
         return Ok(());
     }
-    let json: Json = serde_json::from_str(text).map_err(|_| "it is not a structure in JSON".to_owned())?;
+    let json: Json = serde_json::from_str(text).map_err(|_| match raw {
+        Value::Text(_) => "it is not a structure in JSON".to_owned(),
+        _ => format!("a number in it is out of range: -{LARGEST} to {LARGEST}"),
+    })?;
     if !json.is_object() && !json.is_array() {
         return Err("it is not a structure in JSON".to_owned());
     }
@@ -127,7 +174,11 @@ fn harmless(json: &Json) -> Result<(), String> {
         Json::String(text) if looks_like_a_path(text) => {
             Err(format!("`{}` in it could be taken for a file of this machine", shown(text)))
         }
-        Json::Number(number) if number.as_f64().is_none_or(|number| number.abs() > LARGEST) => {
+        // YAML makes text of `1e300`, and whoever reads the structure may make a number of it again.
+        Json::String(text) if text.parse::<f64>().is_ok_and(|number| !in_range(number)) => {
+            Err(format!("`{}` in it is out of range: -{LARGEST} to {LARGEST}", shown(text)))
+        }
+        Json::Number(number) if !number.as_f64().is_some_and(in_range) => {
             Err(format!("`{number}` in it is out of range: -{LARGEST} to {LARGEST}"))
         }
         Json::Array(items) => items.iter().try_for_each(harmless),
@@ -141,28 +192,8 @@ fn harmless(json: &Json) -> Result<(), String> {
     }
 }
 
-/// A structure as ms-swift would make JSON of it. The depth is bounded by what was read.
-fn json(value: &Value) -> Json {
-    match value {
-        Value::Nothing => Json::Null,
-        Value::Text(text) => scalar(text),
-        Value::List(items) => items.iter().map(json).collect(),
-        Value::Mapping(entries) => {
-            let entry = |entry: &Entry| (entry.key.clone(), json(&entry.value));
-            Json::Object(entries.iter().map(entry).collect::<Map<_, _>>())
-        }
-    }
-}
-
-fn scalar(Text { text, is_plain }: &Text) -> Json {
-    if !is_plain {
-        return Json::String(text.clone());
-    }
-    match &*text.to_ascii_lowercase() {
-        "true" => Json::Bool(true),
-        "false" => Json::Bool(false),
-        _ => text.parse::<Number>().map_or_else(|_| Json::String(text.clone()), Json::Number),
-    }
+fn in_range(number: f64) -> bool {
+    number.abs() <= LARGEST
 }
 
 /// Larger than any length or count of a model.

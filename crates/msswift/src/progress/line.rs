@@ -11,42 +11,30 @@ pub(super) enum Ending {
     CutOff,
 }
 
-/// Keys and values as they stand in a line; none of a line that is no object. Texts are without their quotes, and still
-/// escaped.
+/// Values of the keys that are known, as they stand in a line; none of a line that is no object. Texts are without their
+/// quotes, and still escaped.
 pub(super) fn pairs(line: &[u8], ending: Ending) -> Pairs<'_> {
-    let mut pairs = Pairs { list: [Pair::NONE; MOST], count: 0 };
+    let mut pairs = Pairs::NONE;
     let is_whole = Cursor { line, at: 0 }.object(&mut pairs).is_some();
-    if !is_whole && ending == Ending::Whole {
-        pairs.count = 0;
-    }
-    pairs
+    if is_whole || ending == Ending::CutOff { pairs } else { Pairs::NONE }
 }
 
-/// The pairs of a line: a training line has about a dozen.
+/// The known pairs of a line, however many others it has: ms-swift writes a metric for each channel and each reward, and the
+/// step after them.
 pub(super) struct Pairs<'l> {
-    list: [Pair<'l>; MOST],
-    count: usize,
-}
-
-#[derive(Clone, Copy)]
-pub(super) struct Pair<'l> {
-    pub(super) key: &'l [u8],
-    pub(super) value: &'l [u8],
-}
-
-impl<'l> Pair<'l> {
-    const NONE: Self = Self { key: b"", value: b"" };
+    values: [Option<&'l [u8]>; KNOWN.len()],
 }
 
 impl<'l> Pairs<'l> {
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Pair<'l>> {
-        self.list[..self.count].iter()
+    const NONE: Self = Self { values: [None; KNOWN.len()] };
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&'static [u8], &'l [u8])> {
+        KNOWN.into_iter().zip(self.values).filter_map(|(key, value)| Some((key, value?)))
     }
 
-    fn add(&mut self, key: &'l [u8], value: &'l [u8]) {
-        if let Some(place) = self.list.get_mut(self.count) {
-            *place = Pair { key, value };
-            self.count += 1;
+    fn add(&mut self, key: &[u8], value: &'l [u8]) {
+        if let Some(place) = KNOWN.iter().position(|known| *known == key) {
+            self.values[place] = Some(value);
         }
     }
 }
@@ -148,4 +136,27 @@ impl<'l> Cursor<'l> {
     }
 }
 
-const MOST: usize = 48;
+/// What is read of a line.
+const KNOWN: [&[u8]; 21] = [
+    b"loss",
+    b"grad_norm",
+    b"learning_rate",
+    b"token_acc",
+    b"epoch",
+    b"eval_loss",
+    b"train_loss",
+    b"memory(GiB)",
+    b"train_speed(s/it)",
+    b"train_speed(iter/s)",
+    b"global_step/max_steps",
+    b"iteration",
+    b"step",
+    b"max_steps",
+    b"eta_s",
+    b"checkpoint",
+    b"elapsed_time",
+    b"remaining_time",
+    b"last_model_checkpoint",
+    b"best_model_checkpoint",
+    b"best_metric",
+];

@@ -1,4 +1,4 @@
-use swifthook_core::Progress;
+use swifthook_core::{Measure, Progress};
 
 use super::line::Pairs;
 
@@ -19,6 +19,8 @@ pub struct Log {
     pub train_loss: Option<f64>,
     /// The norm of the gradient.
     pub grad_norm: Option<f64>,
+    /// How many lines in a row told of a norm of the gradient that is no number.
+    pub overflows: u32,
     /// The learning rate.
     pub learning_rate: Option<f64>,
     /// The share of tokens that were right.
@@ -62,6 +64,7 @@ impl Log {
             loss: finite(self.loss),
             eta_s: self.eta_s,
             loss_is_nan: self.loss.is_some_and(|loss| !loss.is_finite()),
+            diverged: self.diverged(),
             eval_loss: finite(self.eval_loss),
             learning_rate: finite(self.learning_rate),
             grad_norm: finite(self.grad_norm),
@@ -71,12 +74,37 @@ impl Log {
         }
     }
 
+    /// What shows that the training has diverged.
+    ///
+    /// transformers logs the last good loss, or 0, in place of one that is no number (`logging_nan_inf_filter`), so that any
+    /// other measure has to be looked at. A norm of the gradient alone may be none for a few steps: mixed precision skips a
+    /// step that overflows, and begins with such.
+    fn diverged(&self) -> Option<Measure> {
+        let is_over =
+            self.is_over || self.train_loss.is_some() || self.step.is_some() && self.step >= self.max_steps;
+        let counts = is_over || self.overflows >= OVERFLOWS || self.loss.is_none_or(|loss| loss == 0.0);
+        let measures = [
+            (Measure::Loss, self.loss),
+            (Measure::EvalLoss, self.eval_loss),
+            (Measure::GradNorm, self.grad_norm.filter(|_| counts)),
+            (Measure::LearningRate, self.learning_rate),
+            (Measure::TrainLoss, self.train_loss),
+            (Measure::TokenAcc, self.token_acc),
+            (Measure::BestMetric, self.best_metric),
+        ];
+        let is_none = |value: Option<f64>| value.is_some_and(|value| !value.is_finite());
+        measures.into_iter().find_map(|(measure, value)| is_none(value).then_some(measure))
+    }
+
     pub(super) fn hear(&mut self, pairs: &Pairs<'_>) {
-        for pair in pairs.iter() {
-            let value = pair.value;
-            match pair.key {
+        for (key, value) in pairs.iter() {
+            match key {
                 b"loss" => self.loss = number(value),
-                b"grad_norm" => self.grad_norm = number(value),
+                b"grad_norm" => {
+                    self.grad_norm = number(value);
+                    let is_none = self.grad_norm.is_some_and(|norm| !norm.is_finite());
+                    self.overflows = if is_none { self.overflows.saturating_add(1) } else { 0 };
+                }
                 b"learning_rate" => self.learning_rate = number(value),
                 b"token_acc" => self.token_acc = number(value),
                 b"epoch" => self.epoch = number(value),
@@ -163,5 +191,7 @@ fn seconds(text: &str) -> Option<u64> {
     })
 }
 
+/// Overflows in a row that are more than the beginning of mixed precision.
+const OVERFLOWS: u32 = 3;
 /// The largest whole number that is read where it has a fraction.
 const MOST: f64 = 1e15;

@@ -29,7 +29,7 @@ pub struct LogReader {
 
 impl LogReader {
     /// The longest line that is read to its end, in bytes.
-    pub const LONGEST_LINE: usize = 64 * 1024;
+    pub const LONGEST_LINE: usize = 1024 * 1024;
 
     /// Takes in what was written next.
     pub fn push(&mut self, mut bytes: &[u8]) {
@@ -73,6 +73,8 @@ impl LogReader {
 
 #[cfg(test)]
 mod tests {
+    use swifthook_core::Measure;
+
     use super::*;
 
     const LINES: &str = "\
@@ -130,6 +132,48 @@ mod tests {
         assert_eq!(read(["{\"global_step/max_steps\": \"3/12\"} x\n"]).step, None);
         assert_eq!(read(["{'loss': 1, 'global_step/max_steps': '3/12'}\n"]).step, None);
         assert_eq!(read(["", "\n\n{}\n[]\n", "{\"global_step/max_steps\": \"3/12\"}\r\n"]).step, Some(3));
+    }
+
+    /// The measure that shows, after each line, that the training has diverged.
+    fn diverged(lines: &[&str]) -> Vec<Option<Measure>> {
+        let mut reader = LogReader::default();
+        let after = |line: &&str| {
+            reader.push(format!("{line}\n").as_bytes());
+            reader.log().progress().diverged
+        };
+        lines.iter().map(after).collect()
+    }
+
+    #[test]
+    fn a_training_whose_loss_hides_that_it_is_no_number_has_diverged_all_the_same() {
+        // As ms-swift 4.6.0 writes with `learning_rate: 1e30`.
+        let lines = [
+            r#"{"loss": 6.29, "grad_norm": 0.89, "global_step/max_steps": "1/3"}"#,
+            r#"{"loss": 0.0, "grad_norm": NaN, "global_step/max_steps": "2/3"}"#,
+            r#"{"eval_loss": NaN, "global_step/max_steps": "2/3"}"#,
+            r#"{"eval_loss": 2.5, "grad_norm": 1.0, "global_step/max_steps": "3/3"}"#,
+        ];
+        assert_eq!(diverged(&lines), [None, Some(Measure::GradNorm), Some(Measure::EvalLoss), None]);
+        for (line, measure) in [
+            (r#"{"loss": NaN}"#, Measure::Loss),
+            (r#"{"loss": "nan"}"#, Measure::Loss),
+            (r#"{"loss": 1.0, "eval_loss": Infinity}"#, Measure::EvalLoss),
+            (r#"{"loss": 1.0, "learning_rate": -Infinity}"#, Measure::LearningRate),
+            (r#"{"train_loss": NaN}"#, Measure::TrainLoss),
+            (r#"{"loss": 1.0, "token_acc": NaN}"#, Measure::TokenAcc),
+            (r#"{"last_model_checkpoint": null, "best_metric": NaN}"#, Measure::BestMetric),
+            (r#"{"loss": 1.0, "grad_norm": NaN, "global_step/max_steps": "3/3"}"#, Measure::GradNorm),
+        ] {
+            assert_eq!(diverged(&[line]), [Some(measure)], "{line}");
+        }
+    }
+
+    #[test]
+    fn mixed_precision_may_skip_its_first_steps() {
+        let line = r#"{"loss": 2.5, "grad_norm": Infinity, "global_step/max_steps": "1/9"}"#;
+        assert_eq!(diverged(&[line; 3]), [None, None, Some(Measure::GradNorm)]);
+        let good = r#"{"loss": 2.5, "grad_norm": 1.0, "global_step/max_steps": "1/9"}"#;
+        assert_eq!(diverged(&[line, line, good, line, line]), [None; 5]);
     }
 
     #[test]

@@ -189,6 +189,7 @@ async fn collect(store: &SqliteQueue, clock: &TestClock, lease: &swifthook_core:
                 step: None,
                 checkpoint: None,
                 peak_memory: None,
+                fails: None,
                 retry_at: at,
                 at,
             },

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use swifthook_core::{Checkpoint, Event, LaunchError, Progress, Renewal, WorkspaceError};
+use swifthook_core::{Checkpoint, Event, LaunchError, Progress, Reason, Renewal, WorkspaceError};
 use tokio::time::timeout;
 
 use super::launch::told;
@@ -8,6 +8,7 @@ use super::{End, Task};
 use crate::guard::guarded;
 use crate::observer::Moment;
 use crate::pace::Backoff;
+use crate::watchdog::Then;
 
 impl Task {
     /// Takes in what an ended run left: how far it came, and its working tree.
@@ -20,14 +21,36 @@ impl Task {
         let checkpoint = self.last_checkpoint().await?;
         let told = [polled, progress].into_iter().flatten().filter_map(|progress| progress.memory_gib);
         let peak_memory = told.filter_map(bytes).max();
+        let fails = self.what_fails(progress.or(polled)).await?;
         let at = self.now();
         let retry_at = at.after(self.wait(self.job.state.retries + 1));
-        self.apply(Event::Collected { steps_done, step, checkpoint, peak_memory, retry_at, at }).await?;
+        self.apply(Event::Collected { steps_done, step, checkpoint, peak_memory, fails, retry_at, at })
+            .await?;
         let reason = self.job.state.reason.as_ref().map(ToString::to_string);
         tracing::info!(stage = %self.job.state.stage, reason, "finished");
         self.tell(&Moment::Finished);
         self.discard(&tree).await;
         Ok(())
+    }
+
+    /// Why a training fails that exited well: it had no step to do, or it diverged and its watchdog stops such a run. Of
+    /// another that diverged it is warned.
+    async fn what_fails(&mut self, last: Option<Progress>) -> Result<Option<Reason>, End> {
+        if last.is_some_and(|last| last.is_idle()) {
+            return Ok(Some(Reason::new("training", "it trained nothing: it had 0 of 0 steps to do")));
+        }
+        let Some(why) = last.and_then(|last| last.divergence()) else { return Ok(None) };
+        let why = Reason::new("diverged", format!("the training has diverged: {why}"));
+        let watch = self.terms().ok().flatten().and_then(|terms| terms.watch);
+        if watch.is_some_and(|watch| watch.then == Then::Stop) {
+            return Ok(Some(why));
+        }
+        let others = self.job.state.warnings.iter().filter(|warning| warning.word != why.word);
+        let warnings: Vec<_> = others.cloned().chain([why.clone()]).collect();
+        if warnings != self.job.state.warnings {
+            self.apply(Event::Warned(warnings)).await?;
+        }
+        Ok(None)
     }
 
     /// Stores how far the run came.

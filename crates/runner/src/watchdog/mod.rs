@@ -79,9 +79,8 @@ impl Watchdog {
     }
 
     fn off(&self, progress: &Progress) -> Option<Reason> {
-        if progress.loss_is_nan {
-            let step = progress.step.map_or(String::new(), |step| format!(" at step {step}"));
-            return Some(Reason::new("nan", format!("the loss is no number{step}")));
+        if let Some(why) = progress.divergence() {
+            return Some(Reason::new("nan", why));
         }
         self.band.off().map(|why| Reason::new("loss", why))
     }

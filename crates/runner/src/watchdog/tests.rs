@@ -1,3 +1,5 @@
+use swifthook_core::Measure;
+
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -181,6 +183,17 @@ fn a_loss_that_is_no_number_is_told_at_once() {
     let found = run.wait(5 * SECOND);
     assert_eq!(found, [Finding::Alarm(Reason::new("nan", "the loss is no number at step 4"))]);
     assert_eq!(run.wait(5 * SECOND), [], "once");
+}
+
+#[test]
+fn so_is_any_other_measure_where_the_loss_is_hidden() {
+    let mut run = Watched::new();
+    run.steps(3, SECOND);
+    run.told(|progress| (progress.step, progress.diverged) = (Some(4), Some(Measure::EvalLoss)));
+    let why = "the loss on the validation data is no number at step 4";
+    assert_eq!(run.wait(5 * SECOND), [Finding::Alarm(Reason::new("nan", why))]);
+    run.told(|progress| (progress.step, progress.diverged) = (Some(5), None));
+    assert_eq!(words(&run.wait(5 * SECOND)), ["well"]);
 }
 
 #[test]

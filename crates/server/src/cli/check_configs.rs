@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use swifthook_core::PathFilter;
 use swifthook_core::text::printable;
-use swifthook_msswift::{Config, Mistake, Packages, Rules, Table, Verb};
+use swifthook_msswift::{Config, Flags, Format, Launch, Mistake, Packages, Processes, Rules, Table, Verb};
 use swifthook_runner::Uncomposed;
 
 use super::check::CheckArguments;
@@ -35,21 +35,25 @@ pub(super) fn run(common: &CommonArguments, name: &str, arguments: &CheckArgumen
     };
     let swift = &recipe.swift;
     let rules = Rules { table, verb, trust: swift.trust, permissions: &swift.permissions };
-    let ask = Ask { rules, args: &args, packages: packages.as_ref(), is_here: !arguments.elsewhere };
+    let packages = packages.as_ref();
+    let (format, is_here, looks_into) = (Format::Yaml, !arguments.elsewhere, swift.looks_into);
+    let ask = Ask { format, rules, args: &args, packages, is_here, looks_into };
     let (mut count, mut server) = (0, None);
     let mut good = String::new();
     for file in &arguments.files {
-        match look(file, ask) {
-            Ok(Inspected { config, recipe: args }) if !lacks(verb, &config, &args).is_empty() => {
+        let format = Format::of(&file.to_string_lossy());
+        match look(file, Ask { format, ..ask }) {
+            Ok(Inspected { config, recipe: args, .. }) if !lacks(verb, &config, &args).is_empty() => {
                 let lacking = lacks(verb, &config, &args);
                 count += lacking.len();
                 for what in lacking {
                     complain(&format!("{}: {what}", shown(file)));
                 }
             }
-            Ok(Inspected { config, recipe: args }) => {
+            Ok(Inspected { config, recipe: args, doubts }) => {
                 let version = table.version();
                 let _ = writeln!(good, "{}: nothing wrong: `{verb}` of ms-swift {version}", shown(file));
+                note(&recipe, rules, file, (&config, &args), &doubts);
                 let warning = makes_way::of_flags(table, verb, &config, &args);
                 if let Some(warning) = warning.filter(|_| recipe.makes_way) {
                     complain(&format!("{}: {warning}", shown(file)));
@@ -138,6 +142,32 @@ fn table(
             Ok((newest, None))
         }
         Err(Uncomposed::NotNow(why) | Uncomposed::Waits(_, why)) => Err(why),
+    }
+}
+
+/// What of it a run would set aside, or read otherwise than it looks.
+fn note(
+    recipe: &SwiftRecipe,
+    rules: Rules<'_>,
+    file: &Path,
+    (config, args): (&Flags, &Flags),
+    doubts: &[Mistake],
+) {
+    let launch = Launch {
+        table: rules.table,
+        verb: rules.verb,
+        config,
+        recipe: args,
+        output_dir: "",
+        resume: None,
+        processes: Processes { per_node: recipe.nproc.get(), ..Processes::default() },
+        is_offline: false,
+        hub: recipe.swift.permissions.hub,
+    };
+    let of_env = launch.notes(|name| recipe.env.contains(name));
+    for note in config.notes().chain(&of_env).chain(doubts) {
+        let line = note.line.map_or(String::new(), |line| format!("{line}:"));
+        complain(&format!("{}:{line} note: {}", shown(file), printable(&note.what)));
     }
 }
 

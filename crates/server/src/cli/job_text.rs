@@ -158,8 +158,12 @@ fn progress(job: &JobView) -> Option<String> {
     if let Some(loss) = progress.loss {
         let _ = write!(text, ", loss {loss:.4}");
     }
-    if progress.loss_is_nan {
-        text.push_str(", loss NaN");
+    match progress.diverged {
+        _ if progress.loss_is_nan => text.push_str(", loss NaN"),
+        Some(measure) => {
+            let _ = write!(text, ", {measure} is no number");
+        }
+        None => {}
     }
     if let Some(loss) = progress.eval_loss {
         let _ = write!(text, ", eval loss {loss:.4}");

@@ -287,6 +287,8 @@ pub struct Swift {
     pub trust: Trust,
     /// The names that it may use.
     pub permissions: Permissions,
+    /// Whether models and data are looked into before a run.
+    pub looks_into: bool,
 }
 
 /// How jobs wait for each other and for time.

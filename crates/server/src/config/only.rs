@@ -1,5 +1,6 @@
 //! One recipe of a configuration, for whoever has nothing else of its server: neither secrets nor environments.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
@@ -34,6 +35,8 @@ pub struct SwiftRecipe {
     pub nproc: NonZeroU32,
     /// What runs it.
     pub launcher: String,
+    /// Names of the variables that it sets.
+    pub env: BTreeSet<String>,
 }
 
 impl SwiftRecipe {
@@ -84,6 +87,11 @@ fn recipe(fields: &Fields<'_>, name: &str, folder: &Path) -> Option<SwiftRecipe>
         repository: text("repository").unwrap_or_default().to_owned(),
         gpus: recipe.get("gpus").and_then(|node| gpus::read(&node)),
         nproc: run::nproc(recipe),
+        env: recipe
+            .get("env")
+            .and_then(|node| node.fields("`env`"))
+            .map(|env| env.entries().into_iter().map(|(name, ..)| name.to_owned()).collect())
+            .unwrap_or_default(),
         launcher: text("launcher").unwrap_or(LOCAL).to_owned(),
     })
 }

@@ -108,7 +108,7 @@ fn command(fields: &Fields<'_>, run: &Fields<'_>) -> Option<Vec<Template>> {
         command
     });
     trusted(fields, trust.as_ref());
-    for key in ["models", "data", "hub_data", "revisions", "hub"] {
+    for key in ["models", "data", "hub_data", "revisions", "hub", "preflight"] {
         if let Some(node) = fields.get(key)
             && (!node.is_list() || !node.items().is_empty())
         {

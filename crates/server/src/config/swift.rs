@@ -30,6 +30,7 @@ pub(super) fn swift(recipe: &Fields<'_>, run: &Fields<'_>) -> Option<Told> {
     let swift = Swift {
         trust: recipe.or("trust", Trust::Data, |node| node.read(trust)),
         permissions: permissions(recipe, hub(recipe, &args)),
+        looks_into: recipe.or("preflight", true, |node| node.read(preflight)),
     };
     if swift.trust == Trust::Data || recipe.has("hub") {
         leave_the_hub_alone(recipe);
@@ -45,6 +46,14 @@ fn trust(text: &str) -> Result<Trust, Wrong> {
         "data" => Ok(Trust::Data),
         "code" => Ok(Trust::Code),
         _ => Err(choice("trust", text, &["data", "code"])),
+    }
+}
+
+fn preflight(text: &str) -> Result<bool, Wrong> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(choice("preflight", text, &["on", "off"])),
     }
 }
 

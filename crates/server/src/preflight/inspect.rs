@@ -2,7 +2,7 @@ use std::collections::HashSet;
 use std::fmt;
 
 use swifthook_msswift::{
-    Config, Flags, Mistake, Packages, Rules, Trust, look, look_at_kernels, look_together,
+    Config, Flags, Format, Mistake, Packages, Rules, Trust, look, look_at_kernels, look_together,
 };
 
 use super::local::{self, Found};
@@ -11,6 +11,8 @@ use super::port;
 /// What a config is looked at for.
 #[derive(Clone, Copy)]
 pub(crate) struct Ask<'a> {
+    /// What its name says of its form.
+    pub(crate) format: Format,
     /// What it may say.
     pub(crate) rules: Rules<'a>,
     /// What the recipe adds, as `--name=value`.
@@ -19,6 +21,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) packages: Option<&'a Packages>,
     /// Whether models, data and ports are on this machine.
     pub(crate) is_here: bool,
+    /// Whether models and data are looked into.
+    pub(crate) looks_into: bool,
 }
 
 /// Flags in which nothing is wrong.
@@ -27,6 +31,8 @@ pub(crate) struct Inspected {
     pub(crate) config: Flags,
     /// Those of the recipe.
     pub(crate) recipe: Flags,
+    /// What is to be told of models and data although nothing is wrong.
+    pub(crate) doubts: Vec<Mistake>,
 }
 
 /// What is wrong.
@@ -50,7 +56,7 @@ pub(crate) struct Wrong {
 /// Looks at a config, at what its recipe adds, and at the models and data that both name on this machine. It may wait
 /// for a disk.
 pub(crate) fn inspect(file: &[u8], ask: Ask<'_>) -> Result<Inspected, Amiss> {
-    let (config, mut wrong_config) = match Config::read(file) {
+    let (config, mut wrong_config) = match Config::read_as(ask.format, file) {
         Ok(config) => look(&config, ask.rules),
         Err(mistake) => (Flags::default(), vec![mistake]),
     };
@@ -60,10 +66,15 @@ pub(crate) fn inspect(file: &[u8], ask: Ask<'_>) -> Result<Inspected, Amiss> {
     };
     wrong_config.extend(look_together(&config, &recipe, ask.rules));
     wrong_config.extend(ask.packages.and_then(|packages| look_at_kernels(&config, &recipe, packages)));
-    let mut not_now = Vec::new();
+    let (mut not_now, mut doubts) = (Vec::new(), Vec::new());
     if ask.is_here {
-        not_now.extend(look_at_files(&config, &mut wrong_config, ask.rules));
-        not_now.extend(look_at_files(&recipe, &mut wrong_recipe, Rules { trust: Trust::Code, ..ask.rules }));
+        let told = look_at_files(&config, &mut wrong_config, ask);
+        let rules = Rules { trust: Trust::Code, ..ask.rules };
+        let of_recipe = look_at_files(&recipe, &mut wrong_recipe, Ask { rules, ..ask });
+        for Told { not_now: why, doubts: more } in [told, of_recipe] {
+            not_now.extend(why);
+            doubts.extend(more);
+        }
         not_now.extend(port::taken(ask.rules.verb, &config, &recipe));
     }
     if !wrong_config.is_empty() || !wrong_recipe.is_empty() {
@@ -71,23 +82,31 @@ pub(crate) fn inspect(file: &[u8], ask: Ask<'_>) -> Result<Inspected, Amiss> {
         return Err(Amiss::Wrong(Wrong { config: wrong_config, recipe: wrong_recipe }));
     }
     match not_now.is_empty() {
-        true => Ok(Inspected { config, recipe }),
+        true => Ok(Inspected { config, recipe, doubts }),
         false => Err(Amiss::NotNow(not_now.join("; "))),
     }
 }
 
 /// Faults of each file or folder, which is looked at once however often it is named.
-fn look_at_files(flags: &Flags, wrong: &mut Vec<Mistake>, rules: Rules<'_>) -> Vec<String> {
-    let mut not_now = Vec::new();
+fn look_at_files(flags: &Flags, wrong: &mut Vec<Mistake>, ask: Ask<'_>) -> Told {
+    let mut told = Told::default();
     let mut seen = HashSet::new();
     let locals = flags.locals().filter(|local| seen.insert((local.key, local.path)));
-    for found in locals.filter_map(|local| local::look(local, rules)) {
+    for found in locals.filter_map(|local| local::look(local, ask.rules, ask.looks_into)) {
         match found {
             Found::Wrong(mistake) => wrong.push(mistake),
-            Found::NotNow(why) => not_now.push(why),
+            Found::Doubtful(doubt) => told.doubts.push(doubt),
+            Found::NotNow(why) => told.not_now.push(why),
         }
     }
-    not_now
+    told
+}
+
+/// What is not wrong for certain.
+#[derive(Default)]
+struct Told {
+    not_now: Vec<String>,
+    doubts: Vec<Mistake>,
 }
 
 impl Wrong {
@@ -131,11 +150,13 @@ mod tests {
         let rules =
             Rules { table: &Table::all()[0], verb: Verb::Sft, trust: Trust::Data, permissions: &permissions };
         let args: Vec<_> = args.iter().map(|&arg| arg.to_owned()).collect();
-        inspect(text.as_bytes(), Ask { rules, args: &args, packages: None, is_here }).map_err(|amiss| {
-            match amiss {
-                Amiss::Wrong(wrong) => wrong.of("sft.yaml"),
-                Amiss::NotNow(why) => why,
-            }
+        inspect(
+            text.as_bytes(),
+            Ask { format: Format::Yaml, rules, args: &args, packages: None, is_here, looks_into: true },
+        )
+        .map_err(|amiss| match amiss {
+            Amiss::Wrong(wrong) => wrong.of("sft.yaml"),
+            Amiss::NotNow(why) => why,
         })
     }
 

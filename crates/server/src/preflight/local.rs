@@ -5,32 +5,58 @@ use std::path::Path;
 
 use swifthook_msswift::{Local, LocalKind, Mistake, Rules, Trust};
 
-use super::{data, folder};
+use super::data::{self, Verdict};
+use super::folder;
 
 /// What is wrong with what is named.
 pub(super) enum Found {
     /// For good.
     Wrong(Mistake),
+    /// Nothing for certain.
+    Doubtful(Mistake),
     /// Its disk does not answer as it should.
     NotNow(String),
 }
 
 /// Looks at one of them, which somebody named of whom this much is trusted.
-pub(super) fn look(local: Local<'_>, rules: Rules<'_>) -> Option<Found> {
-    let path = local.path;
+///
+/// Whether they can be read is not asked where nobody wants to know; whether they bring more than rows is asked in any case.
+pub(super) fn look(local: Local<'_>, rules: Rules<'_>, is_asked: bool) -> Option<Found> {
+    let path = local.found(Path::exists);
+    let is_of_another_name = path != local.path;
+    let local = Local { path, before: None, ..local };
+    let is_allowed = |path: &Path| path.to_str().is_some_and(|path| rules.permissions.data.has_path(path));
+    if is_of_another_name && rules.trust == Trust::Data && !is_allowed(path) {
+        return Some(Found::Wrong(mistake(
+            local,
+            "ms-swift would read this file, which the recipe does not allow",
+        )));
+    }
     let found = match local.kind {
-        LocalKind::Data => match data::amiss(path) {
-            Ok(None) if rules.trust == Trust::Data => beyond_its_rows(local, rules),
-            other => other,
-        },
-        kind => path.metadata().map(|metadata| match metadata.is_dir() {
-            true => unlike_a_model(kind, path),
-            false => Some("it is no folder, as a model is".to_owned()),
+        _ if !is_asked && (rules.trust == Trust::Code || !path.exists()) => return None,
+        LocalKind::Data => {
+            let verdict = if is_asked { data::look(path) } else { Ok(Verdict::Fine) };
+            match verdict {
+                Ok(Verdict::Wrong(_)) | Err(_) => verdict,
+                Ok(fine) if rules.trust == Trust::Data => {
+                    beyond_its_rows(local, rules).map(|why| why.map_or(fine, Verdict::Wrong))
+                }
+                fine => fine,
+            }
+        }
+        _ if !is_asked => return None,
+        kind => path.metadata().map(|metadata| {
+            let why = match metadata.is_dir() {
+                true => unlike_a_model(kind, path),
+                false => Some("it is no folder, as a model is".to_owned()),
+            };
+            why.map_or(Verdict::Fine, Verdict::Wrong)
         }),
     };
     match found {
-        Ok(None) => None,
-        Ok(Some(why)) => Some(Found::Wrong(mistake(local, &why))),
+        Ok(Verdict::Fine) => None,
+        Ok(Verdict::Doubtful(why)) => Some(Found::Doubtful(mistake(local, &why))),
+        Ok(Verdict::Wrong(why)) => Some(Found::Wrong(mistake(local, &why))),
         Err(error) => match error.kind() {
             ErrorKind::NotFound | ErrorKind::PermissionDenied | ErrorKind::NotADirectory => {
                 Some(Found::Wrong(mistake(local, &error.to_string())))

@@ -5,10 +5,12 @@ mod data;
 mod disk;
 mod folder;
 mod inspect;
+mod json_text;
 mod lacking;
 mod local;
 mod machine;
 mod port;
+mod table_text;
 
 pub(crate) use disk::{free, shown};
 pub(crate) use inspect::{Amiss, Ask, Inspected, Wrong, inspect};

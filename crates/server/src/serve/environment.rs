@@ -19,6 +19,8 @@ pub(super) fn of(
     let passed = always.iter().copied().chain(run.pass_env.iter().map(String::as_str));
     let mut env: BTreeMap<_, _> =
         passed.filter_map(|name| Some((name.to_owned(), variable(name)?))).collect();
+    // Else what a script printed before it hung, or was killed, is in no log.
+    env.entry("PYTHONUNBUFFERED".to_owned()).or_insert_with(|| "1".to_owned());
     if let Some(venv) = &run.venv {
         use_venv(&mut env, venv);
     }
@@ -121,14 +123,17 @@ mod tests {
     #[test]
     fn a_run_in_an_image_has_its_programs_and_home() {
         let in_image = Run { image: Some("x".into()), pass_env: vec!["HF_HOME".into()], ..run() };
-        assert_eq!(of(&in_image, &variable).unwrap().into_keys().collect::<Vec<_>>(), ["HF_HOME"]);
+        assert_eq!(
+            of(&in_image, &variable).unwrap().into_keys().collect::<Vec<_>>(),
+            ["HF_HOME", "PYTHONUNBUFFERED"]
+        );
     }
 
     #[test]
     fn nothing_is_handed_on_that_is_not_listed() {
-        assert_eq!(pairs(&run()), ["HOME=/root", "PATH=/bin"]);
+        assert_eq!(pairs(&run()), ["HOME=/root", "PATH=/bin", "PYTHONUNBUFFERED=1"]);
         let passing = Run { pass_env: vec!["HF_HOME".into(), "ABSENT".into()], ..run() };
-        assert_eq!(pairs(&passing), ["HF_HOME=/hf", "HOME=/root", "PATH=/bin"]);
+        assert_eq!(pairs(&passing), ["HF_HOME=/hf", "HOME=/root", "PATH=/bin", "PYTHONUNBUFFERED=1"]);
     }
 
     #[test]
@@ -137,6 +142,7 @@ mod tests {
             venv: Some(PathBuf::from("/opt/swift")),
             env: [
                 ("HOME".to_owned(), Value::Text("/tmp".into())),
+                ("PYTHONUNBUFFERED".to_owned(), Value::Text(String::new())),
                 ("HF_TOKEN".to_owned(), Value::Outside(Outside::Variable("TOKEN".into()))),
             ]
             .into(),
@@ -144,7 +150,13 @@ mod tests {
         };
         assert_eq!(
             pairs(&recipe),
-            ["HF_TOKEN=hf_abc", "HOME=/tmp", "PATH=/opt/swift/bin:/bin", "VIRTUAL_ENV=/opt/swift"]
+            [
+                "HF_TOKEN=hf_abc",
+                "HOME=/tmp",
+                "PATH=/opt/swift/bin:/bin",
+                "PYTHONUNBUFFERED=",
+                "VIRTUAL_ENV=/opt/swift"
+            ]
         );
     }
 

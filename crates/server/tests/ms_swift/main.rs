@@ -13,6 +13,7 @@
 
 mod authority;
 mod going;
+mod loader;
 #[expect(dead_code, reason = "a part of the world of the server's tests is enough here")]
 #[path = "../server/world.rs"]
 mod world;
@@ -116,6 +117,21 @@ fn a_pushed_config_trains_and_tells_how_far_it_is() {
     }
     let tree = world.path(&format!("swifthook-state/runs/{id}-1/tree"));
     assert!(!tree.join("torch.py").exists() && !tree.join("configs").exists());
+}
+
+#[test]
+#[ignore = "needs ms-swift: SWIFTHOOK_TEST_MS_SWIFT=FOLDER"]
+fn a_training_that_diverges_is_told_though_its_loss_is_logged_as_0() {
+    let world = world();
+    let config = fs::read_to_string(world.path("swifthook.toml")).unwrap();
+    fs::write(world.path("swifthook.toml"), format!("{config}trust = \"code\"\n")).unwrap();
+    let server = world.serve();
+    let text = sft().replace("learning_rate: 5e-4", "learning_rate: 1e30");
+    let id = push(&world, &server, &text);
+    let job = ends(&world, &server, &id);
+    assert_eq!(job["state"], "succeeded", "{job:#}\n{}", world.server_log());
+    let warnings = job["warnings"].as_array().unwrap();
+    assert!(warnings.iter().any(|warning| warning["reason"] == "diverged"), "{job:#}");
 }
 
 #[test]

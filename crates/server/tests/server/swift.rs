@@ -104,6 +104,7 @@ fn a_good_config_runs_in_an_empty_folder_with_nothing_of_ours_around_it() {
     assert!(argv.contains("--learning_rate=1e-4\n") && argv.contains("--add_version=false\n"), "{argv}");
     let environment = output(&world, &id, "environment");
     assert!(environment.contains("PYTHONSAFEPATH=1\n"), "{environment}");
+    assert!(environment.contains("PYTHONUNBUFFERED=1\n"), "{environment}");
     assert!(!environment.contains(crate::world::SECRET) && !environment.contains("NPROC"), "{environment}");
 }
 
@@ -135,6 +136,52 @@ fn everything_that_is_wrong_is_told_at_once_and_no_attempt_begins() {
     );
     let (_, metrics) = server.call("GET", "/metrics", "");
     assert!(metrics.contains("swifthook_jobs{state=\"running\"} 0"), "{metrics}");
+}
+
+#[test]
+fn what_is_set_aside_or_doubtful_is_told_before_a_push_and_with_its_job() {
+    let world = world("");
+    fs::create_dir_all(world.path("configs")).unwrap();
+    fs::write(world.path("data/12:30.jsonl"), "{\"a\": 1}\nnull\n").unwrap();
+    let folder = world.path("").display().to_string();
+    let text = good(&world).replace("train.jsonl#10", "12:30.jsonl#1")
+        + "output_dir: output/x\ngradient_checkpointing_kwargs: {use_reentrant: no}\nrun_name: 0x10\n";
+    fs::write(world.path("configs/sft.yaml"), &text).unwrap();
+    let output = world.program(&["check", "--recipe", "sft", "configs/sft.yaml"]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let notes = [
+        (4, "`output_dir`: each run has an output of its own: `output/x` is set aside".to_owned()),
+        (6, "`run_name`: YAML reads `0x10` as `16`; quote it if text is meant".to_owned()),
+        (2, format!("`dataset`: `{folder}data/12:30.jsonl`: a row of it is `null`")),
+    ];
+    let told = notes.iter().map(|(line, note)| format!("configs/sft.yaml:{line}: note: {note}\n"));
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), told.collect::<String>());
+
+    let server = world.serve();
+    let id = push(&world, &server, "configs/sft.yaml", &text);
+    let job = ends(&world, &server, &id);
+    assert_eq!(job["state"], "succeeded", "{job:#}\n{}", world.server_log());
+    let told: Vec<_> = notes.iter().map(|(line, note)| format!("line {line}: {note}")).collect();
+    assert_eq!(job["warnings"], json!([{"reason": "config", "detail": told.join("; ")}]), "{job:#}");
+    let argv = self::output(&world, &id, "argv");
+    assert!(argv.contains("--gradient_checkpointing_kwargs={\"use_reentrant\":false}\n"), "{argv}");
+}
+
+#[test]
+fn whoever_wants_no_look_at_the_data_says_so() {
+    let world = world("preflight = \"off\"");
+    fs::write(world.path("data/train.jsonl"), "no row\n").unwrap();
+    fs::remove_file(world.path("models/tiny/config.json")).unwrap();
+    let server = world.serve();
+    let id = push(&world, &server, "configs/sft.yaml", &good(&world));
+    let job = ends(&world, &server, &id);
+    assert_eq!(job["state"], "succeeded", "{job:#}\n{}", world.server_log());
+    // What data bring besides rows is asked all the same.
+    fs::create_dir(world.path("data/scripts")).unwrap();
+    fs::write(world.path("data/scripts/x.py"), "").unwrap();
+    let text = good(&world).replace("train.jsonl#10", "scripts");
+    let id = push(&world, &server, "configs/code.yaml", &text);
+    is_refused(&world, &ends(&world, &server, &id), &["`x.py` is in it"]);
 }
 
 #[test]

@@ -38,13 +38,14 @@ impl State {
             {
                 Ok(self.with_evidence(Evidence::NeverRan))
             }
-            Event::Collected { steps_done, step, ref checkpoint, peak_memory, retry_at, at } => {
+            Event::Collected { steps_done, step, ref checkpoint, peak_memory, ref fails, retry_at, at } => {
                 match self.evidence.clone() {
                     Some(evidence) => {
                         let checkpoint = checkpoint.clone().or(self.checkpoint.clone());
                         let peak_memory = self.peak_memory.max(peak_memory);
                         let this = Self { exit: Some(evidence.exit()), checkpoint, peak_memory, ..self };
-                        Ok(this.collected(&Remains { steps_done, step }, retry, retry_at, at))
+                        let remains = Remains { steps_done, step, fails: fails.clone() };
+                        Ok(this.collected(&remains, retry, retry_at, at))
                     }
                     None => Err(self.illegal(&event)),
                 }

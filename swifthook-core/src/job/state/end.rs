@@ -10,6 +10,8 @@ use crate::time::Timestamp;
 pub(super) struct Remains {
     pub(super) steps_done: Option<bool>,
     pub(super) step: Option<u64>,
+    /// Why it fails though it exited as one that is done.
+    pub(super) fails: Option<Reason>,
 }
 
 impl State {
@@ -22,7 +24,13 @@ impl State {
     ) -> Self {
         let exit = self.exit.clone().unwrap_or_default();
         // A trainer that does not count its steps and exits with 0 is done, unless it was asked to end.
-        if exit.is_success() && remains.steps_done.unwrap_or(self.stop.is_none()) {
+        let is_done = exit.is_success() && remains.steps_done.unwrap_or(self.stop.is_none());
+        if let Some(why) =
+            remains.fails.as_ref().filter(|_| is_done || exit.is_success() && self.stop.is_none())
+        {
+            return self.into_final(Stage::Failed, Some(why.clone()), at);
+        }
+        if is_done {
             return self.into_final(Stage::Succeeded, None, at);
         }
         if self.is_poison {

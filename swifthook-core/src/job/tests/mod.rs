@@ -115,7 +115,15 @@ fn stopped(code: i32, by: StopKind) -> Event {
 }
 
 fn collected(steps_done: Option<bool>) -> Event {
-    Event::Collected { steps_done, step: None, checkpoint: None, peak_memory: None, retry_at: LATER, at: AT }
+    Event::Collected {
+        steps_done,
+        step: None,
+        checkpoint: None,
+        peak_memory: None,
+        fails: None,
+        retry_at: LATER,
+        at: AT,
+    }
 }
 
 /// The run of an attempt left a checkpoint of this step.
@@ -127,6 +135,7 @@ fn saved(attempt: u32, step: u64) -> Event {
         step: Some(step + 1),
         checkpoint: Some(checkpoint),
         peak_memory: None,
+        fails: None,
         retry_at: LATER,
         at: AT,
     }

@@ -1,6 +1,7 @@
 //! Every row of the table of states, and every combination that is not in it.
 
 use super::*;
+use crate::launcher::Progress;
 use crate::policy::Verdict;
 
 /// `stage(why) attempt/epoch/crashes/retries` and what else is set.
@@ -448,6 +449,30 @@ fn a_run_that_ended_early_says_at_which_step() {
     let why = early.reason.as_ref().unwrap().to_string();
     assert_eq!(why, "stopped_early: it ended well before its last step, at step 31");
     assert_eq!(early.checkpoint.unwrap().step, Some(30), "its last checkpoint is kept");
+}
+
+#[test]
+fn a_run_that_exits_well_fails_where_its_worker_says_why() {
+    let failing = |steps_done| {
+        let mut event = collected(steps_done);
+        if let Event::Collected { fails, .. } = &mut event {
+            *fails = Some(Reason::new("diverged", "the loss is no number"));
+        }
+        event
+    };
+    for steps_done in [None, Some(true), Some(false)] {
+        becomes(collecting(exited(0)), failing(steps_done), "failed(diverged) 1/1/0/0 handle evidence");
+    }
+    becomes(collecting(exited(1)), failing(None), "failed(training) 1/1/0/0 handle evidence");
+}
+
+#[test]
+fn of_no_steps_none_are_done() {
+    let progress =
+        |step, max_steps| Progress { step: Some(step), max_steps: Some(max_steps), ..Progress::default() };
+    assert_eq!(progress(0, 0).is_done(), Some(false));
+    assert_eq!((progress(2, 2).is_done(), progress(1, 2).is_done()), (Some(true), Some(false)));
+    assert_eq!(Progress { step: Some(1), ..Progress::default() }.is_done(), None);
 }
 
 /// Every event that there is, by name.

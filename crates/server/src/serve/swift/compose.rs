@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use swifthook_core::{Change, Fingerprint, Job, Reason, RunKey};
 use swifthook_launch::Looks;
-use swifthook_msswift::{Config, Launch, Packages, Processes, Rules, Table, Trust, Verb};
+use swifthook_msswift::{Config, Format, Launch, Mistake, Packages, Processes, Rules, Table, Trust, Verb};
 use swifthook_runner::{Composed, Draft, Uncomposed};
 
 use super::installed::{Installed, Versions};
@@ -52,7 +52,7 @@ impl SwiftComposer {
         let name = job.spec.file.as_deref().unwrap_or_default();
         let run = RunKey { job: job.id, attempt: job.state.attempt };
         let asked = Asked { run, table, verb, packages: installed.packages.clone() };
-        let (Inspected { config, recipe }, marks) =
+        let (Inspected { config, recipe, doubts }, marks) =
             self.inspect(asked, name, file, argv[2..].to_vec()).await?;
 
         let launch = Launch {
@@ -67,6 +67,7 @@ impl SwiftComposer {
             hub: self.swift.permissions.hub,
         };
         let command = launch.command();
+        let warnings = self.notes(config.notes().chain(&doubts), &launch);
         let fingerprint = self.fingerprint(job, &installed, &launch, environment, gpus, marks);
         let Change { repository, recipe: of, .. } = &job.change;
         let workload = workload::of_swift(repository.as_str(), of, verb, &config, &recipe, count, self.nproc);
@@ -74,7 +75,17 @@ impl SwiftComposer {
         // What was asked for its version is what runs.
         argv[0] = installed.program.display().to_string();
         let env = self.environment(env, command.env);
-        Ok(Composed { argv, env, fingerprint: Some(fingerprint), workload, ..Composed::default() })
+        let fingerprint = Some(fingerprint);
+        Ok(Composed { argv, env, fingerprint, workload, warnings, ..Composed::default() })
+    }
+
+    /// What whoever pushed the config is told although nothing is wrong with it.
+    fn notes<'n>(&self, told: impl Iterator<Item = &'n Mistake>, launch: &Launch<'_>) -> Vec<Reason> {
+        let of_env = launch.notes(|name| self.set_by_recipe.contains(name));
+        let notes: Vec<_> =
+            told.map(ToString::to_string).chain(of_env.iter().map(ToString::to_string)).collect();
+        let notes = &notes[..notes.len().min(MOST_NOTES)];
+        if notes.is_empty() { Vec::new() } else { vec![Reason::new("config", notes.join("; "))] }
     }
 
     /// Everything that decides what the run does: the version, the flags, the data as they are now, and of a repository
@@ -112,14 +123,16 @@ impl SwiftComposer {
         file: Vec<u8>,
         args: Vec<String>,
     ) -> Result<(Inspected, Vec<String>), Uncomposed> {
-        let Swift { trust, permissions } = self.swift.clone();
+        let Swift { trust, permissions, looks_into } = self.swift.clone();
         let Asked { run, table, verb, packages } = asked;
+        let format = Format::of(name);
         let look = self.looks.look(&run, move || {
             let rules = Rules { table, verb, trust, permissions: &permissions };
-            let inspected =
-                inspect(&file, Ask { rules, args: &args, packages: Some(&packages), is_here: true })?;
+            let packages = Some(&packages);
+            let ask = Ask { format, rules, args: &args, packages, is_here: true, looks_into };
+            let inspected = inspect(&file, ask)?;
             let locals = inspected.config.locals().chain(inspected.recipe.locals());
-            let marks = locals.map(|local| marks(local.path)).collect();
+            let marks = locals.map(|local| marks(local.found(Path::exists))).collect();
             Ok((inspected, marks))
         });
         match look.await {
@@ -145,6 +158,9 @@ impl SwiftComposer {
         env
     }
 }
+
+/// More than anybody reads.
+const MOST_NOTES: usize = 20;
 
 /// Purposes for which a config is looked at.
 struct Asked {

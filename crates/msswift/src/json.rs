@@ -1,0 +1,73 @@
+//! Structures as Python's `json` writes them: in their order, with numbers of any size, and with `NaN` and `Infinity`.
+
+use crate::config::{Entry, Text, Value};
+use crate::mistake::shown;
+use crate::scalar::{Scalar, float_of_python};
+
+/// A structure in JSON, as ms-swift makes it of one in YAML; the error says what JSON has not. Its depth is bounded by what
+/// was read.
+pub(crate) fn written(value: &Value) -> Result<String, String> {
+    let mut json = String::new();
+    write(value, &mut json)?;
+    Ok(json)
+}
+
+/// A float.
+pub(crate) fn number(number: f64) -> String {
+    match number {
+        _ if number.is_finite() => float_of_python(number),
+        _ if number.is_nan() => "NaN".to_owned(),
+        _ if number > 0.0 => "Infinity".to_owned(),
+        _ => "-Infinity".to_owned(),
+    }
+}
+
+fn write(value: &Value, json: &mut String) -> Result<(), String> {
+    match value {
+        Value::Nothing => json.push_str("null"),
+        Value::Text(text) => json.push_str(&scalar(text)?),
+        Value::List(items) => {
+            json.push('[');
+            separated(items, json, write)?;
+            json.push(']');
+        }
+        Value::Mapping(entries) => {
+            json.push('{');
+            separated(entries, json, |Entry { key, value, .. }, json| {
+                json.push_str(&quoted(key));
+                json.push(':');
+                write(value, json)
+            })?;
+            json.push('}');
+        }
+    }
+    Ok(())
+}
+
+fn separated<T>(
+    items: &[T],
+    json: &mut String,
+    each: impl Fn(&T, &mut String) -> Result<(), String>,
+) -> Result<(), String> {
+    items.iter().enumerate().try_for_each(|(at, item)| {
+        if at > 0 {
+            json.push(',');
+        }
+        each(item, json)
+    })
+}
+
+fn scalar(Text { text, meaning }: &Text) -> Result<String, String> {
+    Ok(match meaning.as_ref().map_err(Clone::clone)? {
+        Scalar::Nothing => "null".to_owned(),
+        Scalar::Truth(truth) => truth.to_string(),
+        Scalar::Whole(digits) => digits.clone(),
+        Scalar::Number(float) => number(*float),
+        Scalar::Date => return Err(format!("`{}` is a date, which JSON has not: quote it", shown(text))),
+        Scalar::Text => quoted(text),
+    })
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
