@@ -155,8 +155,8 @@ pub use queue::{
     TimelineEntry, Worker,
 };
 pub use receiver::{
-    Builder, CannotReplay, ClientAddr, ClientNetwork, ConfigError, Current, Hook, Limits, Outcome, PeerAddr,
-    Reading, Receiver, Refusal, Reputation, Verified,
+    Builder, CannotReplay, ClientAddr, ClientNetwork, ConfigError, Current, Hook, Identity, Limits, Outcome,
+    PeerAddr, Reading, Receiver, Refusal, Reputation, Verified,
 };
 pub use recipe::{Argument, Argv, Each, Field, Recipe, RecipeProblem, Template, UnknownField};
 pub use reply::{ACCEPT_DEADLINE, Answered, reply};

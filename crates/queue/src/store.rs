@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use swifthook_core::{
-    Change, CommitSha, Delivery, DeliveryId, GpuGrant, GpuLease, Job, JobId, Progress, QueueError, RunKey,
-    Source, Stage, TimelineEntry, Timestamp,
+    Change, CommitSha, Delivery, DeliveryId, GpuGrant, GpuLease, Identity, Job, JobId, Progress, QueueError,
+    RunKey, Source, Stage, TimelineEntry, Timestamp,
 };
 
 use crate::chain::{Chains, Place};
@@ -28,6 +28,9 @@ pub(crate) trait Store {
     fn free_id(&mut self, id: DeliveryId) -> Result<Option<DeliveryId>, QueueError>;
     /// Keeps a receipt, with the jobs that it led to.
     fn record(&mut self, delivery: &Delivery, jobs: &[JobId]) -> Result<(), QueueError>;
+
+    /// Keeps the number of a repository, if it is not kept.
+    fn identify(&mut self, identity: &Identity) -> Result<(), QueueError>;
 
     /// How refs moved, by the receipts.
     fn chains(&mut self) -> &mut Chains;

@@ -6,7 +6,7 @@ use crate::git::RefName;
 use crate::intake::RecipeVerdict;
 use crate::job::JobSpec;
 use crate::policy::{HoldReason, Reason, Verdict};
-use crate::push::{ChangeSet, Gap, Paths, Push};
+use crate::push::{ChangeSet, Gap, Origin, Paths, Push};
 use crate::time::Timestamp;
 
 impl Recipe {
@@ -34,6 +34,17 @@ impl Recipe {
             (verdict, None) => (verdict, vec![self.job(push, None)]),
         };
         RecipeVerdict { recipe: self.name.clone(), verdict, jobs }
+    }
+
+    /// The same of a push of a repository that has another name by now: whatever would train is held, as one job.
+    #[must_use]
+    pub(crate) fn decide_renamed(&self, push: &Push, now: Timestamp) -> RecipeVerdict {
+        let decided = self.decide(push, now);
+        if decided.jobs.is_empty() {
+            return decided;
+        }
+        let hold = HoldReason::Renamed { from: self.repository.clone(), to: push.repository.clone() };
+        RecipeVerdict { verdict: Verdict::Hold(hold), jobs: vec![self.job(push, None)], ..decided }
     }
 
     /// Whether a tag of this name, pushed as `push` was, would have been one of this recipe's: what the tag of `push` is
@@ -98,7 +109,8 @@ impl Recipe {
             superseded: self.superseded,
             debounce: self.debounce,
             retry: self.retry.clone(),
-            origin: push.origin.clone(),
+            // That of the repository is kept once, and not with each job.
+            origin: Origin { repository_id: None, renamed_from: None, ..push.origin.clone() },
         }
     }
 

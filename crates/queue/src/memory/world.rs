@@ -2,8 +2,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use swifthook_core::{
-    Change, Delivery, DeliveryId, GpuGrant, GpuLease, Job, JobId, Progress, QueueError, RunKey, RunLog,
-    Stage, TimelineEntry, Timestamp,
+    Change, Delivery, DeliveryId, GpuGrant, GpuLease, Identity, Job, JobId, Progress, QueueError, RunKey,
+    RunLog, Stage, TimelineEntry, Timestamp,
 };
 
 use crate::chain::Chains;
@@ -22,6 +22,7 @@ pub(super) struct World {
     pub(super) changes: HashMap<Change, Latest>,
     /// Who has which GPU, by machine and GPU.
     pub(super) gpus: BTreeMap<(Arc<str>, Arc<str>), RunKey>,
+    pub(super) identities: BTreeSet<Identity>,
     chains: Chains,
     /// Jobs that have not ended, by stage, in the order in which they are claimed.
     open: HashMap<Stage, BTreeSet<(i64, JobId)>>,
@@ -124,6 +125,11 @@ impl Store for World {
 
     fn record(&mut self, delivery: &Delivery, jobs: &[JobId]) -> Result<(), QueueError> {
         self.deliveries.insert(delivery.id, Delivery { jobs: jobs.into(), ..delivery.clone() });
+        Ok(())
+    }
+
+    fn identify(&mut self, identity: &Identity) -> Result<(), QueueError> {
+        self.identities.insert(identity.clone());
         Ok(())
     }
 

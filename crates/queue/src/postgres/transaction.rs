@@ -2,8 +2,8 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use swifthook_core::{
-    Change, Delivery, DeliveryId, GpuGrant, GpuLease, Job, JobId, Progress, QueueError, RunKey, Stage, State,
-    TimelineEntry, Timestamp,
+    Change, Delivery, DeliveryId, GpuGrant, GpuLease, Identity, Job, JobId, Progress, QueueError, RunKey,
+    Stage, State, TimelineEntry, Timestamp,
 };
 use tokio::runtime::Handle;
 use tokio_postgres::types::ToSql;
@@ -304,6 +304,11 @@ impl Store for Transaction<'_> {
 
     fn record(&mut self, delivery: &Delivery, jobs: &[JobId]) -> Result<(), QueueError> {
         Ok(self.put_delivery(delivery, jobs)?)
+    }
+
+    fn identify(&mut self, identity: &Identity) -> Result<(), QueueError> {
+        self.name(&codec::identity_name(identity))?;
+        Ok(())
     }
 
     fn chains(&mut self) -> &mut Chains {
