@@ -3,7 +3,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{FromRef, FromRequest, Request};
 use axum::response::{IntoResponse, Response};
-use swifthook_core::{Current, Outcome, Push, Refusal, reply};
+use swifthook_core::{Current, Outcome, Push, Reason, Refusal, reply};
 
 use crate::receive::{peer, receive};
 
@@ -50,7 +50,12 @@ where
         let receiver = Arc::<Current>::from_ref(state);
         let (head, body) = request.into_parts();
         match receive(&receiver, &head, peer(&head), body).await {
-            Ok(Outcome::Decided(decided)) => Ok(Self(decided.push)),
+            Ok(Outcome::Decided(decided)) if decided.is_of_configured() => Ok(Self(decided.push)),
+            // The hook need not be one that may speak for it.
+            Ok(Outcome::Decided(decided)) => {
+                let detail = format!("`{}` is not in the configuration", decided.push.repository);
+                Err(PushRejection(Ok(Outcome::Ignored(Reason::new("repository", detail)))))
+            }
             answered => Err(PushRejection(answered)),
         }
     }

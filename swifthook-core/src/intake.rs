@@ -36,7 +36,8 @@ pub struct Decided {
     pub version: u16,
     /// The push.
     pub push: Push,
-    /// A verdict for every recipe of the repository, skips too, in the order of the configuration.
+    /// A verdict for every recipe of the repository, skips too, in the order of the configuration; none where that does
+    /// not have the repository.
     pub verdicts: Vec<RecipeVerdict>,
     /// The configuration that decided.
     pub config: ConfigDigest,
@@ -49,6 +50,14 @@ pub struct Decided {
 impl Decided {
     /// The version that this code writes.
     pub const VERSION: u16 = 1;
+
+    /// Whether the configuration has the repository by the name that the push has. One that it does not have has no
+    /// verdicts, and one that it has by an earlier name is [held](crate::HoldReason::Renamed): the hook need not be one
+    /// that may speak for the name that it has now.
+    #[must_use]
+    pub fn is_of_configured(&self) -> bool {
+        !self.verdicts.is_empty() && self.push.origin.renamed_from.is_none()
+    }
 
     /// Whether anything is to be queued or held.
     #[must_use]

@@ -156,8 +156,8 @@ pub use queue::{
     TimelineEntry, Worker,
 };
 pub use receiver::{
-    Builder, CannotReplay, ClientAddr, ClientNetwork, ConfigError, Current, FoundTip, Hook, Limits, Outcome,
-    PeerAddr, Reading, Receiver, Refusal, Reputation, Verified,
+    Builder, CannotReplay, ClientAddr, ClientNetwork, ConfigError, Current, FoundTip, Hook, Identity, Limits,
+    Outcome, PeerAddr, Reading, Receiver, Refusal, Reputation, Verified,
 };
 pub use recipe::{Argument, Argv, Each, Field, Recipe, RecipeProblem, Template, UnknownField};
 pub use reply::{ACCEPT_DEADLINE, Answered, reply};

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::condition::{Condition, Truth};
 use crate::fingerprint::PastFailure;
+use crate::id::RepoName;
 use crate::push::{Gap, Push};
 use crate::time::Timestamp;
 
@@ -139,6 +140,14 @@ pub enum HoldReason {
     RecipeGone,
     /// What would run has failed so before, each time by itself.
     KnownFailure(Vec<PastFailure>),
+    /// The repository was renamed or transferred: its number is known by another name, which is the one that the
+    /// configuration has.
+    Renamed {
+        /// As it is configured.
+        from: RepoName,
+        /// As it is called now.
+        to: RepoName,
+    },
     /// The push is older than the hook's `max_age`, or does not say how old it is.
     Stale,
 }
@@ -156,6 +165,7 @@ impl HoldReason {
             Self::RecipeGone => "recipe_gone",
             Self::KnownFailure(_) => "known_failure",
             Self::Stale => "stale",
+            Self::Renamed { .. } => "renamed",
         }
     }
 
@@ -172,6 +182,13 @@ impl HoldReason {
                 let detail = format!(
                     "more files changed than are looked at, and the {count} that were do not decide whether it trains; \
                      approving it looks at all of them, and trains where there is no `each`"
+                );
+                return Reason::new(self.word(), detail);
+            }
+            Self::Renamed { from, to } => {
+                let detail = format!(
+                    "`{from}` is called `{to}` now: write that for `name` and `clone_url` of its [[repository]], for \
+                     `repository` of its recipes and, where it has to be, into `repositories` of the hook, and approve it"
                 );
                 return Reason::new(self.word(), detail);
             }

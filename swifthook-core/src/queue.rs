@@ -16,6 +16,7 @@ use crate::job::{Command, Event, Illegal, Job, Rerun, Stage, StopKind};
 use crate::launcher::{Progress, RunHandle, RunKey};
 use crate::problem::Problem;
 use crate::push::{Gap, Paths, Source};
+use crate::receiver::Identity;
 use crate::run_log::RunLog;
 use crate::time::Timestamp;
 
@@ -297,6 +298,16 @@ pub trait History: Send + Sync {
     ///
     /// When the store cannot answer.
     async fn workers(&self) -> Result<Vec<KnownWorker>, QueueError> {
+        Ok(Vec::new())
+    }
+
+    /// The numbers of repositories, with the names under which pushes of them were accepted: what a receiver is to
+    /// [remember](crate::Receiver::remember).
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot answer.
+    async fn identities(&self) -> Result<Vec<Identity>, QueueError> {
         Ok(Vec::new())
     }
 

@@ -64,7 +64,7 @@ pub struct Answered {
     pub reason: Option<Cow<'static, str>>,
     /// The receipt's id, if there is one.
     pub delivery: Option<DeliveryId>,
-    /// The repository, once it is known to be configured.
+    /// The repository, once the push was found to be signed, also where it is not configured.
     pub repository: Option<RepoName>,
     /// It was [refused for what anybody can send](Refusal::is_unsigned).
     pub is_unsigned: bool,
@@ -111,7 +111,7 @@ impl<'a> Answer<'a> {
 
     fn unstored(decided: &'a Decided) -> Self {
         let verdicts = decided.verdicts.iter().map(|verdict| Told::new(verdict, &[])).collect();
-        Self { verdicts, ..Self::plain("ignored", None) }
+        Self { verdicts, ..Self::plain("ignored", unknown(decided)) }
     }
 
     fn stored(decided: &'a Decided, receipt: &'a Receipt) -> Self {
@@ -120,8 +120,13 @@ impl<'a> Answer<'a> {
             Receipt::Accepted { delivery } => (delivery, "accepted", &[][..]),
         };
         let verdicts = decided.verdicts.iter().map(|verdict| Told::new(verdict, jobs)).collect();
-        Self { delivery: Some(*delivery), verdicts, ..Self::plain(decision, None) }
+        Self { delivery: Some(*delivery), verdicts, ..Self::plain(decision, unknown(decided)) }
     }
+}
+
+/// The reason of a push that has no verdict to carry it.
+fn unknown(decided: &Decided) -> Option<&'static str> {
+    decided.verdicts.is_empty().then_some("repository")
 }
 
 impl<'a> Told<'a> {
@@ -204,7 +209,10 @@ fn refuse(refusal: &Refusal) -> Response<Bytes> {
         decision: "refused",
         reason: Some(refusal.word().into()),
         delivery: None,
-        repository: None,
+        repository: match refusal {
+            Refusal::Repository(name) => RepoName::new(name).ok(),
+            _ => None,
+        },
         is_unsigned: refusal.is_unsigned(),
     });
     response

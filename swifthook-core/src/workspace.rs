@@ -122,6 +122,7 @@ pub struct Comparison<'a> {
     /// Which commits are known.
     pub known: &'a dyn KnownHeads,
     /// Which paths are looked at, of more than can be; `None` is all of them.
+    #[expect(clippy::type_complexity, reason = "a name for it would need the lifetime too, and say less")]
     pub wanted: Option<&'a (dyn Fn(&[u8]) -> bool + Send + Sync)>,
 }
 

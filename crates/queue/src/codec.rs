@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use swifthook_core::{
-    Argv, CommitSha, ConfigDigest, Debounce, DeliveryId, Gap, JobId, JobSpec, Origin, PathChange, Paths,
-    PushFacts, RefName, RepoName, Retry, Source, Stage, State, Superseding, Timestamp,
+    Argv, CommitSha, ConfigDigest, Debounce, DeliveryId, Gap, Identity, JobId, JobSpec, Origin, PathChange,
+    Paths, PushFacts, RefName, RepoName, Retry, Source, Stage, State, Superseding, Timestamp,
 };
 
 use crate::ids::{join, split};
@@ -231,6 +231,21 @@ pub(crate) fn facts(code: i64, pushed_at: Option<Timestamp>) -> Result<PushFacts
     Ok(PushFacts { pushed_at, skip_marker: code & 1 == 1, gap })
 }
 
+/// The name that the number of a repository is kept under.
+pub(crate) fn identity_name(identity: &Identity) -> String {
+    format!("{IDENTITIES}{} {} {}", identity.hook, identity.id, identity.name)
+}
+
+/// Reads it back. A hook's name may have a space in it, and neither of the others has one.
+pub(crate) fn identity(name: &str) -> Option<Identity> {
+    let (rest, name) = name.strip_prefix(IDENTITIES)?.rsplit_once(' ')?;
+    let (hook, id) = rest.rsplit_once(' ')?;
+    Some(Identity { hook: hook.into(), id: id.parse().ok()?, name: RepoName::new(name).ok()? })
+}
+
+/// What the names of numbers of repositories begin with.
+pub(crate) const IDENTITIES: &str = "repository id ";
+
 /// The name that a configuration is kept under.
 pub(crate) fn config_name(config: ConfigDigest) -> String {
     let mut name = String::from("config ");
@@ -373,6 +388,23 @@ mod tests {
     fn a_list_of_paths_that_was_damaged_is_refused() {
         for blob in [&[0x80][..], &[0], &[0, 6, b'a'], &[1, 2, b'a'], &[0xff; 12]] {
             assert!(paths(blob).is_err(), "{blob:?}");
+        }
+    }
+
+    #[test]
+    fn the_number_of_a_repository_is_read_back_whatever_its_hook_is_called() {
+        for hook in ["github", "my hook 7"] {
+            let name = RepoName::new("acme/models").unwrap();
+            let kept = Identity { hook: hook.into(), id: 4_242, name };
+            assert_eq!(identity(&identity_name(&kept)), Some(kept));
+        }
+        for other in [
+            "acme/models refs/heads/main",
+            "repository id ",
+            "repository id x",
+            "repository id a b acme/models",
+        ] {
+            assert_eq!(identity(other), None, "{other}");
         }
     }
 

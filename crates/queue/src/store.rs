@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use swifthook_core::{
-    Change, CommitSha, Delivery, DeliveryId, GpuGrant, GpuLease, Job, JobId, Progress, QueueError, RepoName,
-    RunKey, Source, Stage, TimelineEntry, Timestamp,
+    Change, CommitSha, Delivery, DeliveryId, GpuGrant, GpuLease, Identity, Job, JobId, Progress, QueueError,
+    RepoName, RunKey, Source, Stage, TimelineEntry, Timestamp,
 };
 
 use crate::chain::{Chains, Place};
@@ -41,6 +41,9 @@ pub(crate) trait Store {
     fn free_id(&mut self, id: DeliveryId) -> Result<Option<DeliveryId>, QueueError>;
     /// Keeps a receipt, with the jobs that it led to, and those of them that were known before.
     fn record(&mut self, delivery: &Delivery, jobs: &[JobId], known: &[JobId]) -> Result<(), QueueError>;
+
+    /// Keeps the number of a repository, if it is not kept.
+    fn identify(&mut self, identity: &Identity) -> Result<(), QueueError>;
 
     /// How refs moved, by the receipts.
     fn chains(&mut self) -> &mut Chains;

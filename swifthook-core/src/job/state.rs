@@ -51,6 +51,9 @@ pub struct State {
     /// How many jobs a person has approved that it makes in its place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approved_jobs: Option<usize>,
+    /// Whether git is to be asked what changed once what it is held for is settled.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_undiffed: bool,
     /// When the series of pushes began that it is debounced for.
     pub debounce_since: Option<Timestamp>,
     /// Runs begun. It numbers run keys and limits nothing.
@@ -127,6 +130,7 @@ impl State {
             warnings: Vec::new(),
             approved: Vec::new(),
             approved_jobs: None,
+            is_undiffed: false,
             debounce_since: None,
             attempt: 0,
             retries: 0,

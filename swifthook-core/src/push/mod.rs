@@ -14,7 +14,7 @@ pub use changes::{ChangeSet, Gap};
 pub use form::FormProblem;
 pub(crate) use form::payload as form_payload;
 pub use origin::{Dialect, Origin, UnknownDialect};
-pub(crate) use parse::{Reported, Unread};
+pub(crate) use parse::{Reported, Unread, is_of_one_name};
 pub use paths::{Change, Paths};
 pub use skip::asks_to_skip;
 
@@ -27,7 +27,8 @@ use crate::git::{CommitSha, RefName};
 use crate::id::RepoName;
 use crate::time::Timestamp;
 
-/// A push of a repository that the configuration knows, by a hook that may speak for it.
+/// A push of a repository that the configuration knows, by a hook that may speak for it, unless it
+/// [is not of one](crate::Decided::is_of_configured).
 ///
 /// See <https://docs.github.com/en/webhooks/webhook-events-and-payloads#push> for the payload. Nothing in it is
 /// believed for where to fetch from or whom to answer.

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::id::RepoName;
+
 /// What a payload tells of the server that sent it, beside the push itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
@@ -13,6 +15,12 @@ pub struct Origin {
     /// `repository.default_branch`: what git falls back to where the HEAD of the repository names no branch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_branch: Option<Arc<str>>,
+    /// `repository.id`, which stays when the repository is renamed or transferred.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository_id: Option<u64>,
+    /// The name by which the configuration has the repository, where that is not its name any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub renamed_from: Option<RepoName>,
 }
 
 /// The shape of a payload: what it leaves out is said by its absence in one, and not said at all in the other.

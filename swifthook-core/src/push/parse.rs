@@ -14,7 +14,8 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use self::commits::Listed;
-use self::fields::{Fields, HeadCommit};
+use self::fields::{Account, Fields, HeadCommit};
+use self::text::Text;
 use super::skip::asks_to_skip;
 use super::{ChangeSet, Dialect, Gap, Origin, Push, Source};
 use crate::git::{CommitSha, RefName};
@@ -33,7 +34,7 @@ pub(crate) struct Reported<'a> {
     pushed_at: Option<Timestamp>,
     listed: Listed,
     gap: Option<Gap>,
-    origin: Origin,
+    pub(crate) origin: Origin,
 }
 
 /// A body that is no push.
@@ -100,6 +101,8 @@ impl<'a> Reported<'a> {
             gap: if is_deleted { None } else { gap },
             origin: Origin {
                 dialect,
+                repository_id: repository.id.as_u64(),
+                renamed_from: None,
                 default_branch: repository
                     .default_branch
                     .filter(|name| !name.is_empty())
@@ -127,6 +130,32 @@ impl<'a> Reported<'a> {
             origin: self.origin,
         }
     }
+}
+
+/// Whether `repository.name` and its owner, as far as they are there, make its `full_name`: a payload that says two things of
+/// its repository is no word for a new name.
+pub(crate) fn is_of_one_name(text: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Payload<'a> {
+        #[serde(borrow)]
+        repository: Named<'a>,
+    }
+    #[derive(Deserialize)]
+    struct Named<'a> {
+        #[serde(borrow)]
+        full_name: Text<'a>,
+        #[serde(borrow, default)]
+        name: Option<Text<'a>>,
+        #[serde(borrow, default)]
+        owner: Option<Account<'a>>,
+    }
+    let Ok(Payload { repository }) = serde_json::from_str::<Payload<'_>>(text) else { return false };
+    let Some((owner, name)) = repository.full_name.split_once('/') else { return false };
+    let is = |said: &Option<Text<'_>>, expected: &str| {
+        said.as_deref().is_none_or(|said| said.eq_ignore_ascii_case(expected))
+    };
+    let login = repository.owner.and_then(|owner| owner.login.or(owner.name));
+    is(&repository.name, name) && is(&login, owner)
 }
 
 /// The message of a commit that is listed.

@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use super::address;
 use super::budget::{Budget, Owner};
 use super::client::{ClientAddr, Reputation};
+use super::identities::{Identities, Identity};
 use super::judge::Unsigned;
 use super::proofs::Proofs;
 use super::{Builder, Hook, Limits, Reading, Refusal};
@@ -69,6 +70,7 @@ pub struct Receiver {
     pub(super) config: ConfigDigest,
     pub(super) in_flight: Budget,
     pub(super) proofs: Proofs,
+    pub(super) identities: Identities,
 }
 
 /// A repository that the configuration knows, with its recipes in their order.
@@ -188,6 +190,12 @@ impl Receiver {
         self.in_flight.all()
     }
 
+    /// Remembers what was known of a repository before this process: what a [queue](crate::History::identities) has kept.
+    /// What comes by way of this receiver it remembers itself.
+    pub fn remember(&self, known: Identity) {
+        self.identities.learn(&known.hook, known.id, &known.name);
+    }
+
     /// The recipes of a repository, in their order.
     #[must_use]
     pub fn recipes(&self, repository: &RepoName) -> &[Recipe] {
@@ -199,6 +207,7 @@ impl Receiver {
     pub(super) fn continuing(self, earlier: &Self) -> Self {
         Self {
             in_flight: earlier.in_flight.clone(),
+            identities: earlier.identities.clone(),
             proofs: earlier.proofs.continued_by(&self.proofs),
             ..self
         }

@@ -127,6 +127,7 @@ impl Builder {
             trusted_proxies: self.trusted_proxies,
             config: self.config,
             in_flight: Default::default(),
+            identities: Default::default(),
             proofs,
         })
     }

@@ -148,7 +148,7 @@ impl Hook {
     pub(super) fn pushed_at(&self, outcome: &Outcome, now: Timestamp) -> Option<Timestamp> {
         let Outcome::Decided(decided) = outcome else { return None };
         let is_young = |at: &Timestamp| self.max_age.is_none_or(|max_age| now.since(*at) <= max_age);
-        decided.push.pushed_at.filter(is_young)
+        decided.push.pushed_at.filter(is_young).filter(|_| decided.is_of_configured())
     }
 }
 

@@ -6,7 +6,7 @@ use crate::git::RefName;
 use crate::intake::RecipeVerdict;
 use crate::job::{Job, JobSpec, Rerun};
 use crate::policy::{HoldReason, Reason, Verdict};
-use crate::push::{ChangeSet, Gap, Paths, Push};
+use crate::push::{ChangeSet, Gap, Origin, Paths, Push};
 use crate::time::Timestamp;
 
 impl Recipe {
@@ -51,6 +51,17 @@ impl Recipe {
             _ => None,
         };
         Some(Rerun { spec: self.job(&job.push(), config), hold })
+    }
+
+    /// Decides a push of a repository that has another name by now: whatever would train is held, as one job.
+    #[must_use]
+    pub(crate) fn decide_renamed(&self, push: &Push, now: Timestamp) -> RecipeVerdict {
+        let decided = self.decide(push, now);
+        if decided.jobs.is_empty() {
+            return decided;
+        }
+        let hold = HoldReason::Renamed { from: self.repository.clone(), to: push.repository.clone() };
+        RecipeVerdict { verdict: Verdict::Hold(hold), jobs: vec![self.job(push, None)], ..decided }
     }
 
     /// Tells whether a tag of this name, pushed as `push` was, would have been one of this recipe's: what the tag of `push` is
@@ -115,7 +126,8 @@ impl Recipe {
             superseded: self.superseded,
             debounce: self.debounce,
             retry: self.retry.clone(),
-            origin: push.origin.clone(),
+            // That of the repository is kept once, and not with each job.
+            origin: Origin { repository_id: None, renamed_from: None, ..push.origin.clone() },
         }
     }
 

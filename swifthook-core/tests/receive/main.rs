@@ -6,5 +6,6 @@ mod github;
 mod limits;
 mod properties;
 mod refusals;
+mod renames;
 mod replies;
 mod world;

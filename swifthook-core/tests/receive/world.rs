@@ -26,11 +26,15 @@ pub(crate) fn receiver() -> Arc<Receiver> {
 }
 
 pub(crate) fn with_hook(hook: Hook) -> Arc<Receiver> {
+    with_hooks([hook])
+}
+
+pub(crate) fn with_hooks<const N: usize>(hooks: [Hook; N]) -> Arc<Receiver> {
     let models = RepoName::new("acme/models").unwrap();
     let each = Each::new(["configs/sft_*.yaml"]).unwrap();
     let configs = paths(["configs/**", "!**/*.md"]).unwrap();
-    let receiver = Receiver::builder()
-        .add_hook(hook)
+    let receiver = hooks.into_iter().fold(Receiver::builder(), swifthook_core::Builder::add_hook);
+    let receiver = receiver
         .started_at(NOW.before(std::time::Duration::from_secs(3_600)))
         .recipe("train", "acme/models", all([branches(["main"]).unwrap(), configs]))
         .add_recipe(Recipe { each: Some(each), ..Recipe::new("each", models, branches(["main"]).unwrap()) })

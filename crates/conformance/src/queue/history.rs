@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use swifthook_core::{
-    ChangeSet, Command, Delivery, DeliveryId, Event, Gap, HoldReason, Job, JobFilter, JobId, PushFacts,
-    Reason, Receipt, RecipeVerdict, RefName, Stage, Timestamp, Verdict, Wait,
+    ChangeSet, Command, Delivery, DeliveryId, Event, Gap, HoldReason, Identity, Job, JobFilter, JobId,
+    Origin, PushFacts, Reason, Receipt, RecipeVerdict, RefName, RepoName, Source, Stage, Timestamp, Verdict,
+    Wait,
 };
 
 use super::bench::QueueBench;
-use super::scene::{Delivered, Scene, code, launch, sha, spec, spec_for, worker};
+use super::scene::{Delivered, Scene, code, hook, launch, sha, spec, spec_for, worker};
 
 pub(super) async fn jobs_are_listed_newest_first_a_page_at_a_time(bench: &dyn QueueBench) {
     let scene = Scene::new(bench);
@@ -199,6 +200,34 @@ pub(super) async fn what_a_policy_may_ask_is_kept_with_a_delivery(bench: &dyn Qu
             PushFacts { pushed_at: decided.push.pushed_at, skip_marker: decided.push.skip_marker, gap };
         assert_eq!(kept.facts, Some(facts));
     }
+}
+
+pub(super) async fn the_number_of_a_repository_is_kept_with_the_name_that_is_configured(
+    bench: &dyn QueueBench,
+) {
+    let scene = Scene::new(bench);
+    let push = async |delivered: Delivered, id: Option<u64>| {
+        let mut decided = delivered.decided(scene.now());
+        decided.push.origin.repository_id = id;
+        scene.queue.accept(&decided).await.expect("the queue stores what it accepts");
+    };
+    let models = RepoName::new("acme/models").expect("a name");
+    let other = RepoName::new("acme/other").expect("a name");
+    push(alone(1), Some(4_242)).await;
+    push(alone(2), Some(4_242)).await;
+    push(alone(3), None).await;
+    push(alone(4).from(hook("gitea", "guid")), Some(17)).await;
+    push(alone(5).from(Source::Reconcile), Some(18)).await;
+    let renamed = HoldReason::Renamed { from: models.clone(), to: other };
+    let mut decided = Delivered { repository: "acme/other", ..alone(6).held(renamed) }.decided(scene.now());
+    decided.push.origin =
+        Origin { repository_id: Some(4_242), renamed_from: Some(models.clone()), ..Origin::default() };
+    scene.queue.accept(&decided).await.expect("the queue stores what it accepts");
+    push(Delivered { repository: "acme/unknown", ..alone(7).decided_as(Vec::new()) }, Some(19)).await;
+    let mut known = scene.queue.identities().await.expect("the queue answers");
+    known.sort();
+    let identity = |hook: &str, id| Identity { hook: hook.into(), id, name: models.clone() };
+    assert_eq!(known, [identity("gitea", 17), identity("github", 4_242)]);
 }
 
 pub(super) async fn where_a_repository_was_before_is_known_to_the_recipes_that_looked(

@@ -145,6 +145,7 @@ macro_rules! queue_behaviours {
             history::a_timeline_tells_who_did_what_and_why
             history::any_list_is_paged_newest_first_whatever_it_is_of
             history::what_a_policy_may_ask_is_kept_with_a_delivery
+            history::the_number_of_a_repository_is_kept_with_the_name_that_is_configured
             history::where_a_repository_was_before_is_known_to_the_recipes_that_looked
             retention::what_has_ended_goes_when_it_is_old_enough
             retention::a_sweep_tells_how_much_it_removed

@@ -3,10 +3,10 @@ use std::sync::{Mutex, MutexGuard};
 use async_trait::async_trait;
 use swifthook_core::{
     Actor, Change, Claimed, Command, CommitSha, Decided, Delivery, DeliveryId, Event, Fingerprint, GpuBook,
-    GpuLease, Heartbeat, History, Intake, IntakeError, Job, JobFilter, JobId, JobQueue, KnownWorker, Lease,
-    MemoryEstimate, PastFailure, Progress, PruneFrom, Pruned, QueueError, Receipt, RefName, Renewal,
-    RepoName, Rerun, Retention, RunKey, RunLog, Stage, Stats, StoredJob, Swept, TimelineEntry, Upkeep,
-    Worker, Workload,
+    GpuLease, Heartbeat, History, Identity, Intake, IntakeError, Job, JobFilter, JobId, JobQueue,
+    KnownWorker, Lease, MemoryEstimate, PastFailure, Progress, PruneFrom, Pruned, QueueError, Receipt,
+    RefName, Renewal, RepoName, Rerun, Retention, RunKey, RunLog, Stage, Stats, StoredJob, Swept,
+    TimelineEntry, Upkeep, Worker, Workload,
 };
 use tokio::sync::watch;
 
@@ -252,6 +252,10 @@ impl Upkeep for MemoryQueue {
 
 #[async_trait]
 impl History for MemoryQueue {
+    async fn identities(&self) -> Result<Vec<Identity>, QueueError> {
+        Ok(self.world().identities.iter().cloned().collect())
+    }
+
     async fn job(&self, id: JobId) -> Result<Option<Job>, QueueError> {
         Ok(self.world().jobs.get(&id).map(|entry| entry.job.clone()))
     }

@@ -2,8 +2,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use swifthook_core::{
-    Change, CommitSha, Delivery, DeliveryId, GpuGrant, GpuLease, Job, JobId, Progress, QueueError, RepoName,
-    RunKey, RunLog, Stage, TimelineEntry, Timestamp,
+    Change, CommitSha, Delivery, DeliveryId, GpuGrant, GpuLease, Identity, Job, JobId, Progress, QueueError,
+    RepoName, RunKey, RunLog, Stage, TimelineEntry, Timestamp,
 };
 
 use crate::chain::{Chains, Place};
@@ -28,6 +28,7 @@ pub(super) struct World {
     /// Who has which port, by machine and port.
     ports: BTreeMap<(Arc<str>, u16), JobId>,
     pub(super) tips: HashMap<RepoName, Tips>,
+    pub(super) identities: BTreeSet<Identity>,
     chains: Chains,
     /// Jobs that have not ended, by stage, in the order in which they are claimed.
     open: HashMap<Stage, BTreeSet<(i64, JobId)>>,
@@ -156,6 +157,11 @@ impl Store for World {
     fn record(&mut self, delivery: &Delivery, jobs: &[JobId], known: &[JobId]) -> Result<(), QueueError> {
         let (jobs, known) = (jobs.into(), known.into());
         self.deliveries.insert(delivery.id, Delivery { jobs, known, ..delivery.clone() });
+        Ok(())
+    }
+
+    fn identify(&mut self, identity: &Identity) -> Result<(), QueueError> {
+        self.identities.insert(identity.clone());
         Ok(())
     }
 

@@ -6,10 +6,10 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use swifthook_core::{
     Actor, Claimed, Command, CommitSha, Decided, Delivery, DeliveryId, Diffed, Event, Fingerprint, GpuBook,
-    GpuLease, Heartbeat, History, Intake, IntakeError, Job, JobFilter, JobId, JobQueue, KnownWorker, Lease,
-    MemoryEstimate, PastFailure, Progress, PruneFrom, Pruned, QueueError, Receipt, RefName, Renewal,
-    RepoName, Rerun, Retention, RunKey, RunLog, Stage, Stats, StoredJob, Swept, TimelineEntry, Upkeep,
-    Worker, Workload,
+    GpuLease, Heartbeat, History, Identity, Intake, IntakeError, Job, JobFilter, JobId, JobQueue,
+    KnownWorker, Lease, MemoryEstimate, PastFailure, Progress, PruneFrom, Pruned, QueueError, Receipt,
+    RefName, Renewal, RepoName, Rerun, Retention, RunKey, RunLog, Stage, Stats, StoredJob, Swept,
+    TimelineEntry, Upkeep, Worker, Workload,
 };
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
@@ -334,6 +334,10 @@ impl Upkeep for PostgresQueue {
 
 #[async_trait]
 impl History for PostgresQueue {
+    async fn identities(&self) -> Result<Vec<Identity>, QueueError> {
+        self.read(move |runtime, session| runtime.block_on(reader::identities(session))).await
+    }
+
     async fn job(&self, id: JobId) -> Result<Option<Job>, QueueError> {
         self.read(move |runtime, session| runtime.block_on(reader::job(session, id))).await
     }

@@ -1,6 +1,6 @@
 use swifthook_core::{
-    CommitSha, Delivery, DeliveryId, Fingerprint, Job, JobId, MemoryEstimate, PastFailure, RecipeVerdict,
-    Stage, Stats, TimelineEntry, Timestamp, Workload,
+    CommitSha, Delivery, DeliveryId, Fingerprint, Identity, Job, JobId, MemoryEstimate, PastFailure,
+    RecipeVerdict, Stage, Stats, TimelineEntry, Timestamp, Workload,
 };
 use uuid::Uuid;
 
@@ -54,6 +54,15 @@ pub(super) async fn known_heads(session: &mut Session, of: &Job) -> Result<Vec<C
         }
     }
     Ok(known::once(commits))
+}
+
+pub(super) async fn identities(session: &mut Session) -> Result<Vec<Identity>, RowError> {
+    let sql = "SELECT name FROM names WHERE starts_with(name, $1) ORDER BY id";
+    let mut identities = Vec::new();
+    for row in &session.query(sql, &[&codec::IDENTITIES]).await? {
+        identities.extend(codec::identity(row.try_get(0)?));
+    }
+    Ok(identities)
 }
 
 /// Those that told nothing stand between the others, so more than are wanted are looked at.

@@ -2,8 +2,8 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use swifthook_core::{
-    Change, CommitSha, Delivery, DeliveryId, GpuGrant, GpuLease, Job, JobId, Progress, QueueError, RepoName,
-    RunKey, Stage, State, TimelineEntry, Timestamp,
+    Change, CommitSha, Delivery, DeliveryId, GpuGrant, GpuLease, Identity, Job, JobId, Progress, QueueError,
+    RepoName, RunKey, Stage, State, TimelineEntry, Timestamp,
 };
 use tokio::runtime::Handle;
 use tokio_postgres::types::ToSql;
@@ -380,6 +380,11 @@ impl Store for Transaction<'_> {
 
     fn record(&mut self, delivery: &Delivery, jobs: &[JobId], known: &[JobId]) -> Result<(), QueueError> {
         Ok(self.put_delivery(delivery, jobs, known)?)
+    }
+
+    fn identify(&mut self, identity: &Identity) -> Result<(), QueueError> {
+        self.name(&codec::identity_name(identity))?;
+        Ok(())
     }
 
     fn chains(&mut self) -> &mut Chains {

@@ -28,6 +28,9 @@ impl<S: Store> Rules<'_, S> {
     /// nothing to record.
     pub(crate) fn accept(&mut self, submission: &Submission) -> Result<Receipt, QueueError> {
         let delivery = &submission.delivery;
+        if let Some(identity) = &submission.identity {
+            self.store.identify(identity)?;
+        }
         let who: Arc<str> = timeline::INTAKE.into();
         let mut jobs = Vec::with_capacity(submission.offers.len());
         if let Some(origin) = Origin::of_submission(submission) {

@@ -1,5 +1,6 @@
 use swifthook_core::{
-    Decided, Delivery, DeliveryId, IntakeError, Job, JobSpec, PushFacts, QueueError, RecipeVerdict, Timestamp,
+    Decided, Delivery, DeliveryId, Identity, IntakeError, Job, JobSpec, PushFacts, QueueError, RecipeVerdict,
+    Source, Timestamp,
 };
 
 use super::enqueue::Birth;
@@ -15,6 +16,8 @@ pub(crate) struct Submission {
     pub(crate) is_redeliverable: bool,
     /// The receipt that stands for this one, unless it leads to a new job.
     pub(crate) stands_for: Option<DeliveryId>,
+    /// The number of its repository, where the configuration has that by its name.
+    pub(crate) identity: Option<Identity>,
 }
 
 impl Submission {
@@ -51,6 +54,7 @@ impl Submission {
             pushed_at: push.pushed_at,
             is_redeliverable: decided.is_redeliverable,
             stands_for: None,
+            identity: identity(decided),
         })
     }
 
@@ -59,6 +63,15 @@ impl Submission {
         Self::new(decided, DeliveryId([0; 16]))
             .map_err(|error| QueueError::Store { source: error.into(), is_permanent: true })
     }
+}
+
+/// A push of a repository that is not configured, or is under another name, says nothing of the numbers of others.
+fn identity(decided: &Decided) -> Option<Identity> {
+    let push = &decided.push;
+    let (Source::Hook { hook, .. }, Some(id)) = (&push.source, push.origin.repository_id) else {
+        return None;
+    };
+    decided.is_of_configured().then(|| Identity { hook: hook.clone(), id, name: push.repository.clone() })
 }
 
 /// Gives a delivery's verdicts back the jobs that they led to, as they are kept with these jobs.

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 use swifthook_core::{
     Actor, Claimed, Command, CommitSha, Decided, Delivery, DeliveryId, Event, Fingerprint, GpuBook, GpuLease,
-    Heartbeat, History, Intake, IntakeError, Job, JobFilter, JobId, JobQueue, KnownWorker, Lease,
+    Heartbeat, History, Identity, Intake, IntakeError, Job, JobFilter, JobId, JobQueue, KnownWorker, Lease,
     MemoryEstimate, PastFailure, Progress, PruneFrom, Pruned, QueueError, Receipt, RefName, Renewal,
     RepoName, Rerun, Retention, RunKey, RunLog, Stage, Stats, StoredJob, Swept, TimelineEntry, Upkeep,
     Worker, Workload,
@@ -341,6 +341,10 @@ impl Upkeep for SqliteQueue {
 
 #[async_trait]
 impl History for SqliteQueue {
+    async fn identities(&self) -> Result<Vec<Identity>, QueueError> {
+        self.read(reader::identities).await
+    }
+
     async fn job(&self, id: JobId) -> Result<Option<Job>, QueueError> {
         self.read(move |connection| reader::job(connection, id)).await
     }

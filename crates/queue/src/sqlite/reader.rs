@@ -3,8 +3,8 @@ use std::sync::Mutex;
 
 use rusqlite::{Connection, params};
 use swifthook_core::{
-    CommitSha, Delivery, DeliveryId, Fingerprint, Job, JobId, MemoryEstimate, PastFailure, QueueError,
-    RecipeVerdict, Stage, Stats, TimelineEntry, Timestamp, Workload,
+    CommitSha, Delivery, DeliveryId, Fingerprint, Identity, Job, JobId, MemoryEstimate, PastFailure,
+    QueueError, RecipeVerdict, Stage, Stats, TimelineEntry, Timestamp, Workload,
 };
 
 use super::rows::{self, LINES, RowError, deliveries, entries, readable};
@@ -96,6 +96,19 @@ pub(super) fn known_heads(connection: &Connection, of: &Job) -> Result<Vec<Commi
         }
     }
     Ok(known::once(commits))
+}
+
+pub(super) fn identities(connection: &Connection) -> Result<Vec<Identity>, RowError> {
+    let mut statement =
+        connection.prepare_cached("SELECT name FROM names WHERE name > ?1 AND name < ?2 ORDER BY id")?;
+    // What comes after all that begin so: `!` follows the space.
+    let last = format!("{}!", codec::IDENTITIES.trim_end());
+    let mut found = statement.query((codec::IDENTITIES, last))?;
+    let mut identities = Vec::new();
+    while let Some(row) = found.next()? {
+        identities.extend(codec::identity(&row.get::<_, String>(0)?));
+    }
+    Ok(identities)
 }
 
 /// Those that told nothing stand between the others, so more than are wanted are looked at.

@@ -1,7 +1,7 @@
 use rusqlite::{Connection, OptionalExtension, Params, params};
 use swifthook_core::{
-    Change, CommitSha, Delivery, DeliveryId, GpuGrant, GpuLease, Job, JobId, Progress, QueueError, RepoName,
-    RunKey, Stage, State, TimelineEntry, Timestamp,
+    Change, CommitSha, Delivery, DeliveryId, GpuGrant, GpuLease, Identity, Job, JobId, Progress, QueueError,
+    RepoName, RunKey, Stage, State, TimelineEntry, Timestamp,
 };
 
 use super::names::Names;
@@ -351,6 +351,11 @@ impl Store for Transaction<'_> {
 
     fn record(&mut self, delivery: &Delivery, jobs: &[JobId], known: &[JobId]) -> Result<(), QueueError> {
         Ok(self.put_delivery(delivery, jobs, known)?)
+    }
+
+    fn identify(&mut self, identity: &Identity) -> Result<(), QueueError> {
+        self.name(&codec::identity_name(identity))?;
+        Ok(())
     }
 
     fn chains(&mut self) -> &mut Chains {

@@ -25,7 +25,10 @@ pub(super) fn list(deliveries: &[DeliveryView], is_more: bool, now: SystemTime) 
                 .as_ref()
                 .map_or_else(|| "deleted".to_owned(), |sha| sha.chars().take(12).collect()),
             delivery.sender.as_deref().map(harmless).unwrap_or_default(),
-            delivery.verdicts.iter().map(in_short).collect::<Vec<_>>().join(", "),
+            match &delivery.verdicts[..] {
+                [] => "not configured".to_owned(),
+                verdicts => verdicts.iter().map(in_short).collect::<Vec<_>>().join(", "),
+            },
         ]
     };
     let rows: Vec<_> = deliveries.iter().map(row).collect();

@@ -71,6 +71,9 @@ impl Server {
         let known = tokio::task::spawn_blocking(move || asked.of(&of)).await;
         let known = known.expect("asking for addresses does not panic")?;
         let (receiver, recipes) = snapshot::of(&config, &known)?;
+        for known in backends.store.identities().await? {
+            receiver.remember(known);
+        }
         let token = token::of(&config)?;
         let hooks = bind(config.server.listen)?;
         let admin = bind(config.server.admin_listen)?;

@@ -88,6 +88,59 @@ fn a_default_branch_that_is_renamed_trains_nothing_again() {
     assert_eq!(configs(&server), ["", "configs/b.yaml"]);
 }
 
+#[test]
+fn a_repository_that_is_renamed_is_held_until_the_configuration_has_its_name() {
+    let world = World::new(EACH);
+    let first = world.commit("notes.txt", "1");
+    let second = world.commit("configs/a.yaml", "1");
+    let server = world.serve();
+    let trained = server.deliver(&world.push(&first, &second, &["configs/a.yaml"]));
+    server.wait_for(&job_of(&trained), &["succeeded"]);
+    drop(server);
+
+    // Known also to the server that comes after it.
+    let server = world.serve();
+    let third = world.commit("configs/b.yaml", "1");
+    let mut push = world.push(&second, &third, &["configs/b.yaml"]);
+    (push["repository"]["full_name"], push["repository"]["name"]) = ("acme/renamed".into(), "renamed".into());
+    let held = server.deliver(&push);
+    assert_eq!(held.status.as_u16(), 202, "{}", held.body);
+    assert!(
+        held.body.contains("\"renamed\"") && held.body.contains("`acme/models` is called `acme/renamed`")
+    );
+    let job = job_of(&held);
+    assert_eq!(server.job(&job)["state"], "held");
+    drop(server);
+
+    let config = fs::read_to_string(world.path("swifthook.toml")).unwrap();
+    fs::write(world.path("swifthook.toml"), config.replace("acme/models", "acme/renamed")).unwrap();
+    let server = world.serve();
+    assert_eq!(server.call("POST", &format!("/api/v1/jobs/{job}/approve"), "").0, 200);
+    server.wait_for(&job, &["cancelled"]);
+    assert_eq!(configs(&server), ["", "configs/a.yaml", "configs/b.yaml"]);
+}
+
+#[test]
+fn a_push_of_a_repository_that_is_not_configured_is_seen() {
+    let world = World::new(EACH);
+    let head = world.commit("configs/a.yaml", "1");
+    let mut config = fs::read_to_string(world.path("swifthook.toml")).unwrap();
+    config = config.replace("[[hook]]", "[[hook]]\nrepositories = [\"acme/*\"]");
+    fs::write(world.path("swifthook.toml"), config).unwrap();
+    let server = world.serve();
+    let mut push = world.push(&head, &head, &[]);
+    (push["repository"]["full_name"], push["repository"]["name"]) = ("acme/unknown".into(), "unknown".into());
+    let ignored = server.deliver(&push);
+    let body: Value = serde_json::from_str(&ignored.body).unwrap();
+    assert_eq!((&body["decision"], &body["reason"]), (&json!("ignored"), &json!("repository")));
+    let listed = until(|| {
+        let listed = server.get("/api/v1/deliveries");
+        listed["deliveries"].as_array().unwrap().first().cloned()
+    });
+    assert_eq!(listed.unwrap()["repository"], "acme/unknown");
+    assert!(world.server_log().contains("acme/unknown"), "{}", world.server_log());
+}
+
 /// The files that jobs are for, in the order of the alphabet.
 fn configs(server: &Running) -> Vec<String> {
     let jobs = server.get("/api/v1/jobs?limit=500");

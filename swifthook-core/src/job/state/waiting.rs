@@ -15,6 +15,10 @@ impl State {
             Event::Claim { .. } | Event::Takeover { .. } if self.needs_diff() => Ok(self.with_new_worker()),
             Event::Release if self.needs_diff() => Ok(Self { is_released: true, ..self }),
             Event::Diffed { answer, at } if self.needs_diff() => Ok(self.diffed(answer, at)),
+            Event::Command { what: Command::Approve, .. } | Event::CauseGone if self.is_to_be_diffed() => {
+                let asked = self.into_held(HoldReason::NeedsDiff(Gap::Truncated));
+                Ok(Self { is_undiffed: false, diff_failures: 0, ..asked })
+            }
             Event::Command { what: Command::Approve, .. } if self.is_approvable() => {
                 let mut approved = self.approved.clone();
                 approved.extend(self.hold.as_ref().map(|hold| Arc::from(hold.word())));
@@ -121,6 +125,11 @@ impl State {
         }
     }
 
+    /// Of what another name was decided by, and of what was asked about without its recipe, the files are not known.
+    fn is_to_be_diffed(&self) -> bool {
+        self.is_undiffed || matches!(self.hold, Some(HoldReason::Renamed { .. }))
+    }
+
     fn is_too_much(&self) -> bool {
         matches!(self.hold, Some(HoldReason::TooManyJobs(_) | HoldReason::TooManyPaths(_)))
     }
@@ -154,6 +163,9 @@ impl State {
             Diffed::Hold(reason @ HoldReason::NeedsDiff(_)) => {
                 let message = format!("the diff is known, and the policy says: {}", reason.reason());
                 self.into_held(reason).diff_failed(message, None, at)
+            }
+            Diffed::Hold(reason @ HoldReason::RecipeGone) => {
+                Self { is_undiffed: true, ..self.into_held(reason) }
             }
             Diffed::Hold(reason) => self.into_held(reason),
             Diffed::Skip(why) => {

@@ -107,6 +107,19 @@ fn what_is_too_much_is_asked_about_once_more_when_a_person_approves_it() {
 }
 
 #[test]
+fn of_what_was_decided_under_another_name_or_without_its_recipe_git_is_asked_first() {
+    let name = |name: &str| crate::RepoName::new(name).unwrap();
+    let renamed = State::held(HoldReason::Renamed { from: name("acme/a"), to: name("acme/b") });
+    becomes(renamed.clone(), command(Command::Approve), "held(needs_diff) 0/0/0/0");
+    becomes(renamed, command(Command::Reject), "cancelled(rejected) 0/0/0/0");
+    let gone = after(needs_diff(), [claim(), diffed(Diffed::Hold(HoldReason::RecipeGone))]);
+    let back = after(gone, [command(Command::Approve)]);
+    assert_eq!(told(&back), "held(needs_diff) 0/1/0/0");
+    becomes(back, diffed(Diffed::Launch(None)), "queued 0/1/0/0");
+    becomes(State::held(HoldReason::RecipeGone), command(Command::Approve), "queued 0/0/0/0");
+}
+
+#[test]
 fn a_queued_job() {
     becomes(queued(), claim(), "queued 0/1/0/0");
     becomes(queued(), supersede(), "superseded(superseded) 0/0/0/0");

@@ -41,6 +41,9 @@ pub(super) struct Repository<'a> {
     pub(super) pushed_at: Moment,
     #[serde(borrow, default)]
     pub(super) default_branch: Option<Text<'a>>,
+    /// Whatever it is: nothing hangs on it in a push of a repository that is known by its name.
+    #[serde(default)]
+    pub(super) id: serde_json::Value,
 }
 
 /// A `pusher`, who has a `name`, or a `sender`, who has a `login`.
