@@ -48,7 +48,7 @@ pub struct Course {
     pub saves: u64,
     /// How much memory of its GPUs it tells that it has, in GiB; only of a run that counts its steps.
     pub memory_gib: Option<f64>,
-    /// What of it is no number; only of a run that counts its steps.
+    /// What of it is no number at its last step; only of a run that counts its steps.
     pub diverged: Option<Measure>,
     /// How long it takes to end once it is asked to, unless its grace is shorter.
     pub obeys_after: Duration,
@@ -444,6 +444,7 @@ impl Run {
         let elapsed = now.min(self.end().0).since(self.began);
         let done = elapsed.as_millis() * u128::from(steps) / lasts.as_millis().max(1);
         let step = (self.first_step() + u64::try_from(done).unwrap_or(steps)).min(steps);
+        let diverged = diverged.filter(|_| step == steps);
         Progress { step: Some(step), max_steps: Some(steps), memory_gib, diverged, ..Progress::default() }
     }
 }

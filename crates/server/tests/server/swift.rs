@@ -418,7 +418,7 @@ fn no_way_out_of_a_pushed_config_has_an_effect() {
         (&elsewhere, "is refused: the recipe allows"),
         (&upwards, "neither an absolute path without `..`"),
         ("dataset: ../../secret\n", "neither an absolute path"),
-        ("output_dir: /etc\n", "every run sets it itself"),
+        ("resume_from_checkpoint: /etc\n", "loaded as code is"),
         ("\"learning_rate=1 --external_plugins\": x\n", "has no"),
         ("a: &a [x]\nb: [*a, *a]\n", "anchors"),
     ] {
