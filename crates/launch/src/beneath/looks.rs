@@ -1,17 +1,19 @@
 use std::collections::HashMap;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use swifthook_core::{LaunchError, RunKey};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 /// Looks at the files of runs, which may take for ever: a network file system whose server is gone, or a file system of
 /// the run's own making, does not answer, and no thread can be called back from there.
 ///
-/// Each is on a thread of its own, so that neither a runtime nor its end waits for it, and has a deadline for whoever
-/// asks. Of one run only so many are under way at once; the others wait for as long for a place.
+/// Each is on a thread of its own, so that neither a runtime nor its end waits for it beyond the deadline that it has for
+/// whoever asks. Of one run only so many are under way at once; the others wait for as long for a place.
 #[derive(Clone, Debug)]
 pub struct Looks {
     most: usize,
@@ -59,7 +61,7 @@ impl Looks {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Late> {
         let place = self.place(run).await?;
-        let (tell, told) = oneshot::channel();
+        let (tell, told) = mpsc::channel();
         let looking = thread::Builder::new().name("swifthook-look".into());
         let begun = looking.spawn(move || {
             let answer = work();
@@ -70,10 +72,13 @@ impl Looks {
         if begun.is_err() {
             return Err(Late::Failed);
         }
-        match timeout(self.patience, told).await {
+        // By the machine's clock, which is what a look takes its time by: where a runtime's time is simulated, it stands
+        // still meanwhile.
+        let patience = self.patience;
+        match spawn_blocking(move || told.recv_timeout(patience)).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(_)) => Err(Late::Failed),
-            Err(_) => Err(Late::InTime(self.patience)),
+            Ok(Err(RecvTimeoutError::Timeout)) => Err(Late::InTime(patience)),
+            Ok(Err(RecvTimeoutError::Disconnected)) | Err(_) => Err(Late::Failed),
         }
     }
 
@@ -143,7 +148,6 @@ const MOST_IN_ALL: usize = 512;
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
     use std::time::Instant;
 
     use swifthook_core::JobId;
