@@ -99,15 +99,15 @@ fn without_git_the_demo_says_so_and_leaves_nothing_behind() {
 
 /// With ms-swift it would train with that.
 fn path_without_swift() -> OsString {
-    let path = std::env::var_os("PATH").unwrap();
+    let path = std::env::var_os("PATH").expect("there is a PATH");
     let path = std::env::split_paths(&path).filter(|folder| !folder.join("swift").exists());
-    std::env::join_paths(path).unwrap()
+    std::env::join_paths(path).expect("its folders were in one")
 }
 
 /// What takes room on the disk below a folder, in bytes.
 fn size(folder: &Path) -> u64 {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let sizes = entries.map(|path| match fs::symlink_metadata(&path).unwrap() {
+    let entries = fs::read_dir(folder).expect("it is there").map(|entry| entry.expect("it is read").path());
+    let sizes = entries.map(|path| match fs::symlink_metadata(&path).expect("it is there") {
         meta if meta.is_dir() => size(&path),
         meta => meta.blocks() * 512,
     });
@@ -116,7 +116,7 @@ fn size(folder: &Path) -> u64 {
 
 /// The commands of processes that name a folder, or work in it.
 fn processes_of(folder: &Path) -> Vec<String> {
-    let processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path());
+    let processes = fs::read_dir("/proc").expect("this is Linux").flatten().map(|entry| entry.path());
     let of_it = processes.filter_map(|process| {
         let command = String::from_utf8_lossy(&fs::read(process.join("cmdline")).ok()?).replace('\0', " ");
         let works_in_it = fs::read_link(process.join("cwd")).is_ok_and(|at| at.starts_with(folder));
