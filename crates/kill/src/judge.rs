@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn whatever_must_not_be_is_seen() {
-        let cases: [Case; 17] = [
+        let cases: [Case; 19] = [
             ("Lost", |it| it.sent.promises.push(("c0".into(), Some("other".into())))),
             ("Lost", |it| it.sent.promises.push(("c1".into(), None))),
             ("Twice", |it| it.marks.extend(it.marks.clone())),
