@@ -80,7 +80,7 @@ impl AtWork {
         }
         let count = |of: fn(&KnownWorker) -> usize| fitting.iter().map(|worker| of(worker)).sum::<usize>();
         let (busy, slots) = (count(|worker| worker.busy), count(|worker| worker.slots));
-        ("slot", format!("its turn has not come: of {slots} slots {busy} are taken"))
+        ("slot", format!("its turn has not come: {busy} of {slots} slots are taken"))
     }
 }
 

@@ -209,8 +209,8 @@ pub(super) enum Error {
     Unreachable { url: String, source: ureq::Error },
     #[error("{0}")]
     Refused(String),
-    #[error("the server answered something else than expected")]
-    Strange(#[source] serde_json::Error),
+    #[error("what answers is no server of this version, or not its admin API: `--server` says where that is")]
+    Strange(serde_json::Error),
     #[error("no {what} has an id that begins with `{text}`")]
     NoSuch { what: &'static str, text: String },
     #[error("several have an id that begins with `{text}`: {candidates}")]

@@ -211,7 +211,7 @@ fn send_names_the_secret_that_is_not_there_and_needs_no_other() {
     assert!(sent.status.success() && told(&sent).contains("queued"), "{sent:?}");
     let nowhere = send(&["--secret", "file:mine", "--to", "two words"]);
     assert!(told(&nowhere).contains("for example `http://127.0.0.1:8081`"), "{nowhere:?}");
-    let number = world.program(&["jobs", "--limit", "many"]).output().unwrap();
+    let number = world.program(&["jobs", "list", "--limit", "many"]).output().unwrap();
     assert!(told(&number).contains("a whole number was expected"), "{number:?}");
 }
 
