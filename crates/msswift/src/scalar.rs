@@ -145,7 +145,7 @@ fn float(text: &str) -> Option<f64> {
     if unsigned.contains(':') {
         let (whole, part) = unsigned.split_once('.')?;
         let is_part = part.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_');
-        let parts = is_part.then(|| sixties(whole, |first| is_digits(first))).flatten()?;
+        let parts = is_part.then(|| sixties(whole, is_digits)).flatten()?;
         let last: f64 = format!("{}.{part}", parts.last()?).replace('_', "").parse().ok()?;
         let (mut base, mut sum) = (1.0, 0.0);
         for (at, digits) in parts.iter().rev().enumerate() {

@@ -1,8 +1,6 @@
 //! What we read, against answers of ms-swift that were recorded: `cargo test --test ms_swift -- --ignored` holds them against
 //! the real one.
 
-#![expect(clippy::unwrap_used, reason = "a failed expectation ends the test")]
-
 mod yaml;
 
 use serde_json::Value;
