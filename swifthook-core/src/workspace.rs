@@ -96,6 +96,9 @@ pub trait Workspace: Send + Sync {
     async fn discard(&self, repository: &RepoName, directory: &Path) -> Result<(), WorkspaceError>;
 }
 
+/// Tells of a path, in bytes, whether it is looked at.
+pub type Wanted<'a> = &'a (dyn Fn(&[u8]) -> bool + Send + Sync);
+
 /// A push of which git is asked what it changed, and what it is compared with: the first of these that there is.
 ///
 /// 1. `before`, where the server still has it.
@@ -122,8 +125,7 @@ pub struct Comparison<'a> {
     /// Which commits are known.
     pub known: &'a dyn KnownHeads,
     /// Which paths are looked at, of more than can be; `None` is all of them.
-    #[expect(clippy::type_complexity, reason = "a name for it would need the lifetime too, and say less")]
-    pub wanted: Option<&'a (dyn Fn(&[u8]) -> bool + Send + Sync)>,
+    pub wanted: Option<Wanted<'a>>,
 }
 
 /// Looks up at which commits refs of the repository were when a recipe was asked about them.

@@ -17,7 +17,10 @@ pub struct Identity {
 
 /// The names under which repositories were pushed to, by hook and number. Shared with the receivers of later reloads.
 #[derive(Clone, Default)]
-pub(super) struct Identities(Arc<Mutex<HashMap<(Arc<str>, u64), Vec<RepoName>>>>);
+pub(super) struct Identities(Arc<Mutex<Known>>);
+
+/// Names by hook and number, the last one at the end.
+type Known = HashMap<(Arc<str>, u64), Vec<RepoName>>;
 
 impl Identities {
     pub(super) fn learn(&self, hook: &Arc<str>, id: u64, name: &RepoName) {
@@ -34,7 +37,7 @@ impl Identities {
         known.get(&(hook.clone(), id)).map_or_else(Vec::new, |names| names.iter().rev().cloned().collect())
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<(Arc<str>, u64), Vec<RepoName>>> {
+    fn known(&self) -> MutexGuard<'_, Known> {
         self.0.lock().expect("nothing panics under this lock")
     }
 }
