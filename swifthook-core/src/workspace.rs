@@ -108,8 +108,11 @@ pub struct Comparison<'a> {
     /// Which commits are known.
     pub known: &'a dyn KnownHeads,
     /// Which paths are looked at, of more than can be; `None` is all of them.
-    pub wanted: Option<&'a (dyn Fn(&[u8]) -> bool + Send + Sync)>,
+    pub wanted: Option<&'a PathPredicate<'a>>,
 }
+
+/// Whether a path, in bytes, is one that is looked at.
+pub type PathPredicate<'a> = dyn Fn(&[u8]) -> bool + Send + Sync + 'a;
 
 /// Looks up at which commits refs of the repository were when a recipe was asked about them.
 #[async_trait]

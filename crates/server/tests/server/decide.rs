@@ -105,7 +105,9 @@ fn a_repository_that_is_renamed_is_held_until_the_configuration_has_its_name() {
     (push["repository"]["full_name"], push["repository"]["name"]) = ("acme/renamed".into(), "renamed".into());
     let held = server.deliver(&push);
     assert_eq!(held.status.as_u16(), 202, "{}", held.body);
-    assert!(held.body.contains("\"renamed\"") && held.body.contains("`acme/models` is called `acme/renamed`"));
+    assert!(
+        held.body.contains("\"renamed\"") && held.body.contains("`acme/models` is called `acme/renamed`")
+    );
     let job = job_of(&held);
     assert_eq!(server.job(&job)["state"], "held");
     drop(server);
