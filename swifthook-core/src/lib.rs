@@ -167,4 +167,4 @@ pub use signature::{SignatureProblem, hmac_sha256};
 pub use time::{NotATimestamp, Timestamp};
 pub use traces::{Folder, TraceReader, Traces};
 pub use upkeep::{PruneFrom, Pruned, Retention, Stats, Upkeep};
-pub use workspace::{Checkout, Comparison, KnownHeads, Wanted, Workspace, WorkspaceError};
+pub use workspace::{Checkout, Comparison, KnownHeads, PathPredicate, Workspace, WorkspaceError};

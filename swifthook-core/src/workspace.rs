@@ -96,9 +96,6 @@ pub trait Workspace: Send + Sync {
     async fn discard(&self, repository: &RepoName, directory: &Path) -> Result<(), WorkspaceError>;
 }
 
-/// Tells of a path, in bytes, whether it is looked at.
-pub type Wanted<'a> = &'a (dyn Fn(&[u8]) -> bool + Send + Sync);
-
 /// A push of which git is asked what it changed, and what it is compared with: the first of these that there is.
 ///
 /// 1. `before`, where the server still has it.
@@ -125,8 +122,11 @@ pub struct Comparison<'a> {
     /// Which commits are known.
     pub known: &'a dyn KnownHeads,
     /// Which paths are looked at, of more than can be; `None` is all of them.
-    pub wanted: Option<Wanted<'a>>,
+    pub wanted: Option<&'a PathPredicate<'a>>,
 }
+
+/// Tells of a path, in bytes, whether it is looked at.
+pub type PathPredicate<'a> = dyn Fn(&[u8]) -> bool + Send + Sync + 'a;
 
 /// Looks up at which commits refs of the repository were when a recipe was asked about them.
 #[async_trait]

@@ -13,7 +13,7 @@ use crate::text::quoted_path;
 /// Changed paths, each with what became of it. Cheap to clone.
 ///
 /// A path is listed once for each commit that lists it. A list is not a tree: merges list what they did not keep, and
-/// some servers list the newest commit first, so no entry says more than another ([`Paths::together`]). Paths are raw,
+/// some servers list the newest commit first, so no entry of a path says more than another. Paths are raw,
 /// as git has them: spaces, newlines and a leading `-` are possible. One whose bytes are not UTF-8 is kept in its bytes
 /// ([`Paths::raw`]) and shown [quoted](crate::text::quoted_path).
 #[derive(Clone)]

@@ -17,10 +17,9 @@ pub struct Identity {
 
 /// The names under which repositories were pushed to, by hook and number. Shared with the receivers of later reloads.
 #[derive(Clone, Default)]
-pub(super) struct Identities(Arc<Mutex<Known>>);
+pub(super) struct Identities(Arc<Mutex<Names>>);
 
-/// Names by hook and number, the last one at the end.
-type Known = HashMap<(Arc<str>, u64), Vec<RepoName>>;
+type Names = HashMap<(Arc<str>, u64), Vec<RepoName>>;
 
 impl Identities {
     pub(super) fn learn(&self, hook: &Arc<str>, id: u64, name: &RepoName) {
@@ -37,7 +36,7 @@ impl Identities {
         known.get(&(hook.clone(), id)).map_or_else(Vec::new, |names| names.iter().rev().cloned().collect())
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    fn known(&self) -> MutexGuard<'_, Names> {
         self.0.lock().expect("nothing panics under this lock")
     }
 }

@@ -3,7 +3,7 @@ use std::io;
 use std::ops::ControlFlow;
 
 use swifthook_core::{
-    ChangeSet, CommitSha, Comparison, Gap, PathChange, Paths, Problem, RefName, Wanted, WorkspaceError,
+    ChangeSet, CommitSha, Comparison, Gap, PathChange, PathPredicate, Paths, Problem, RefName, WorkspaceError,
 };
 
 use super::mirror::{Mirror, tips_in};
@@ -152,7 +152,7 @@ fn commit_in(told: &[u8]) -> Option<CommitSha> {
 /// The first of the paths that git lists as `<status>\0<path>\0`, again and again.
 #[derive(Default)]
 struct Listed<'w> {
-    wanted: Option<Wanted<'w>>,
+    wanted: Option<&'w PathPredicate<'w>>,
     /// Of a path that is still to come.
     status: Option<PathChange>,
     paths: Vec<(Box<[u8]>, PathChange)>,
@@ -161,7 +161,7 @@ struct Listed<'w> {
 }
 
 impl<'w> Listed<'w> {
-    fn new(wanted: Option<Wanted<'w>>) -> Self {
+    fn new(wanted: Option<&'w PathPredicate<'w>>) -> Self {
         Self { wanted, ..Self::default() }
     }
 
