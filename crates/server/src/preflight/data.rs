@@ -178,13 +178,13 @@ impl<'h> Head<'h> {
 
     /// Whether it may be one object of columns, each a list or a mapping, to pandas, which is less strict.
     fn may_be_columns(self, text: &[u8]) -> bool {
-        if !self.is_all || std::str::from_utf8(text).is_err() || text.len() < self.bytes.len() {
-            return !self.is_all;
-        }
         let mut cursor = Cursor { text, at: 0, reader: Reader::Pandas };
-        let is_one =
-            matches!(cursor.value(), Ok(Kind::Object { is_empty: false })) && cursor.peek().is_none();
-        is_one && columns(text) == Some(true)
+        let is_one = match cursor.value() {
+            Ok(Kind::Object { is_empty: false }) => cursor.peek().is_none() && columns(text) == Some(true),
+            Err(Stop::End | Stop::Deep) => !self.is_all,
+            _ => false,
+        };
+        is_one && !self.is_broken_text() && text.len() == self.bytes.len()
     }
 
     /// One list, which goes to pandas first.

@@ -177,7 +177,7 @@ mod tests {
              line 2: `adapters`: `{at}/file`: it is no folder, as a model is; \
              line 2: `adapters`: `{at}/absent`: No such file or directory (os error 2); \
              line 3: `swift sft` of ms-swift 4.6.0 has no `lerning_rate`: did you mean `learning_rate`?; \
-             line 4: `dataset`: `{at}/bad.jsonl`: line 1: not JSON: EOF while parsing an object (column 1); \
+             line 4: `dataset`: `{at}/bad.jsonl`: line 1: it ends within a row; \
              the recipe's args: `max_steps`: `many` is not a whole number; \
              `val_dataset`: `{at}/none.csv`: No such file or directory (os error 2)"
         );

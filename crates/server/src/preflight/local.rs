@@ -35,13 +35,15 @@ pub(super) fn look(local: Local<'_>, rules: Rules<'_>, is_asked: bool) -> Option
     let found = match local.kind {
         _ if !is_asked && (rules.trust == Trust::Code || !path.exists()) => return None,
         LocalKind::Data => {
-            let verdict = if is_asked { data::look(path) } else { Ok(Verdict::Fine) };
-            match verdict {
-                Ok(Verdict::Wrong(_)) | Err(_) => verdict,
-                Ok(fine) if rules.trust == Trust::Data => {
-                    beyond_its_rows(local, rules).map(|why| why.map_or(fine, Verdict::Wrong))
-                }
-                fine => fine,
+            let beyond = match rules.trust {
+                Trust::Data => beyond_its_rows(local, rules),
+                Trust::Code => Ok(None),
+            };
+            match beyond {
+                Ok(Some(why)) => Ok(Verdict::Wrong(why)),
+                Ok(None) if is_asked => data::look(path),
+                Ok(None) => Ok(Verdict::Fine),
+                Err(error) => Err(error),
             }
         }
         _ if !is_asked => return None,
