@@ -9,12 +9,12 @@ pub(crate) fn lacks(verb: Verb, config: &Flags, recipe: &Flags) -> Vec<String> {
         value(config) || value(recipe)
     };
     let mut lacking = Vec::new();
-    if needs_model(verb) && !MODELS.iter().any(|name| has(name)) {
+    if needs_model(verb) && !MODELS.iter().any(&has) {
         lacking.push(format!(
             "no `model`: `{verb}` needs one, by `model`, or by `adapters` or another checkpoint that says which"
         ));
     }
-    if needs_data(verb) && !DATA.iter().any(|name| has(name)) {
+    if needs_data(verb) && !DATA.iter().any(has) {
         lacking
             .push(format!("no `dataset`: `{verb}` has nothing to train on (`dataset` or `cached_dataset`)"));
     }
