@@ -22,8 +22,8 @@ use crate::send::{Answer, Delivery};
 /// When anything went another way.
 pub fn tell() -> Result<(), DemoError> {
     let screen = Screen::stdout();
-    screen.heading("swifthook demo: a push becomes a training run");
     let interrupt = Interrupt::listen().map_err(|error| DemoError::folder(Path::new("/"), error))?;
+    screen.heading("swifthook demo: a push becomes a training run");
     let played = play(&screen, &interrupt);
     if matches!(played, Err(DemoError::Interrupted { .. })) {
         screen.line("");

@@ -22,7 +22,7 @@ const REFUSED: [(&str, &str); 16] = [
     ("adapters: Qwen/Janus-Pro-7B", "ms-swift clones https://github.com/deepseek-ai/"),
     ("optimizer: muon", "ms-swift clones https://github.com/MoonshotAI/Moonlight"),
     ("dataset_num_proc: 100000", "its range is 1 to 128"),
-    ("learning_rate: .nan", "`.nan` is not a number"),
+    ("learning_rate: .nan", "its range is 0 to 10"),
     ("weight_decay: NaN", "its range is 0 to 1000000"),
 ];
 

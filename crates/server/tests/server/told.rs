@@ -48,7 +48,7 @@ fn check_and_serve_warn_of_a_secret_that_holds_what_nobody_sees() {
     assert!(checked.status.success());
     let text = told(&checked);
     assert!(
-        text.contains("swifthook.toml:6:12: warning: what `file:") && text.contains("stands in quotes"),
+        text.contains("swifthook.toml:7:12: warning: what `file:") && text.contains("stands in quotes"),
         "{text}"
     );
     assert!(!text.contains(SECRET), "{text}");

@@ -161,7 +161,7 @@ impl World {
             let line = lines.next().unwrap_or_else(|| panic!("it ended: {}", self.server_log())).unwrap();
             let url = line.find("http://").map(|start| line[start..].split(' ').next().unwrap().to_owned());
             match url {
-                Some(url) if line.starts_with("admin") => admin = Some(url),
+                Some(url) if line.contains("admin API at ") => admin = Some(url),
                 Some(url) if hook.is_empty() => hook = url,
                 _ => {}
             }
