@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use swifthook_core::{
-    Admission, Admit, ChangeSet, Debounce, Fleet, Gap, GpuRequest, HoldReason, Job, PathChange, Paths, Push,
-    Reason, Recipe, Retry, RunStatus, Stage, Stop, Superseding, Timestamp, TriggerPolicy, Verdict, Wait,
-    WorkspaceError, condition,
+    Admission, Admit, ChangeSet, Debounce, Dialect, Fleet, Gap, GpuRequest, HoldReason, Job, Origin,
+    PathChange, Paths, Push, Reason, Recipe, Retry, RunStatus, Stage, Stop, Superseding, Timestamp,
+    TriggerPolicy, Verdict, Wait, WorkspaceError, condition,
 };
 
 use super::launcher::{Course, Ending, RunRecord};
@@ -42,12 +42,19 @@ pub(super) fn gpu_request(recipe: &str) -> Option<GpuRequest> {
 
 pub(super) fn push(random: &mut Random, number: u64) -> Push {
     let branch = ["main", "release/1", "topic"][random.below(3)];
-    let changes = match random.below(3) {
+    let push = pushes::push(branch, number);
+    let changes = match random.below(4) {
         0 => ChangeSet::Incomplete(Paths::empty(), Gap::Forced),
         1 => ChangeSet::Complete(changed("README.md")),
-        _ => ChangeSet::Complete(changed("configs/sft.yaml")),
+        2 => ChangeSet::Complete(changed("configs/sft.yaml")),
+        // One of Gitea's: it says neither when it was made nor whether it was forced.
+        _ => {
+            let changes = ChangeSet::Incomplete(changed("configs/sft.yaml"), Gap::MaybeForced);
+            let origin = Origin { dialect: Dialect::Gitea, ..Origin::default() };
+            return Push { changes, origin, pushed_at: None, ..push };
+        }
     };
-    Push { changes, ..pushes::push(branch, number) }
+    Push { changes, ..push }
 }
 
 /// The same ref comes to the same commit from another one, by force or so that the files are listed; now and then from
