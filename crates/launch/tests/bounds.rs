@@ -55,6 +55,21 @@ async fn a_process_has_no_more_files_open_than_it_may() {
 }
 
 #[tokio::test]
+async fn a_run_takes_along_that_its_user_may_not_have_all_processes_of_the_machine() {
+    let runs = tempfile::tempdir().unwrap();
+    // Root itself is not counted, and who becomes another user is.
+    let run = script(runs.path(), &key(40), "grep 'Max processes' /proc/self/limits");
+    let handle = launcher(runs.path()).submit(&key(40), &run).await.unwrap();
+    assert!(ended(&launcher(runs.path()), &handle).await.is_success(), "{}", log(&run));
+    let text = log(&run);
+    let most: u64 = text.split_whitespace().nth(2).unwrap().parse().unwrap_or(u64::MAX);
+    let of_kernel =
+        |name| fs::read_to_string(format!("/proc/sys/kernel/{name}")).unwrap().trim().parse().unwrap();
+    let can_be: u64 = ["pid_max", "threads-max"].map(of_kernel).into_iter().min().unwrap();
+    assert!(most <= can_be / 4 * 3, "{text}");
+}
+
+#[tokio::test]
 async fn a_program_that_is_not_there_is_told_within_limits_too() {
     let runs = tempfile::tempdir().unwrap();
     let mut run = script(runs.path(), &key(2), "");
