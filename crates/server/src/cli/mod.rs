@@ -12,6 +12,7 @@ mod failure;
 mod id;
 mod job_text;
 mod jobs;
+mod listener;
 mod makes_way;
 mod manager;
 mod many;
