@@ -63,7 +63,8 @@ pub use kubernetes::{
     VolumeSource,
 };
 pub use local::{
-    Held, LocalLauncher, give, give_beneath, hold_run, known_runs, leave_a_way, make_for, remove_run,
+    Held, LocalLauncher, give, give_beneath, hold_run, kill_marked, known_runs, leave_a_way, make_for,
+    remove_run,
 };
 pub use log::{LogCap, LogReader, Uncut};
 pub use sandbox::{can_sandbox, within};

@@ -6,9 +6,10 @@ mod control;
 mod supervisor;
 mod support;
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
 use std::time::Duration;
 
 use control::control;
@@ -16,7 +17,8 @@ use supervisor::launcher;
 use support::{end, ended, script, until};
 use swifthook_conformance::launcher::alive_with;
 use swifthook_core::{
-    Enclosure, JobId, RunKey, RunLimits, RunSpec, RunStatus, Stop, StopKind, TrainingLauncher,
+    Account, Enclosure, Exit, JobId, Retry, RunKey, RunLimits, RunSpec, RunStatus, Sandbox, Stop, StopKind,
+    TrainingLauncher,
 };
 use swifthook_launch::LogReader;
 
@@ -52,6 +54,21 @@ async fn a_process_has_no_more_files_open_than_it_may() {
     let stat: Vec<_> = lines[3].rsplit_once(')').unwrap().1.split_whitespace().collect();
     assert_eq!(stat[2], lines[2], "it still leads its group: {text}");
     assert_eq!(lines[4], key(1).to_string());
+}
+
+#[tokio::test]
+async fn a_run_takes_along_that_its_user_may_not_have_all_processes_of_the_machine() {
+    let runs = tempfile::tempdir().unwrap();
+    // Root itself is not counted, and who becomes another user is.
+    let run = script(runs.path(), &key(40), "grep 'Max processes' /proc/self/limits");
+    let handle = launcher(runs.path()).submit(&key(40), &run).await.unwrap();
+    assert!(ended(&launcher(runs.path()), &handle).await.is_success(), "{}", log(&run));
+    let text = log(&run);
+    let most: u64 = text.split_whitespace().nth(2).unwrap().parse().unwrap_or(u64::MAX);
+    let of_kernel =
+        |name| fs::read_to_string(format!("/proc/sys/kernel/{name}")).unwrap().trim().parse().unwrap();
+    let can_be: u64 = ["pid_max", "threads-max"].map(of_kernel).into_iter().min().unwrap();
+    assert!(most <= can_be / 4 * 3, "{text}");
 }
 
 #[tokio::test]
@@ -356,4 +373,42 @@ async fn a_run_of_another_user_writes_where_it_may_and_sees_nothing_beside_it() 
     assert_eq!(exit.code, Some(0), "{}", log(&run));
     assert!(log(&run).starts_with("nobody\n") && !log(&run).contains("secret"), "{}", log(&run));
     assert!(run.run_dir.join("output/result").exists());
+}
+
+/// The end of a run in a sandbox that a script stands in for.
+async fn end_in(state: &Path, number: u8, bubblewrap: &str) -> Exit {
+    let program = state.join(format!("bwrap-{number}"));
+    fs::write(&program, bubblewrap).unwrap();
+    for path in [state, &program] {
+        fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
+    }
+    let (runs, key) = (state.join("state/runs"), key(number));
+    let launcher = launcher(&runs);
+    // Root has no sandbox of its own.
+    let is_root = rustix::process::geteuid().is_root();
+    let account = Account { user: 61_235, group: 61_235, groups: Vec::new(), name: None };
+    let sandbox = Sandbox {
+        program: program.to_str().unwrap().to_owned(),
+        account: is_root.then_some(account),
+        working_dir: "/".into(),
+        ..Sandbox::default()
+    };
+    let mut run = script(&runs, &key, "exit 0");
+    run.enclosure = Enclosure { outlives_command: true, sandbox: Some(sandbox), ..Enclosure::default() };
+    let handle = launcher.submit(&key, &run).await.unwrap();
+    ended(&launcher, &handle).await
+}
+
+#[tokio::test]
+async fn a_sandbox_that_the_machine_does_not_make_is_no_failed_training() {
+    let state = tempfile::tempdir_in("/var/tmp").unwrap();
+    let full = "#!/bin/sh\necho 'bwrap: Creating new namespace failed: Disk quota exceeded' >&2\nexit 1\n";
+    let exit = end_in(state.path(), 41, full).await;
+    let told = "its sandbox could not be made: bwrap: Creating new namespace failed: Disk quota exceeded";
+    assert_eq!((exit.code, exit.signal, exit.message.as_deref()), (None, None, Some(told)));
+    assert!(exit.is_machine_failure(&Retry::default()));
+
+    let absent = "#!/bin/sh\necho 'bwrap: execvp train: No such file or directory' >&2\nexit 1\n";
+    let exit = end_in(state.path(), 42, absent).await;
+    assert_eq!((exit.code, exit.message), (Some(1), None));
 }

@@ -99,6 +99,20 @@ async fn jobs_of_an_older_store_keep_their_turn() {
     }
 }
 
+#[tokio::test]
+async fn every_file_that_stands_beside_a_store_in_use_is_told() {
+    let place = Place::new();
+    let store = place.open().unwrap();
+    assert!(store.claim(&worker()).await.unwrap().is_none());
+    let told = SqliteQueue::files(place.path());
+    let there: Vec<_> =
+        std::fs::read_dir(place.directory.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(there.len() >= 4, "{there:?}");
+    for file in there {
+        assert!(told.contains(&file), "{} in {told:?}", file.display());
+    }
+}
+
 #[test]
 fn a_database_of_something_else_is_refused() {
     let place = Place::new();

@@ -46,6 +46,40 @@ run = { command = ["python", "train.py"] }
 "#;
 
 #[test]
+fn files_that_variables_of_the_server_name_are_hidden_from_runs_unless_a_recipe_hands_them_on() {
+    let variable = |name: &str| match name {
+        "GITHUB_WEBHOOK_SECRET" => Some("correct horse battery staple 2026".to_owned()),
+        "KUBECONFIG" => Some("/srv/kube/a:/srv/kube/b".to_owned()),
+        "KRB5CCNAME" => Some("FILE:/srv/krb5cc".to_owned()),
+        "PGPASSFILE" => Some("relative/pgpass".to_owned()),
+        "DOCKER_CONFIG" => Some("/".to_owned()),
+        "GOOGLE_APPLICATION_CREDENTIALS" => Some("/srv/google.json".to_owned()),
+        _ => None,
+    };
+    let hides = |text: &str, path: &str| {
+        let config = Config::parse(text, Path::new("swifthook.toml"), Path::new("/srv"), &variable).unwrap();
+        config.private.iter().any(|hidden| hidden == Path::new(path))
+    };
+    for path in ["/srv/kube/a", "/srv/kube/b", "/srv/krb5cc", "/srv/google.json"] {
+        assert!(hides(GOOD, path), "{path}");
+    }
+    for path in ["/", "relative/pgpass", "FILE"] {
+        assert!(!hides(GOOD, path), "{path}");
+    }
+    let handed_on = with("pass_env = [\"GOOGLE_APPLICATION_CREDENTIALS\"]");
+    assert!(!hides(&handed_on, "/srv/google.json") && hides(&handed_on, "/srv/kube/a"));
+}
+
+#[test]
+fn every_file_of_the_store_is_hidden_from_runs() {
+    let config = parse(GOOD).unwrap();
+    for ending in ["", "-journal", "-shm", "-wal", ".lock", ".reserve"] {
+        let file = format!("/srv/swifthook.db{ending}");
+        assert!(config.private.iter().any(|hidden| hidden == Path::new(&file)), "{file}");
+    }
+}
+
+#[test]
 fn the_configuration_in_the_readme_is_a_good_one() {
     let readme = include_str!("../../../README.md");
     let (_, after) = readme.split_once("```toml\n").expect("the README shows a configuration");

@@ -205,6 +205,11 @@ impl Beneath {
         Ok(())
     }
 
+    #[cfg(test)]
+    pub(crate) fn make_folder(&self, name: &str) -> io::Result<()> {
+        Ok(rustix::fs::mkdirat(&self.fd, name, Mode::RWXU)?)
+    }
+
     /// Puts one file in the place of another. Both are names in this directory.
     pub(crate) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         Ok(renameat_with(&self.fd, from, &self.fd, to, RenameFlags::empty())?)

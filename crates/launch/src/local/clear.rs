@@ -46,15 +46,29 @@ pub(super) fn clear(
 
 fn kill_what_is_left(key: &RunKey, begun: Option<&Begun>, group: Option<&Group>) -> io::Result<()> {
     let mark = format!("{RUN_VARIABLE}={key}");
+    kill_all(&format!("run {key}"), || what_is_left(&mark, begun, group))
+}
+
+/// Kills every process that has `entry` (`NAME=value`) in its environment, with everything under it, and waits until none is
+/// left. It says nothing about who emptied its environment and has left its parents. Blocks for some seconds at most.
+///
+/// # Errors
+///
+/// When the processes of this machine cannot be listed, or one that was killed does not end.
+pub fn kill_marked(entry: &str) -> io::Result<()> {
+    kill_all(&format!("`{entry}`"), || what_is_left(entry, None, None))
+}
+
+fn kill_all(whose: &str, find: impl Fn() -> io::Result<Vec<Process>>) -> io::Result<()> {
     let deadline = Instant::now() + PATIENCE;
     // Twice, since a process that is just executing a program shows no environment.
     let mut times_empty = 0;
     while times_empty < 2 {
-        let left = what_is_left(&mark, begun, group)?;
+        let left = find()?;
         times_empty = if left.is_empty() { times_empty + 1 } else { 0 };
         if !left.is_empty() && Instant::now() >= deadline {
             let pids: Vec<_> = left.iter().map(|process| process.pid).collect();
-            let message = format!("processes {pids:?} of run {key} were killed and do not end");
+            let message = format!("processes {pids:?} of {whose} were killed and do not end");
             return Err(io::Error::new(io::ErrorKind::TimedOut, message));
         }
         left.iter().for_each(Process::kill);

@@ -19,6 +19,7 @@ mod tail;
 
 #[cfg(any(feature = "kubernetes", feature = "slurm"))]
 pub(crate) use checkpoints::still_there;
+pub use clear::kill_marked;
 pub use config::LocalLauncher;
 pub use enclose::leave_a_way;
 #[cfg(feature = "slurm")]

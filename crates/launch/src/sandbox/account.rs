@@ -46,7 +46,7 @@ pub(super) fn with_name(name: &str, account: &Account, home: &str) -> Vec<u8> {
 }
 
 /// A file in memory that stays open when another program is executed.
-pub(super) fn in_memory(name: &str, bytes: &[u8]) -> io::Result<File> {
+pub(crate) fn in_memory(name: &str, bytes: &[u8]) -> io::Result<File> {
     let mut file = File::from(memfd_create(name, MemfdFlags::empty())?);
     file.write_all(bytes)?;
     file.rewind()?;

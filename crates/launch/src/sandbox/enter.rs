@@ -11,8 +11,10 @@ use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 use swifthook_core::{Enclosure, Sandbox};
 
 use super::account::{become_user_of, in_memory, shown, with_name};
+use super::families;
 use super::keyring::{KEYRING, have_own_keyring};
 use super::mounts::Inherits;
+use super::probe::{FORBID_NAMESPACES, can_forbid_namespaces};
 use super::words::{devices, namespaces, without_files, words};
 
 /// The command line that executes what follows it within `enclosure`, as a child of this process: what is in a sandbox
@@ -20,19 +22,27 @@ use super::words::{devices, namespaces, without_files, words};
 /// first in its `main`, or this starts it anew.
 #[must_use]
 pub fn within(enclosure: &Enclosure) -> Vec<String> {
+    within_telling(enclosure, None)
+}
+
+/// The same, with an open file into which bubblewrap tells how far it came, if there is a sandbox. The file has to stay open
+/// when a program is executed.
+pub(crate) fn within_telling(enclosure: &Enclosure, status: Option<&File>) -> Vec<String> {
     let Some(sandbox) = &enclosure.sandbox else {
         let keyring = enclosure.owner.map(|_| ["/proc/self/exe".to_owned(), KEYRING.to_owned()]);
         return keyring.into_iter().flatten().chain(enclosure.prefix.iter().cloned()).collect();
     };
     let told = serde_json::to_string(sandbox).expect("texts and numbers are always JSON");
-    vec!["/proc/self/exe".to_owned(), SANDBOX.to_owned(), std::process::id().to_string(), told]
+    let status = status.map_or_else(String::new, |status| format!("{TELLS}{}", status.as_raw_fd()));
+    let parent = format!("{}{status}", std::process::id());
+    vec!["/proc/self/exe".to_owned(), SANDBOX.to_owned(), parent, told]
 }
 
 /// Becomes a command within a sandbox if this process was started for it, and then does not return.
 pub(crate) fn enter(mut arguments: impl Iterator<Item = OsString>) -> ! {
     let (parent, told) = (arguments.next(), arguments.next());
     let error = match prepare(parent.as_deref(), told.as_deref()) {
-        Ok(Prepared { program, told, _users, _open }) => Command::new(program)
+        Ok(Prepared { program, told, _users, _families, _open }) => Command::new(program)
             .arg0("bwrap")
             .args(["--args", &told.as_raw_fd().to_string(), "--"])
             .args(arguments)
@@ -48,16 +58,23 @@ struct Prepared {
     program: String,
     told: File,
     _users: Option<File>,
+    _families: Option<File>,
     _open: Vec<OwnedFd>,
 }
 
 fn prepare(parent: Option<&OsStr>, told: Option<&OsStr>) -> io::Result<Prepared> {
     let told = told.and_then(OsStr::to_str).ok_or(io::ErrorKind::InvalidInput)?;
+    let parent = parent.and_then(OsStr::to_str).unwrap_or_default();
+    let (parent, status) = parent.split_once(TELLS).map_or((parent, None), |(parent, fd)| (parent, Some(fd)));
     let sandbox: Sandbox = serde_json::from_str(told)?;
     become_user_of(sandbox.account.as_ref())?;
     end_with(parent)?;
     have_own_keyring()?;
     let mut all = namespaces(&sandbox);
+    all.extend(status.into_iter().flat_map(|fd| ["--json-status-fd".into(), fd.into()]));
+    if can_forbid_namespaces(&sandbox.program) {
+        all.push(FORBID_NAMESPACES.into());
+    }
     let (shown_to_it, open) = words(&sandbox, Inherits::Descriptors)?;
     all.extend(shown_to_it);
     if !open.is_empty() {
@@ -71,8 +88,11 @@ fn prepare(parent: Option<&OsStr>, told: Option<&OsStr>) -> io::Result<Prepared>
     });
     let users = users.transpose()?;
     all.extend(users.as_ref().and_then(shown).into_iter().flatten());
+    let families = families::filter().filter(|_| !sandbox.network);
+    let families = families.map(|filter| in_memory("families", &filter)).transpose()?;
+    all.extend(families.iter().flat_map(|file| ["--seccomp".into(), file.as_raw_fd().to_string().into()]));
     let told = in_memory("sandbox", &joined(&all))?;
-    Ok(Prepared { program: sandbox.program, told, _users: users, _open: open })
+    Ok(Prepared { program: sandbox.program, told, _users: users, _families: families, _open: open })
 }
 
 /// Security updates have it in versions before 0.10 too.
@@ -88,10 +108,10 @@ fn can_show_descriptors(program: &str) -> io::Result<()> {
 }
 
 /// From here on, since to become another user undoes it. bubblewrap asks for the same later, when its parent may be gone.
-fn end_with(parent: Option<&OsStr>) -> io::Result<()> {
+fn end_with(parent: &str) -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    let parent: Option<i32> = parent.and_then(OsStr::to_str).and_then(|pid| pid.parse().ok());
-    match getppid().map(|pid| pid.as_raw_pid()) == parent {
+    let parent: Option<i32> = parent.parse().ok();
+    match parent.is_some() && getppid().map(|pid| pid.as_raw_pid()) == parent {
         true => Ok(()),
         false => Err(io::Error::other("whoever started it is gone")),
     }
@@ -118,6 +138,8 @@ fn joined(words: &[OsString]) -> Vec<u8> {
 
 /// The hidden first argument.
 pub(crate) const SANDBOX: &str = "__swifthook_sandbox";
+/// Stands between the pid of whoever started it and the number of the descriptor to tell into.
+const TELLS: char = ':';
 /// The exit code of a sandbox that there is not.
 const NO_SANDBOX: i32 = 126;
 

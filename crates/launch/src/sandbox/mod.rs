@@ -6,6 +6,7 @@
 
 mod account;
 mod enter;
+mod families;
 mod keyring;
 mod mounts;
 mod probe;
@@ -13,9 +14,10 @@ mod reach;
 mod words;
 mod written;
 
+pub(crate) use account::in_memory;
 #[cfg(feature = "slurm")]
 pub(crate) use enter::told;
 pub use enter::within;
-pub(crate) use enter::{SANDBOX, enter};
+pub(crate) use enter::{SANDBOX, enter, within_telling};
 pub(crate) use keyring::{KEYRING, with_own_keyring};
 pub use probe::can_sandbox;

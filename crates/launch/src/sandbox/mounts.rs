@@ -98,7 +98,7 @@ impl Mounts {
     }
 
     fn empty(&mut self, path: &Path) {
-        let Ok(real) = path.canonicalize() else { return };
+        let Some(real) = self.real(path) else { return };
         if OF_THE_SYSTEM.iter().any(|folder| real == Path::new(folder)) || !real.is_dir() {
             return;
         }
@@ -185,9 +185,26 @@ impl Mounts {
         Ok(())
     }
 
+    /// What a path leads to. In a folder that runs write to it leads no further than its own place: a link there may be of a
+    /// run, which would have all later ones begin without what it leads to.
+    fn real(&self, path: &Path) -> Option<PathBuf> {
+        match self.written.reach(path).ok()? {
+            Reached::Real(real) => Some(real),
+            Reached::Within(place) => match place.canonicalize() {
+                Ok(real) => Some(real).filter(|real| *real == place),
+                // Whoever closed a folder opens it again: so it is covered as a whole.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => place
+                    .ancestors()
+                    .find(|at| at.canonicalize().is_ok_and(|real| real == *at))
+                    .map(Path::to_owned),
+                Err(_) => None,
+            },
+        }
+    }
+
     /// Covers what a path leads to, wherever that is seen. A link is none to mount on, and leads to nothing then.
     fn hide(&mut self, path: &Path) {
-        let Ok(real) = path.canonicalize() else { return };
+        let Some(real) = self.real(path) else { return };
         let mut places = vec![real.clone()];
         places.extend((real != path).then(|| path.to_owned()));
         for place in places {
@@ -232,8 +249,8 @@ impl Mounts {
             _ => None,
         });
         let mut folders: BTreeMap<PathBuf, Vec<OsString>> = BTreeMap::new();
-        for path in hidden.flat_map(|path| [path.canonicalize().ok(), Some(path)]).flatten() {
-            let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
+        for path in hidden.flat_map(|path| [self.real(&path), Some(path)]).flatten() {
+            let folder = path.parent().and_then(|folder| self.real(folder));
             if let (Some(folder), Some(name)) = (folder, path.file_name()) {
                 folders.entry(folder).or_default().push(name.to_owned());
             }
@@ -374,6 +391,33 @@ mod tests {
         // Its folder is shown without it, so that there is nothing to cover.
         assert_eq!(on(&words, target.parent().unwrap()), ["--tmpfs"], "{words:?}");
         assert_eq!(on(&words, &target), Vec::<String>::new(), "{words:?}");
+    }
+
+    #[test]
+    fn a_link_that_a_run_has_left_in_a_cache_leads_to_nothing_that_is_covered() {
+        let (world, elsewhere) = (world(), world());
+        let (cache, target) = (world.path().join("cache"), elsewhere.path().join("needed"));
+        fs::create_dir(&cache).unwrap();
+        fs::create_dir(&target).unwrap();
+        fs::write(target.join("credentials"), "x").unwrap();
+        for (name, leads_to) in
+            [("stored_tokens", Path::new("/")), ("token", &target), ("modelscope", &target)]
+        {
+            symlink(leads_to, cache.join(name)).unwrap();
+        }
+        fs::write(cache.join("private"), "x").unwrap();
+        let hidden = ["stored_tokens", "token", "modelscope/credentials", "private"];
+        let hidden = hidden.map(|name| Mount::Hidden(text(&cache.join(name))));
+        let shown = Mount::Writable { from: text(&cache), at: text(&cache) };
+        for shown in [shown, Mount::Cache(text(&cache))] {
+            let mounts: Vec<_> = [shown].into_iter().chain(hidden.clone()).collect();
+            let words = words(&mounts);
+            for place in [Path::new("/"), &target, &target.join("credentials"), elsewhere.path()] {
+                assert_eq!(on(&words, place), Vec::<String>::new(), "{}: {words:?}", place.display());
+            }
+            let covered = format!("--ro-bind /dev/null {}", cache.join("private").display());
+            assert!(words.join(" ").contains(&covered), "{words:?}");
+        }
     }
 
     #[test]

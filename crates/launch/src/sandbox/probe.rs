@@ -33,6 +33,17 @@ pub fn can_sandbox(program: &Path, user: Option<(u32, u32)>, network: bool) -> R
     Err(line.unwrap_or("bubblewrap fails and says nothing").to_owned())
 }
 
+/// Tells whether what is in a sandbox can be kept from making user namespaces of its own, in which it would have
+/// capabilities: bubblewrap has that since 0.8, and some containers do not let it.
+pub(super) fn can_forbid_namespaces(program: &str) -> bool {
+    let mut command = Command::new(program);
+    command.args(["--unshare-user", FORBID_NAMESPACES, "--ro-bind", "/", "/", "--", program, "--version"]);
+    let tried = command.current_dir("/").env_clear().stdin(Stdio::null()).output();
+    tried.is_ok_and(|tried| tried.status.success())
+}
+
+pub(super) const FORBID_NAMESPACES: &str = "--disable-userns";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,5 +58,6 @@ mod tests {
         assert!(why.starts_with("`/no/such/bwrap` cannot be run: "), "{why}");
         let why = can_sandbox(Path::new("/bin/ls"), None, true).unwrap_err();
         assert!(why.contains("unshare-user"), "{why}");
+        assert!(!can_forbid_namespaces("/bin/false") && !can_forbid_namespaces("/no/such/bwrap"));
     }
 }

@@ -1,5 +1,6 @@
 //! What the files under a directory take up on the disk, in which a run may have made millions of them.
 
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -23,6 +24,8 @@ pub(super) enum Counted {
     All(u64),
     /// There are more folders than anybody counts.
     TooMany,
+    /// Something cannot be counted, as its owner has it: it is closed to us, or too deep for a path.
+    OutOfSight,
 }
 
 impl DiskUse {
@@ -30,16 +33,25 @@ impl DiskUse {
         Self { directory: directory.to_owned(), under_way: None }
     }
 
-    /// Counts for so long. What cannot be read is not counted, and links are not followed.
+    /// Counts for so long. Links are not followed, and what is gone by now is not counted.
     pub(super) fn count(&mut self, within: Duration) -> Counted {
         let until = Instant::now() + within;
-        let Ok(top) = Beneath::at(&self.directory) else { return Counted::All(0) };
+        let top = match Beneath::at(&self.directory) {
+            Ok(top) => top,
+            Err(error) if is_out_of_sight(&error) => return Counted::OutOfSight,
+            Err(_) => return Counted::All(0),
+        };
         let (mut folders, mut bytes) = self.under_way.take().unwrap_or_else(|| (vec![PathBuf::new()], 0));
         while let Some(folder) = folders.pop() {
             if folders.len() > MOST_FOLDERS {
                 return Counted::TooMany;
             }
-            bytes += size_of_files(&top, &folder, &mut folders);
+            match size_of_files(&top, &folder, &mut folders) {
+                Ok(more) => bytes += more,
+                Err(error) if is_out_of_sight(&error) => return Counted::OutOfSight,
+                // It was removed, or something else stands in its place.
+                Err(_) => {}
+            }
             if Instant::now() >= until && !folders.is_empty() {
                 self.under_way = Some((folders, bytes));
                 return Counted::AtLeast(bytes);
@@ -50,20 +62,27 @@ impl DiskUse {
 }
 
 /// Adds up the files right in a folder; the folders in it are put with those to be counted.
-fn size_of_files(top: &Beneath, folder: &Path, folders: &mut Vec<PathBuf>) -> u64 {
-    // One that is too deep to be named is too deep for a path of the run's own, too.
-    let Ok(within) = top.folder(folder) else { return 0 };
-    let mut bytes = 0;
-    let counted = within.for_each(|entry| {
+fn size_of_files(top: &Beneath, folder: &Path, folders: &mut Vec<PathBuf>) -> io::Result<u64> {
+    let within = top.folder(folder)?;
+    let (mut bytes, mut closed) = (0, None);
+    within.for_each(|entry| {
         if entry.is_dir {
             folders.push(folder.join(&entry.name));
         } else {
             // A link takes up what its own name does.
-            bytes += within.metadata(&entry.name).map_or(0, |metadata| metadata.blocks() * BLOCK);
+            match within.metadata(&entry.name) {
+                Ok(metadata) => bytes += metadata.blocks() * BLOCK,
+                Err(error) => closed = Some(error).filter(is_out_of_sight).or(closed.take()),
+            }
         }
-        folders.len() <= MOST_FOLDERS
-    });
-    counted.map_or(0, |()| bytes)
+        closed.is_none() && folders.len() <= MOST_FOLDERS
+    })?;
+    closed.map_or(Ok(bytes), Err)
+}
+
+/// A run may go by steps to where no path is short enough, and opens its own folders again as soon as nobody looks.
+fn is_out_of_sight(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::InvalidFilename)
 }
 
 const MOST_FOLDERS: usize = 1_000_000;
@@ -73,7 +92,7 @@ const BLOCK: u64 = 512;
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
     use super::*;
 
@@ -120,5 +139,47 @@ mod tests {
         fs::write(at.join("file"), vec![1; 1 << 20]).unwrap();
         let Counted::All(size) = DiskUse::of(directory.path()).count(LONG) else { panic!("it has the time") };
         assert!(size >= 1 << 20, "{size}");
+    }
+
+    #[test]
+    fn what_is_too_deep_for_a_path_is_not_taken_for_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut at = Beneath::at(directory.path()).unwrap();
+        let name = "d".repeat(200);
+        for _ in 0..30 {
+            at.make_folder(&name).unwrap();
+            at = at.folder(&name).unwrap();
+        }
+        assert_eq!(DiskUse::of(directory.path()).count(LONG), Counted::OutOfSight);
+        crate::remove_tree(&directory.path().join(&name)).unwrap();
+        assert_eq!(DiskUse::of(directory.path()).count(LONG), Counted::All(0));
+    }
+
+    #[test]
+    fn what_a_run_has_closed_is_not_taken_for_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let closed = directory.path().join("closed");
+        fs::create_dir(&closed).unwrap();
+        fs::write(closed.join("file"), vec![1; 1 << 20]).unwrap();
+        for mode in [0o000, 0o400, 0o100] {
+            fs::set_permissions(&closed, fs::Permissions::from_mode(mode)).unwrap();
+            let counted = DiskUse::of(directory.path()).count(LONG);
+            // Nothing is closed to root.
+            match rustix::process::geteuid().is_root() {
+                true => {
+                    assert!(matches!(counted, Counted::All(size) if size >= 1 << 20), "{mode:o}: {counted:?}")
+                }
+                false => assert_eq!(counted, Counted::OutOfSight, "{mode:o}"),
+            }
+        }
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
+        assert!(
+            is_out_of_sight(&rustix::io::Errno::ACCESS.into())
+                && is_out_of_sight(&rustix::io::Errno::NAMETOOLONG.into())
+        );
+        assert!(
+            !is_out_of_sight(&rustix::io::Errno::NOENT.into())
+                && !is_out_of_sight(&rustix::io::Errno::LOOP.into())
+        );
     }
 }

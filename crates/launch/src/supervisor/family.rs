@@ -18,7 +18,7 @@ use super::tasks;
 use crate::cgroup::Group;
 use crate::local::Order;
 use crate::process::{Process, Usage, with_descendants};
-use crate::sandbox::within;
+use crate::sandbox::{in_memory, within_telling};
 
 /// The training, and everything under it.
 pub(super) struct Family {
@@ -38,7 +38,9 @@ impl Family {
     pub(super) fn start(order: &Order) -> io::Result<Self> {
         let log = output()?;
         let errors = log.try_clone()?;
-        let argv = [within(&order.enclosure), order.argv.clone()].concat();
+        let has_sandbox = order.enclosure.sandbox.is_some();
+        let status = has_sandbox.then(|| in_memory("status", b"")).transpose()?;
+        let argv = [within_telling(&order.enclosure, status.as_ref()), order.argv.clone()].concat();
         let group = make_group(order);
         let bounds = Bounds { files: order.limits.files, group: group.as_ref() };
         let started = confine::start(&argv, bounds, |command| {
@@ -54,7 +56,7 @@ impl Family {
         });
         let main = Pid::from_raw(child.id().cast_signed()).expect("a child has a pid");
         let Enclosure { outlives_command, sandbox, .. } = &order.enclosure;
-        let sandbox = sandbox.as_ref().map(|_| Sandboxed::of(main));
+        let sandbox = sandbox.as_ref().map(|_| Sandboxed::of(main, status));
         Ok(Self { main, end: None, has_children: true, spares_main: *outlives_command, sandbox, group })
     }
 
@@ -82,6 +84,12 @@ impl Family {
     /// Whether nobody is left.
     pub(super) fn is_gone(&self) -> bool {
         !self.has_children && !self.group.as_ref().is_some_and(Group::is_populated)
+    }
+
+    /// Returns the words for a sandbox that there never was: nothing of the training has been started then.
+    pub(super) fn had_no_sandbox(&self) -> Option<String> {
+        let failed = self.end?.exit_status().is_some_and(|code| code != 0);
+        self.sandbox.as_ref().filter(|_| failed)?.why_there_was_none()
     }
 
     /// Lets go of what is left of a family that is gone.

@@ -72,7 +72,12 @@ impl<'a> Run<'a> {
                 self.exceed(why);
             }
         }
+        let no_sandbox = family.had_no_sandbox().filter(|_| self.course.stopped().is_none());
         family.leave();
+        if no_sandbox.is_some() {
+            // Neither code nor signal is of the training: the machine has not let it begin.
+            return self.ended(None, None, no_sandbox);
+        }
         let code = status.and_then(WaitStatus::exit_status);
         let signal = status.and_then(WaitStatus::terminating_signal);
         let message = match self.course.stopped() {

@@ -1,3 +1,7 @@
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
+
 use rustix::process::{Pid, Signal};
 
 use crate::process::Process;
@@ -11,6 +15,8 @@ use crate::process::Process;
 pub(super) struct Sandboxed {
     main: i32,
     state: State,
+    /// Where bubblewrap tells how far it came.
+    status: Option<File>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +31,23 @@ enum State {
 }
 
 impl Sandboxed {
-    pub(super) fn of(main: Pid) -> Self {
-        Self { main: main.as_raw_pid(), state: State::Running }
+    pub(super) fn of(main: Pid, status: Option<File>) -> Self {
+        Self { main: main.as_raw_pid(), state: State::Running, status }
+    }
+
+    /// Returns the words for a sandbox that could not be made, once bubblewrap has exited. It tells how the command ended if
+    /// it has executed it, and else has said why not: then the log is its own. A command that is not there is no trouble
+    /// of the sandbox.
+    pub(super) fn why_there_was_none(&self) -> Option<String> {
+        let mut told = [0; LONGEST_STATUS];
+        let length = self.status.as_ref()?.read_at(&mut told, 0).ok()?;
+        if String::from_utf8_lossy(&told[..length]).contains("\"exit-code\"") {
+            return None;
+        }
+        let log = end_of_log().unwrap_or_default();
+        let said = log.lines().map(str::trim).rfind(|line| !line.is_empty());
+        let said = said.unwrap_or("bubblewrap failed and said nothing");
+        (!said.starts_with(NO_COMMAND)).then(|| format!("its sandbox could not be made: {said}"))
     }
 
     /// Asks the command and its group to end.
@@ -65,3 +86,21 @@ impl Sandboxed {
         }
     }
 }
+
+/// The last words in the log of the run, where that is a file.
+fn end_of_log() -> io::Result<String> {
+    let mut log = File::open("/proc/self/fd/2")?;
+    let metadata = log.metadata()?;
+    if !metadata.is_file() {
+        return Ok(String::new());
+    }
+    log.seek(SeekFrom::Start(metadata.len().saturating_sub(LONGEST_WORDS)))?;
+    let mut bytes = Vec::new();
+    log.take(LONGEST_WORDS).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// As bubblewrap says it: <https://github.com/containers/bubblewrap/blob/v0.8.0/bubblewrap.c>.
+const NO_COMMAND: &str = "bwrap: execvp ";
+const LONGEST_STATUS: usize = 4_096;
+const LONGEST_WORDS: u64 = 1_024;

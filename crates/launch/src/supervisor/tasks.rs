@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use swifthook_core::RunLimits;
 
 use super::family::Family;
@@ -108,9 +108,9 @@ pub(super) fn most(limits: &RunLimits) -> u64 {
 }
 
 /// Keeps a part of the machine from whatever is started from here on. The kernel counts all that a user has, so what several
-/// runs have together; of root it counts nothing.
+/// runs have together; of root it counts nothing, but who becomes another user takes this along.
 pub(super) fn leave_some_to_others() {
-    let Some(can_be) = machine().filter(|_| !geteuid().is_root()) else { return };
+    let Some(can_be) = machine() else { return };
     let most = can_be / 4 * 3;
     let Rlimit { current, maximum } = getrlimit(Resource::Nproc);
     let least = |limit: Option<u64>| Some(limit.map_or(most, |limit| limit.min(most)));

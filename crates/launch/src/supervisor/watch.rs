@@ -55,6 +55,12 @@ impl Watch {
                 Counted::AtLeast(used) | Counted::All(used) if used > most => {
                     return Some(format!("it has written {}, and may write {}", mib(used), mib(most)));
                 }
+                Counted::OutOfSight => {
+                    return Some(
+                        "it has files in folders that are closed or too deep, where they cannot be counted"
+                            .to_owned(),
+                    );
+                }
                 Counted::TooMany => return Some("it has more folders than can be counted".to_owned()),
                 _ => {}
             }

@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -18,7 +18,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::backup::{self, BackupError};
 use super::config::{OpenError, Options};
-use super::lock::Lock;
+use super::lock::{self, Lock};
 use super::reader::{self, Readers};
 use super::rows::RowError;
 use super::transaction::Transaction;
@@ -94,6 +94,13 @@ impl SqliteQueue {
     /// When there is such a file, the store cannot be read, or the copy cannot be written; nothing of it is left then.
     pub fn backup(store: impl AsRef<Path>, file: impl AsRef<Path>) -> Result<u64, BackupError> {
         backup::backup(store.as_ref(), file.as_ref())
+    }
+
+    /// Paths of the store at `store` and of all files that stand beside it while it is in use, whether they are there or not:
+    /// whoever may open one of them can read the store, or keep it from others.
+    #[must_use]
+    pub fn files(store: impl AsRef<Path>) -> Vec<PathBuf> {
+        lock::files(store.as_ref())
     }
 
     /// The version of the schema of a store, and the one that this software brings it to. The store is only read.

@@ -70,6 +70,11 @@ fn is_alive(process: u32) -> bool {
     process.is_some_and(|process| test_kill_process(process) != Err(Errno::SRCH))
 }
 
+/// The store and all files that stand beside it while it is in use, there or not.
+pub(super) fn files(store: &Path) -> Vec<PathBuf> {
+    ENDINGS.iter().map(|ending| beside(store, ending)).collect()
+}
+
 /// The file of a store that has its name and this ending.
 pub(super) fn beside(store: &Path, ending: &str) -> PathBuf {
     let mut name = OsString::from(store);
@@ -80,6 +85,8 @@ pub(super) fn beside(store: &Path, ending: &str) -> PathBuf {
 /// How long what an ended process has started may hold its lock: no more than it takes to execute a program.
 const LAST_BREATH: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(5);
+/// Ours, and those of [SQLite](https://www.sqlite.org/tempfiles.html).
+const ENDINGS: [&str; 6] = ["", "-journal", "-shm", "-wal", ".lock", ".reserve"];
 
 #[cfg(test)]
 mod tests {

@@ -2,10 +2,12 @@
 
 use std::fmt::Write;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use humantime::format_duration;
+use rustix::process::geteuid;
 use swifthook_core::Template;
 use swifthook_core::text::{address_without_user_info, is_printable, printable_lines, without_user_info};
 use swifthook_msswift::{Allowed, Permissions, Trust, Version};
@@ -132,6 +134,9 @@ fn summary(config: &Config, warnings: usize) -> String {
             if let Some(warning) = makes_way::warning(recipe) {
                 let _ = writeln!(text, "    warning: {warning}");
             }
+            if let Some(warning) = shared_user::warning_of_the_servers(recipe, is_of_root(config)) {
+                let _ = writeln!(text, "    warning: {warning}");
+            }
             if let Some(warning) = shared_user::warning(recipe, &config.recipes) {
                 let _ = writeln!(text, "    warning: {warning}");
             }
@@ -141,6 +146,11 @@ fn summary(config: &Config, warnings: usize) -> String {
         }
     }
     text
+}
+
+/// Tells whether the server is root's, by its state directory where there is one.
+fn is_of_root(config: &Config) -> bool {
+    config.store.state_dir.metadata().map_or_else(|_| geteuid().is_root(), |metadata| metadata.uid() == 0)
 }
 
 /// What a pushed config may do.

@@ -156,7 +156,7 @@ fn progress(job: &JobView) -> Option<String> {
         (step, None) => format!("step {step}"),
     };
     if let Some(loss) = progress.loss {
-        let _ = write!(text, ", loss {loss:.4}");
+        let _ = write!(text, ", loss {}", number(loss));
     }
     match progress.diverged {
         _ if progress.loss_is_nan => text.push_str(", loss NaN"),
@@ -166,14 +166,30 @@ fn progress(job: &JobView) -> Option<String> {
         None => {}
     }
     if let Some(loss) = progress.eval_loss {
-        let _ = write!(text, ", eval loss {loss:.4}");
+        let _ = write!(text, ", eval loss {}", number(loss));
     }
     if let Some(seconds) = progress.eta_s {
-        let _ =
-            write!(text, ", {} left", humantime::format_duration(std::time::Duration::from_secs(seconds)));
+        let _ = write!(text, ", {} left", time_left(seconds));
     }
     Some(text)
 }
+
+/// A number of a run's own word, which may have three hundred digits before its point.
+fn number(value: f64) -> String {
+    match value.abs() < 1e6 {
+        true => format!("{value:.4}"),
+        false => format!("{value:.4e}"),
+    }
+}
+
+fn time_left(seconds: u64) -> String {
+    match seconds <= LONGEST {
+        true => humantime::format_duration(std::time::Duration::from_secs(seconds)).to_string(),
+        false => "more than a year".to_owned(),
+    }
+}
+
+const LONGEST: u64 = 365 * 86_400;
 
 pub(super) fn short_ref(full: &str) -> &str {
     full.strip_prefix("refs/heads/").or_else(|| full.strip_prefix("refs/")).unwrap_or(full)
@@ -184,4 +200,16 @@ fn distinct<'a>(words: &[&'a str]) -> Vec<&'a str> {
     words.sort_unstable();
     words.dedup();
     words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_a_run_has_made_up_are_short() {
+        assert_eq!([0.5, -2.0, 1e308].map(number), ["0.5000", "-2.0000", "1.0000e308"]);
+        assert_eq!(time_left(90), "1m 30s");
+        assert_eq!(time_left(u64::MAX), "more than a year");
+    }
 }

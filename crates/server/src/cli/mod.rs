@@ -14,6 +14,7 @@ mod id;
 mod init;
 mod job_text;
 mod jobs;
+mod listener;
 mod makes_way;
 mod manager;
 mod many;

@@ -11,6 +11,7 @@ use super::CommonArguments;
 use super::address::address;
 use super::environment::variable;
 use super::failure::{failed, mistaken, misused};
+use super::listener;
 use crate::config::{Contact, Missing, Mistakes, Server};
 use crate::serve::{Shelf, Token};
 
@@ -93,6 +94,16 @@ impl Reach {
         };
         if server.is_none() && !is_listening(&contact.server) {
             return Ok(Running::No(Box::new(contact)));
+        }
+        let address = match server {
+            Some(url) => listener::loopback(url),
+            None => Some(reachable(contact.server.admin_listen)),
+        };
+        let state_dir = &contact.store.state_dir;
+        if let Some((address, user)) =
+            address.and_then(|address| Some((address, listener::stranger(address, state_dir)?)))
+        {
+            return Err(Error::Stranger { address, user, state_dir: state_dir.clone() });
         }
         let token = match (token, &contact.server.admin_token) {
             (Some(token), _) => token,
@@ -205,6 +216,11 @@ pub(super) enum Error {
         file.display()
     )]
     NoToken { file: std::path::PathBuf, source: std::io::Error },
+    #[error(
+        "user {user} listens on {address}, who is neither root nor the owner of `{}`: the admin token is not shown to that user",
+        state_dir.display()
+    )]
+    Stranger { address: SocketAddr, user: u32, state_dir: std::path::PathBuf },
     #[error("the server at {url} cannot be reached")]
     Unreachable { url: String, source: ureq::Error },
     #[error("{0}")]

@@ -2,6 +2,15 @@
 
 use crate::config::{Isolation, Recipe};
 
+/// Limits that a run shares with the server, where it is of the server's own user; `None` where it is not.
+pub(super) fn warning_of_the_servers(recipe: &Recipe, is_root: bool) -> Option<&'static str> {
+    let is_sandbox = matches!(recipe.run.isolation.as_ref()?, Isolation::Bubblewrap(_));
+    (is_sandbox && !is_root).then_some(
+        "its runs are the server's own user in their sandbox: they share that user's limits (watches, keys, namespaces), and see \
+         that user's files outside of home directories; a server that root starts has other users for them",
+    )
+}
+
 /// The recipes that have the user of this one, and what they share with it; `None` where it has its user to itself.
 pub(super) fn warning(recipe: &Recipe, all: &[Recipe]) -> Option<String> {
     let isolation = recipe.run.isolation.as_ref()?;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use swifthook_core::{ConfigDigest, Retention};
+use swifthook_queue::SqliteQueue;
 use toml::de::DeTable;
 
 use super::confine;
@@ -240,7 +241,8 @@ fn whole(
     };
     let recipes = recipes(fields.tables("recipe"), &known);
     confine::nested(&recipes).into_iter().for_each(|wrong| fields.wrong_in_general(wrong));
-    let private = private(&file, &store, known.own_secrets, &repositories, &recipes);
+    let mut private = private(&file, &store, known.own_secrets, &repositories, &recipes);
+    private.extend(credentials(variable, &recipes));
     for (key, example) in REQUIRED {
         let is_needed = key != "hook" || purpose == Purpose::Serve && !is_all_pulled(&repositories);
         if is_needed && !fields.has(key) {
@@ -307,11 +309,28 @@ fn private(
         Outside::File(file) => Some(file.clone()),
         Outside::Variable(_) => None,
     });
-    let of_store = store.url.file().into_iter().flat_map(|file| {
-        ["", "-wal", "-shm", ".reserve"].map(|ending| PathBuf::from(format!("{}{ending}", file.display())))
-    });
+    let of_store = store.url.file().into_iter().flat_map(SqliteQueue::files);
     let keys = repositories.iter().filter_map(|repository| repository.key.clone());
     files.chain(of_store).chain(keys).chain(std::path::absolute(file)).collect()
+}
+
+/// Files and folders with what lets this process in elsewhere, which variables of its environment name. What a recipe hands on
+/// its runs are to have.
+fn credentials(
+    variable: &dyn Fn(&str) -> Option<String>,
+    recipes: &[Recipe],
+) -> impl Iterator<Item = PathBuf> {
+    let is_passed = |name: &str| {
+        recipes.iter().any(|recipe| {
+            let run = &recipe.run;
+            run.env.contains_key(name) || run.pass_env.iter().any(|passed| passed == name)
+        })
+    };
+    let values = CREDENTIALS.iter().filter(|name| !is_passed(name)).filter_map(|name| variable(name));
+    let paths: Vec<PathBuf> =
+        values.flat_map(|value| std::env::split_paths(&value).collect::<Vec<_>>()).collect();
+    // `KRB5CCNAME` may begin with a kind, which is no path of its own then.
+    paths.into_iter().filter(|path| path.is_absolute() && path.parent().is_some())
 }
 
 /// Where secrets stand that no run may see.
@@ -332,6 +351,37 @@ const REQUIRED: [(&str, &str); 3] = [
     ("hook", "a hook says by which path and with which secret pushes come"),
     ("repository", "a repository says where pushed commits are fetched from"),
     ("recipe", "a recipe says which pushes train, and what then runs"),
+];
+
+/// Variables by which programs and libraries find credentials in files: of [Kubernetes], [libpq], [AWS], Google, Azure,
+/// Kerberos, git, Docker and the hubs.
+///
+/// [Kubernetes]: https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/
+/// [libpq]: https://www.postgresql.org/docs/current/libpq-envars.html
+/// [AWS]: https://docs.aws.amazon.com/sdkref/latest/guide/file-location.html
+const CREDENTIALS: [&str; 22] = [
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AZURE_CONFIG_DIR",
+    "AZURE_FEDERATED_TOKEN_FILE",
+    "BOTO_CONFIG",
+    "CLOUDSDK_CONFIG",
+    "CREDENTIALS_DIRECTORY",
+    "DOCKER_CONFIG",
+    "GIT_SSL_KEY",
+    "GNUPGHOME",
+    "GOOGLE_APPLICATION_CREDENTIALS",
+    "HF_TOKEN_PATH",
+    "KRB5CCNAME",
+    "KRB5_KTNAME",
+    "KUBECONFIG",
+    "NETRC",
+    "PGPASSFILE",
+    "PGSERVICEFILE",
+    "PGSSLKEY",
+    "SSH_AUTH_SOCK",
+    "XAUTHORITY",
 ];
 
 /// More than anybody writes.

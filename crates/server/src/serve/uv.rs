@@ -17,7 +17,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde_json::{Value, json};
 use swifthook_core::{Fingerprint, Job, Problem, Reason, RunLimits, Workspace, is_crash};
-use swifthook_launch::{Beneath, LogCap, confined, give, leave_a_way, remove_tree, within};
+use swifthook_launch::{Beneath, LogCap, confined, give, kill_marked, leave_a_way, remove_tree, within};
 use swifthook_runner::Uncomposed;
 use tokio::process::{Child, Command};
 
@@ -126,18 +126,13 @@ impl Uv {
         })
     }
 
-    /// Keeps everybody else from making it, in this process and others. What holds the lock is the open file, and uv has
-    /// it too: one that outlives us keeps others away until it ends.
+    /// Keeps everybody else from making it, in this process and others. No build has the file open: what one that outlives
+    /// its server is still doing is ended by whoever has the lock next.
     async fn lock(&self, project: &Project) -> Result<File, Uncomposed> {
         let failed = |error: io::Error| Uncomposed::NotNow(format!("{}: {error}", self.root.display()));
         let file = self.lock_file(project).map_err(failed)?;
-        loop {
-            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(file),
-                Err(rustix::io::Errno::WOULDBLOCK) => tokio::time::sleep(LOOK_AGAIN).await,
-                Err(error) => return Err(failed(error.into())),
-            }
-        }
+        locked(&file, FlockOperation::NonBlockingLockExclusive, TURN).await.map_err(failed)?;
+        Ok(file)
     }
 
     /// Keeps the cache of a recipe from being cleared meanwhile; others may use it too. When it was last used is told by the
@@ -145,13 +140,7 @@ impl Uv {
     async fn use_cache(&self, recipe: &str) -> io::Result<File> {
         let file =
             File::options().write(true).create(true).truncate(false).open(cache_lock(&self.root, recipe))?;
-        loop {
-            match flock(&file, FlockOperation::NonBlockingLockShared) {
-                Ok(()) => break,
-                Err(rustix::io::Errno::WOULDBLOCK) => tokio::time::sleep(LOOK_AGAIN).await,
-                Err(error) => return Err(error.into()),
-            }
-        }
+        locked(&file, FlockOperation::NonBlockingLockShared, TURN).await?;
         file.set_modified(SystemTime::now())?;
         Ok(file)
     }
@@ -166,7 +155,9 @@ impl Uv {
         enclosing: Option<&Enclosing>,
     ) -> Result<(), Uncomposed> {
         let failed = |error: io::Error| Uncomposed::NotNow(format!("{}: {error}", project.folder.display()));
-        // Whatever is there was left half made by somebody who was killed.
+        // Whatever is there was left half made by somebody who was killed, and whose build may go on.
+        let mark = format!("{PLACE}={}/venv", text(&project.folder)?);
+        settle(&mark).await.map_err(failed)?;
         remove(&project.folder).map_err(failed)?;
         let cache = self.root.join(format!("{CACHE}{}", job.change.recipe));
         let _use = self.use_cache(&job.change.recipe).await.map_err(failed)?;
@@ -179,10 +170,10 @@ impl Uv {
         let command = self.command(job, project, &cache, env, limits, enclosing).await?;
         let output = File::create(&log).map_err(failed)?;
         tracing::info!(job = %job.id, environment = project.digest, "making an environment with uv");
-        // Ours too, so that nobody takes what is done for half made before it is marked.
-        let its_lock = lock.try_clone().map_err(failed)?;
         let cap = limits.log.map(|most| LogCap::of(&output, most)).transpose().map_err(failed)?.flatten();
-        let status = Building::begin(command, its_lock, output, cap).map_err(failed)?.end().await;
+        let status = Building::begin(command, output, cap).map_err(failed)?.end().await;
+        // Nobody of it is to write there once it counts, and nobody to keep what is removed busy.
+        settle(&mark).await.map_err(failed)?;
         let tail = tail(&log);
         let made = match status {
             Ok(Ok(status)) if status.success() => complete(&project.folder, &cache).map_err(failed),
@@ -234,7 +225,7 @@ impl Uv {
         // The project itself is in the working tree of each run, and so no part of what they share.
         argv.extend(["sync", "--frozen", "--no-install-project", "--no-progress"].map(str::to_owned));
         let argv = confined(&argv, limits).map_err(|error| Uncomposed::NotNow(error.to_string()))?;
-        env.insert("UV_PROJECT_ENVIRONMENT".to_owned(), format!("{folder}/venv"));
+        env.insert(PLACE.to_owned(), format!("{folder}/venv"));
         env.insert("UV_CACHE_DIR".to_owned(), text(cache)?);
         env.entry("UV_PYTHON_INSTALL_DIR".to_owned()).or_insert(format!("{}/{PYTHONS}", text(cache)?));
         // The environment has to stand without the cache, which is cleared.
@@ -257,8 +248,13 @@ struct Building {
 }
 
 impl Building {
-    fn begin(mut command: Command, lock: File, output: File, cap: Option<LogCap>) -> io::Result<Self> {
-        command.stdin(lock).stdout(output.try_clone()?).stderr(output).process_group(0).kill_on_drop(true);
+    fn begin(mut command: Command, output: File, cap: Option<LogCap>) -> io::Result<Self> {
+        command
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .process_group(0)
+            .kill_on_drop(true);
         let child = command.spawn()?;
         let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
         Ok(Self { child, group, cap })
@@ -297,6 +293,30 @@ impl Drop for Building {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Waits for a lock, and no longer than that: somebody may keep it who has no business with it.
+async fn locked(file: &File, how: FlockOperation, patience: Duration) -> io::Result<()> {
+    let deadline = Instant::now() + patience;
+    loop {
+        match flock(file, how) {
+            Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < deadline => {
+                tokio::time::sleep(LOOK_AGAIN).await;
+            }
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                let waited = patience.as_secs() / 60;
+                let message = format!("somebody else has kept its lock for {waited} minutes: see `lslocks`");
+                return Err(io::Error::new(io::ErrorKind::TimedOut, message));
+            }
+            other => return Ok(other?),
+        }
+    }
+}
+
+/// Ends everybody of a build who is left, whatever session he is in.
+async fn settle(mark: &str) -> io::Result<()> {
+    let mark = mark.to_owned();
+    tokio::task::spawn_blocking(move || kill_marked(&mark)).await.map_err(io::Error::other)?
 }
 
 pub(super) fn is_complete(folder: &Path) -> bool {
@@ -432,7 +452,11 @@ const LONGEST_MARK: u64 = 4 * 1024;
 /// Locks of large projects have a few megabytes.
 const MOST_BYTES: usize = 16 << 20;
 const TAIL: u64 = 2 * 1024;
+/// The variable by which uv finds the place of an environment, and by which everybody of a build is known.
+const PLACE: &str = "UV_PROJECT_ENVIRONMENT";
 const PATIENCE: Duration = Duration::from_secs(3_600);
+/// Time after which whoever makes an environment is done, or has failed.
+const TURN: Duration = PATIENCE.saturating_add(Duration::from_secs(300));
 const ANSWER: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 const PASSING: [&str; 12] = [
@@ -459,16 +483,27 @@ mod tests {
     #[tokio::test]
     async fn what_a_build_says_is_kept_to_a_size() {
         let folder = tempfile::tempdir().unwrap();
-        let [lock, log] = ["lock", "log"].map(|name| File::create_new(folder.path().join(name)).unwrap());
+        let log = File::create_new(folder.path().join("log")).unwrap();
         let cap = LogCap::of(&log, LogCap::LEAST).unwrap();
         let mut command = Command::new("sh");
         // As long as nothing is cut it goes on.
         let text = "while ! grep -qa swifthook: log; do head -c 1000000 /dev/zero; done; echo ends";
         command.args(["-c", text]).current_dir(folder.path());
-        let end = Building::begin(command, lock, log, cap).unwrap().end().await.unwrap();
+        let end = Building::begin(command, log, cap).unwrap().end().await.unwrap();
         assert!(end.unwrap().success());
         let metadata = folder.path().join("log").metadata().unwrap();
         assert!(metadata.blocks() * 512 < metadata.len(), "{metadata:?}");
         assert!(tail(&folder.path().join("log")).ends_with("ends"));
+    }
+
+    #[tokio::test]
+    async fn a_lock_that_somebody_keeps_is_waited_for_so_long_and_then_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let [theirs, ours] = [(); 2].map(|()| File::create(folder.path().join("lock")).unwrap());
+        flock(&theirs, FlockOperation::LockShared).unwrap();
+        locked(&ours, FlockOperation::NonBlockingLockShared, Duration::ZERO).await.unwrap();
+        let refused = locked(&ours, FlockOperation::NonBlockingLockExclusive, Duration::ZERO).await;
+        let told = "somebody else has kept its lock for 0 minutes: see `lslocks`";
+        assert_eq!(refused.unwrap_err().to_string(), told);
     }
 }

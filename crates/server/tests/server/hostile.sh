@@ -47,6 +47,7 @@ for place in / /usr /etc /var /opt /sys /proc/sys/kernel "$WORLD" "$WORLD/swifth
 done
 can mount -o remount,rw / && hole "it mounts / anew"
 can unshare --user --map-root-user --mount sh -c 'mount -o remount,rw,bind / && touch "/usr/$OUTSIDE"' && hole "it mounts / anew as another root"
+can unshare --user --map-root-user true && hole "it makes user namespaces of its own"
 can mknod /tmp/node c 1 1 && hole "it makes devices"
 
 # Devices.

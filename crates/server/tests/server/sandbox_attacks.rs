@@ -109,6 +109,46 @@ fn a_token_below_a_cache_is_moved_into_sight_by_no_run() {
 
 #[test]
 #[ignore = "needs bubblewrap"]
+fn what_a_run_leaves_in_a_cache_neither_shows_a_token_nor_keeps_later_runs_from_beginning() {
+    let mut world = World::new("");
+    let cache = world.path("data/hf");
+    fs::create_dir_all(cache.join("huggingface")).unwrap();
+    fs::write(cache.join("huggingface/token"), format!("{MARK}\n")).unwrap();
+    world.configure(&format!(
+        "run = {{ command = [\"sh\", \"go.sh\"] }}\nretry = {{ attempts = 1 }}\nenv = {{ CACHE = \"{0}\" }}\n\
+         isolation = {{ bubblewrap = true, caches = [\"{0}\"] }}",
+        cache.display()
+    ));
+    let leaves = "cd $CACHE; cat huggingface/token 2>/dev/null; chmod 700 huggingface; cat huggingface/token 2>/dev/null\n\
+                  chmod 000 huggingface; ln -sn / stored_tokens 2>/dev/null; ln -sn /usr/bin token 2>/dev/null; echo ends";
+    world.commit("go.sh", leaves);
+    fs::set_permissions(world.path(""), fs::Permissions::from_mode(0o755)).unwrap();
+    if rustix::process::geteuid().is_root() {
+        world.give_to(USER);
+    }
+    let server = world.serve();
+    for _ in 0..3 {
+        assert_eq!(log_of(&world, &server), "ends\n");
+    }
+    fs::set_permissions(cache.join("huggingface"), fs::Permissions::from_mode(0o700)).unwrap();
+    assert_eq!(fs::read_to_string(cache.join("huggingface/token")).unwrap(), format!("{MARK}\n"));
+}
+
+#[test]
+#[ignore = "needs bubblewrap, and Python"]
+fn a_run_without_a_network_reaches_no_host_of_its_machine_and_makes_no_namespaces() {
+    let asks = "python3 -c '\n\
+                import socket\n\
+                for family in (1, 2, 10, 16, 40):\n\
+                \x20   try: socket.socket(family, socket.SOCK_DGRAM if family != 40 else socket.SOCK_STREAM); print(family)\n\
+                \x20   except OSError as error: print(family, error.errno)\n\
+                '\nunshare --user --map-root-user true 2>/dev/null && echo another root; exit 0";
+    let world = world("bubblewrap = true, network = false", "", asks);
+    assert_eq!(log_of(&world, &world.serve()), "1\n2\n10\n16\n40 97\n");
+}
+
+#[test]
+#[ignore = "needs bubblewrap"]
 fn what_a_run_writes_into_memory_has_an_end() {
     let fills = "for file in /dev/shm/x /run/x /dev/x $HOME/x; do\n\
                  head -c 200M /dev/zero 2>/dev/null >$file && echo filled $file; rm -f $file; done\n\

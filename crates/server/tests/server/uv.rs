@@ -58,6 +58,17 @@ fn trained(world: &World, server: &Running, id: &str) -> String {
     fs::read_to_string(world.path(&format!("swifthook-state/runs/{id}-1/output/result"))).unwrap()
 }
 
+/// Processes that have `entry` in their environment.
+fn alive_with(entry: &str) -> Vec<String> {
+    let has = |pid: &str| {
+        fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environment| {
+            environment.split(|byte| *byte == 0).any(|found| found == entry.as_bytes())
+        })
+    };
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    processes.filter_map(|entry| entry.file_name().into_string().ok()).filter(|pid| has(pid)).collect()
+}
+
 fn calls(world: &World) -> Vec<String> {
     fs::read_to_string(world.path("calls")).unwrap_or_default().lines().map(str::to_owned).collect()
 }
@@ -133,6 +144,44 @@ fn what_was_left_half_made_is_made_anew() {
     fs::write(folder.join("left"), "").unwrap();
     assert_eq!(trained(&world, &server, &push(&world, &server, "two")), "one\n");
     assert!(calls(&world).len() == 2 && !folder.join("left").exists() && folder.join("complete").exists());
+}
+
+/// Runs a program in place of uv that leaves somebody behind, in a session of his own.
+const LEAVES: &str = r#"#!/bin/sh
+readlink /proc/self/fd/0 >"$HOME/stdin"; setsid sleep 600 >/dev/null 2>&1 &
+mkdir -p "$UV_PROJECT_ENVIRONMENT/bin"; printf '#!/bin/sh\necho made\n' >"$UV_PROJECT_ENVIRONMENT/bin/trained"
+chmod +x "$UV_PROJECT_ENVIRONMENT/bin/trained"
+"#;
+
+#[test]
+fn a_build_has_no_lock_to_give_back_and_leaves_nobody_behind() {
+    let world = world("");
+    fs::write(world.path("bin/uv"), LEAVES).unwrap();
+    let server = world.serve();
+    assert_eq!(trained(&world, &server, &push(&world, &server, "one")), "made\n");
+    assert_eq!(fs::read_to_string(world.path("stdin")).unwrap(), "/dev/null\n");
+    let mark = format!("UV_PROJECT_ENVIRONMENT={}", made(&world).join("venv").display());
+    assert_eq!(alive_with(&mark).len(), 0, "{:?}", alive_with(&mark));
+}
+
+#[test]
+fn a_build_that_outlives_its_server_is_ended_before_the_next_begins() {
+    let world = world("");
+    let server = world.serve();
+    fs::write(world.path("waits"), "").unwrap();
+    let id = push(&world, &server, "one");
+    assert!(until(|| (calls(&world).len() == 1).then_some(())).is_some());
+    let mark = format!("UV_PROJECT_ENVIRONMENT={}", made(&world).join("venv").display());
+    server.signal("KILL");
+    server.ended();
+    let first = alive_with(&mark);
+    assert!(!first.is_empty(), "it goes on");
+    let server = world.serve();
+    assert!(until(|| (calls(&world).len() == 2).then_some(())).is_some(), "{}", world.server_log());
+    let now = alive_with(&mark);
+    assert!(!first.iter().any(|process| now.contains(process)), "{first:?}, {now:?}");
+    fs::remove_file(world.path("waits")).unwrap();
+    assert_eq!(trained(&world, &server, &id), "one\n");
 }
 
 #[test]

@@ -226,9 +226,18 @@ async fn try_it(of: &Bubblewrap, as_whom: Option<(u32, u32)>) -> Result<(), Unco
     let (program, network) = (of.program.clone(), of.network);
     let tried = tokio::task::spawn_blocking(move || can_sandbox(&program, as_whom, network)).await;
     match tried {
-        Ok(tried) => tried.map_err(|why| unfit(format!("this machine gives no sandbox: {why}"))),
+        Ok(tried) => tried.map_err(|why| {
+            let told = format!("this machine gives no sandbox: {why}");
+            if is_passing(&why) { Uncomposed::NotNow(told) } else { unfit(told) }
+        }),
         Err(error) => Err(Uncomposed::NotNow(format!("the sandbox could not be tried: {error}"))),
     }
+}
+
+/// Tells whether bubblewrap was refused something of which there may be enough at another time: somebody else may have taken
+/// all of it, and no job is to fail for that.
+fn is_passing(why: &str) -> bool {
+    SCARCE.iter().any(|words| why.contains(words))
 }
 
 /// A checkpoint, which its run has named: one that leads elsewhere by a link would show what the next run must not see.
@@ -253,6 +262,15 @@ fn checkpoint(path: &str, state_dir: &Path) -> Result<PathBuf, Uncomposed> {
     }
 }
 
+/// Words of the C library for `ENOSPC`, which is of namespaces too, `EDQUOT`, `EAGAIN`, `ENOMEM`, `EMFILE`, `ENFILE` and `EUSERS`.
+const SCARCE: [&str; 6] = [
+    "No space left on device",
+    "Disk quota exceeded",
+    "Resource temporarily unavailable",
+    "Cannot allocate memory",
+    "Too many open files",
+    "Too many users",
+];
 /// The folder of the caches of users who have no home.
 const CACHES: &str = "caches";
 
@@ -276,6 +294,18 @@ mod tests {
         for path in [&at("checkpoint-4"), &at("other/output/x"), &at("../../2-0"), "/root/.ssh"] {
             assert!(refused(path), "{path}");
         }
+    }
+
+    #[test]
+    fn a_sandbox_that_the_machine_has_no_room_for_fails_no_job() {
+        for why in [
+            "bwrap: Creating new namespace failed: No space left on device",
+            "bwrap: Creating new namespace failed: Disk quota exceeded",
+            "`/usr/bin/bwrap` cannot be run: Resource temporarily unavailable (os error 11)",
+        ] {
+            assert!(is_passing(why), "{why}");
+        }
+        assert!(!is_passing("bwrap: No permissions to create a new namespace"));
     }
 
     #[test]
