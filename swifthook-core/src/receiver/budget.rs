@@ -108,6 +108,11 @@ impl Share {
         fits
     }
 
+    /// Bytes that it has taken.
+    pub(super) fn taken(&self) -> usize {
+        self.part.taken
+    }
+
     pub(super) fn client(&self) -> Option<ClientAddr> {
         self.part.owner.map(|owner| owner.client)
     }

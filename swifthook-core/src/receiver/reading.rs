@@ -24,10 +24,12 @@ pub struct Reading {
     share: Share,
 }
 
-/// What came so far. A body that comes in one piece is never copied.
+/// Bytes that came so far.
 enum Body {
     None,
+    /// In one piece, which is not copied.
     One(Bytes),
+    /// In several. What there is room for is taken from the budget, not what came.
     Many(Vec<u8>),
 }
 
@@ -56,13 +58,15 @@ impl Reading {
         if length > limit {
             return Err(Refusal::TooLarge { limit });
         }
-        let all = self.receiver.limits.in_flight;
-        self.share.take(chunk.len(), all, self.size(length)).map_err(|spent| match spent {
-            Spent::Budget => Refusal::Busy { retry_after: BUSY },
-            Spent::Share => Refusal::Share { retry_after: BUSY },
-        })?;
+        let is_kept = matches!(self.body, Body::None) && self.is_kept(&chunk);
+        let room = if is_kept { chunk.len() } else { self.room(length)? };
+        self.take(room, length)?;
         self.macs.update(&chunk);
-        self.body.append(chunk, limit);
+        if is_kept {
+            self.body = Body::One(chunk);
+        } else {
+            self.body.append(&chunk, room);
+        }
         Ok(())
     }
 
@@ -109,6 +113,35 @@ impl Reading {
         }
     }
 
+    /// Tells whether a first piece is kept as it is: it is the whole body, or most of the memory that it is a part of.
+    fn is_kept(&self, chunk: &Bytes) -> bool {
+        self.signed.length.map_or(chunk.len() >= LARGE_PIECE, |announced| announced == chunk.len() as u64)
+    }
+
+    /// Room for the first `length` bytes of the body: what there is, or twice what came, so that whoever sends little
+    /// holds little, and whoever sends much is not copied often. Where there is not as much, a step more.
+    fn room(&mut self, length: usize) -> Result<usize, Refusal> {
+        let room = self.body.room();
+        if length <= room {
+            return Ok(room);
+        }
+        let most = if length <= SMALL { self.limit().min(SMALL) } else { self.limit() };
+        let doubled = length.saturating_mul(2).max(STEP).min(most);
+        match self.take(doubled, length) {
+            Ok(()) => Ok(doubled),
+            Err(_) => Ok(length.next_multiple_of(STEP).min(most)),
+        }
+    }
+
+    /// Takes what is missing to `room` bytes from the budget, for a body of which `length` bytes came.
+    fn take(&mut self, room: usize, length: usize) -> Result<(), Refusal> {
+        let (more, size) = (room.saturating_sub(self.share.taken()), self.size(length));
+        self.share.take(more, self.receiver.limits.in_flight, size).map_err(|spent| match spent {
+            Spent::Budget => Refusal::Busy { retry_after: BUSY },
+            Spent::Share => Refusal::Share { retry_after: BUSY },
+        })
+    }
+
     /// How long the body may become: as long as it was announced, which was found to be within the hook's limit.
     fn limit(&self) -> usize {
         let announced = self.signed.length.and_then(|length| usize::try_from(length).ok());
@@ -124,23 +157,30 @@ impl Reading {
 }
 
 impl Body {
-    fn append(&mut self, chunk: Bytes, limit: usize) {
-        match self {
-            Self::None => *self = Self::One(chunk),
+    /// Adds bytes to those that came, in memory of `room` bytes.
+    fn append(&mut self, chunk: &[u8], room: usize) {
+        let mut bytes = match std::mem::replace(self, Self::None) {
+            Self::None => Vec::with_capacity(room),
             Self::One(first) => {
-                let mut bytes = Vec::with_capacity(limit.min(SMALL).max(first.len() + chunk.len()));
-                bytes.extend_from_slice(first);
-                bytes.extend_from_slice(&chunk);
-                *self = Self::Many(bytes);
+                let mut bytes = Vec::with_capacity(room);
+                bytes.extend_from_slice(&first);
+                bytes
             }
-            Self::Many(bytes) => {
-                if bytes.capacity() - bytes.len() < chunk.len() {
-                    // Doubling would overshoot the limit by up to as much again.
-                    let doubled = (bytes.capacity() * 2).min(limit).max(bytes.len() + chunk.len());
-                    bytes.reserve_exact(doubled - bytes.len());
-                }
-                bytes.extend_from_slice(&chunk);
+            Self::Many(mut bytes) => {
+                bytes.reserve_exact(room - bytes.len());
+                bytes
             }
+        };
+        bytes.extend_from_slice(chunk);
+        *self = Self::Many(bytes);
+    }
+
+    /// Bytes for which there is memory.
+    fn room(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::One(chunk) => chunk.len(),
+            Self::Many(bytes) => bytes.capacity(),
         }
     }
 
@@ -156,5 +196,91 @@ impl Body {
 /// Bodies up to this size may use the whole budget, and are finished where they are read.
 const SMALL: usize = 1024 * 1024;
 
+/// A piece of a body of unknown length that is kept as it is: what reads from a socket does so in no larger pieces, and a small
+/// one would keep all that was read with it.
+const LARGE_PIECE: usize = 64 * 1024;
+
+/// Least room for a body that comes in pieces.
+const STEP: usize = 4 * 1024;
+
 /// What a sender is asked to wait when the budget is spent.
 const BUSY: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::receiver::Limits;
+    use crate::secret::{Secret, SecretSet};
+
+    const ALL: usize = 3 * SMALL;
+    const SECRET: &str = "correct horse battery staple 2026";
+
+    fn receiver() -> Arc<Receiver> {
+        let hook = Hook::new("github", "/webhook", SecretSet::one(SECRET).unwrap(), &["acme/*"]).unwrap();
+        let limits = Limits { in_flight: ALL, ..Limits::default() };
+        Arc::new(Receiver::builder().add_hook(hook).limits(limits).build().unwrap())
+    }
+
+    /// A body of this announced length, from one of a few addresses.
+    fn reading(receiver: &Arc<Receiver>, announced: Option<usize>, last: u8) -> Reading {
+        let mut request = http::Request::post("/webhook")
+            .header("content-type", "application/json")
+            .header("x-hub-signature-256", Secret::new("it", SECRET).unwrap().sign(b""));
+        if let Some(length) = announced {
+            request = request.header("content-length", length);
+        }
+        let (head, ()) = request.body(()).unwrap().into_parts();
+        receiver.begin("/webhook", &head, Some([192, 0, 2, last].into())).unwrap()
+    }
+
+    #[test]
+    fn two_bytes_in_two_pieces_hold_no_mebibyte() {
+        let receiver = receiver();
+        let mut tiny = reading(&receiver, None, 1);
+        tiny.push(Bytes::from_static(b"a")).unwrap();
+        tiny.push(Bytes::from_static(b"b")).unwrap();
+        assert_eq!((tiny.body.room(), receiver.in_flight()), (STEP, STEP));
+        // The rest of a buffer of which a piece is kept would be held with it.
+        let read = Bytes::from(vec![b' '; LARGE_PIECE]);
+        let mut part = reading(&receiver, Some(100), 2);
+        part.push(read.slice(..1)).unwrap();
+        assert_eq!(part.body.room(), 100);
+        let mut whole = reading(&receiver, Some(1), 3);
+        whole.push(read.slice(..1)).unwrap();
+        assert!(matches!(whole.body, Body::One(_)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_holds_more_than_it_has_taken_of_the_budget(
+            pushes in prop::collection::vec((0..6_usize, prop_oneof![1..10_usize, 1..200_000_usize]), 1..60),
+            announced in prop::collection::vec(prop::option::of(1..2_500_000_usize), 6),
+        ) {
+            let receiver = receiver();
+            let mut readings: Vec<_> = (0_u8..).zip(&announced).map(|(last, length)| {
+                Some((reading(&receiver, *length, last / 2), Vec::new()))
+            }).collect();
+            for (number, (at, length)) in pushes.into_iter().enumerate() {
+                let Some((reading, sent)) = &mut readings[at] else { continue };
+                let chunk = vec![u8::try_from(number).unwrap(); length];
+                if reading.push(chunk.clone().into()).is_ok() {
+                    sent.extend(chunk);
+                } else {
+                    readings[at] = None;
+                }
+                let held = readings.iter().flatten().map(|(reading, _)| {
+                    assert!(reading.body.room() <= reading.share.taken());
+                    reading.share.taken()
+                });
+                prop_assert_eq!(held.sum::<usize>(), receiver.in_flight());
+                prop_assert!(receiver.in_flight() <= ALL);
+            }
+            for (reading, sent) in readings.into_iter().flatten() {
+                prop_assert_eq!(reading.received(), sent.len());
+                prop_assert_eq!(reading.body.whole(), Bytes::from(sent));
+            }
+        }
+    }
+}

@@ -74,7 +74,8 @@ pub enum Refusal {
         /// How long to wait.
         retry_after: Duration,
     },
-    /// Too many of the bytes that are being received at once are of its client.
+    /// Too many of the bytes that are being received at once are of its client. It is no 503, which a proxy may take for the
+    /// word of a server that is of no use to others either.
     #[error("too much is being received from this address at once")]
     Share {
         /// Time to wait.
@@ -104,8 +105,8 @@ impl Refusal {
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Signature(_) => StatusCode::UNAUTHORIZED,
             Self::Address | Self::Repository(_) => StatusCode::FORBIDDEN,
-            Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::Busy { .. } | Self::Share { .. } | Self::Failed => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Share { .. } | Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Busy { .. } | Self::Failed => StatusCode::SERVICE_UNAVAILABLE,
             Self::MalformedLength
             | Self::TooShort { .. }
             | Self::Interrupted

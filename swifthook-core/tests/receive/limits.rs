@@ -231,7 +231,7 @@ fn behind_a_proxy_the_share_is_that_of_its_client() {
     let _held = hoard(|_| reading_from(&receiver, "10.0.0.1", Some("192.0.2.1")));
     let refused = reading_from(&receiver, "10.0.0.2", Some("::ffff:192.0.2.1")).push(zeros(MIB)).unwrap_err();
     assert!(matches!(refused, Refusal::Share { .. }), "{refused}");
-    assert_eq!((refused.status().as_u16(), refused.word()), (503, "share"));
+    assert_eq!((refused.status().as_u16(), refused.word()), (429, "share"));
     assert!(reading_from(&receiver, "10.0.0.1", Some("198.51.100.1")).push(zeros(MIB / 4)).is_ok());
     let client = |forwarded: Option<&str>| {
         let mut headers = http::HeaderMap::new();

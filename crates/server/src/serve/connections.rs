@@ -11,7 +11,7 @@ use tokio::sync::{Notify, oneshot};
 use tracing::warn;
 
 use super::occasionally::Occasionally;
-use super::slots::{Full, Owner, Plan, SlotId, Slots};
+use super::slots::{Full, Owner, Plan, RequestId, SlotId, Slots};
 
 /// The connections of one listener.
 #[derive(Clone)]
@@ -63,9 +63,16 @@ pub(super) struct Slot {
 
 /// A request under way, until it is dropped.
 pub(super) struct Request {
-    connections: Connections,
-    id: SlotId,
+    progress: Progress,
     is_proxied: bool,
+}
+
+/// Means to tell how far a request is. It says nothing of another on the same connection, however long it is kept.
+#[derive(Clone)]
+pub(super) struct Progress {
+    connections: Connections,
+    slot: SlotId,
+    request: RequestId,
 }
 
 impl Connections {
@@ -224,39 +231,53 @@ impl Table {
 impl Slot {
     /// Begins a request with these headers. `None` where its client has no slot, or the connection is giving way.
     pub(super) fn begin(&self, headers: &HeaderMap) -> Option<Request> {
-        let is_begun = if self.is_proxied {
+        let begun = if self.is_proxied {
             self.begin_for_client(headers)
         } else {
-            self.connections.table().slots.set_busy(self.id, true)
+            self.connections.table().slots.begin(self.id)
         };
         // It takes the lock when it is dropped, so that there is none where there is nothing to take back.
-        let request =
-            || Request { connections: self.connections.clone(), id: self.id, is_proxied: self.is_proxied };
-        is_begun.then(request)
-    }
-
-    /// Notes that the body of the request under way is there, or that it was answered.
-    pub(super) fn set_storing(&self, is_storing: bool) {
-        self.connections.table().slots.set_storing(self.id, is_storing);
+        let progress = |request| Progress { connections: self.connections.clone(), slot: self.id, request };
+        begun.map(|request| Request { progress: progress(request), is_proxied: self.is_proxied })
     }
 
     /// Hands the slot of a proxy over to the client of this request.
-    fn begin_for_client(&self, headers: &HeaderMap) -> bool {
+    fn begin_for_client(&self, headers: &HeaderMap) -> Option<RequestId> {
         let (owner, reputation) = self.connections.0.clients.behind(self.peer, headers);
         let mut table = self.connections.table();
         if !table.slots.release(self.id) {
-            return false;
+            return None;
         }
-        let has_room = self.connections.make_room(&mut table, owner, reputation);
-        if has_room {
-            table.slots.put(self.id, owner, reputation, true);
+        let begun = if self.connections.make_room(&mut table, owner, reputation) {
+            table.slots.put(self.id, owner, reputation);
+            table.slots.begin(self.id)
         } else {
-            table.slots.put(self.id, Owner::Proxy, Reputation::Proven, false);
-        }
+            table.slots.put(self.id, Owner::Proxy, Reputation::Proven);
+            None
+        };
         let news = table.news(Instant::now());
         drop(table);
         self.connections.tell(news);
-        has_room
+        begun
+    }
+}
+
+impl Request {
+    /// Means to tell how far it is.
+    pub(super) fn progress(&self) -> Progress {
+        self.progress.clone()
+    }
+}
+
+impl Progress {
+    /// Notes that the body is there.
+    pub(super) fn set_storing(&self) {
+        self.connections.table().slots.set_storing(self.slot, self.request);
+    }
+
+    /// Notes that the request was answered.
+    pub(super) fn set_answered(&self) {
+        self.connections.table().slots.set_answered(self.slot, self.request);
     }
 }
 
@@ -273,11 +294,10 @@ impl Drop for Slot {
 
 impl Drop for Request {
     fn drop(&mut self) {
-        let mut table = self.connections.table();
-        if !self.is_proxied {
-            table.slots.set_busy(self.id, false);
-        } else if table.slots.release(self.id) {
-            table.slots.put(self.id, Owner::Proxy, Reputation::Proven, false);
+        let Progress { connections, slot, request } = &self.progress;
+        let mut table = connections.table();
+        if table.slots.end(*slot, *request) && self.is_proxied && table.slots.release(*slot) {
+            table.slots.put(*slot, Owner::Proxy, Reputation::Proven);
         }
     }
 }
@@ -385,6 +405,19 @@ mod tests {
         drop(admitted);
         let table = connections.table();
         assert_eq!((table.slots.taken(), table.evictions.len(), table.counts.open), (0, 0, 0));
+    }
+
+    #[test]
+    fn by_way_of_a_proxy_what_is_left_of_a_request_takes_no_slot_from_the_next() {
+        let (connections, _) = hooks();
+        let (slot, _evicted) = connections.admit(address("10.0.0.1")).unwrap();
+        let first = slot.begin(&forwarded("192.0.2.1")).unwrap();
+        let late = first.progress();
+        let _second = slot.begin(&forwarded("198.51.100.1")).unwrap();
+        late.set_storing();
+        drop(first);
+        let owner = connections.table().slots.owner(slot.id);
+        assert_eq!(owner, Some(Owner::Client(ClientAddr::of(address("198.51.100.1")))));
     }
 
     const SECRET: &str = "correct horse battery staple 2026";

@@ -6,6 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use http::Response;
 use http::header::{CONNECTION, HeaderValue};
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -26,7 +27,7 @@ use tokio::sync::oneshot;
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
-use super::connections::{self, Clients, Connections, Slot};
+use super::connections::{self, Clients, Connections, Progress, Slot};
 use super::occasionally::Occasionally;
 use super::slots::Plan;
 use super::write_timeout::WriteTimeout;
@@ -165,10 +166,16 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Counted>, Infallible> {
     let Some(counted) = slot.begin(request.headers()) else { return Ok(no_slot()) };
-    let mut request = request.map(|body| Body::new(Watched { body, slot: slot.clone() }));
+    let is_whole = Arc::new(AtomicBool::new(request.body().is_end_stream()));
+    let watched = |body| Watched { body, progress: counted.progress(), is_whole: is_whole.clone() };
+    let mut request = request.map(|body| Body::new(watched(body)));
     request.extensions_mut().insert(PeerAddr(peer.ip()));
-    let response = router.oneshot(request).await?;
-    slot.set_storing(false);
+    let mut response = router.oneshot(request).await?;
+    counted.progress().set_answered();
+    if !is_whole.load(Ordering::Relaxed) {
+        // It ends with the rest of the body unread: a proxy must not send another request on it meanwhile.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     Ok(response.map(|body| Counted { body, request: Some(counted) }))
 }
 
@@ -180,10 +187,12 @@ fn no_slot() -> Response<Counted> {
     response
 }
 
-/// The body of a request, whose end its slot is told of: from then on the server takes the time.
+/// The body of a request, whose end is told: from then on, until it is answered, the server takes the time. What is left of
+/// it may be read when the next request is under way, or the connection gone, so it has no hold on either.
 struct Watched {
     body: Incoming,
-    slot: Arc<Slot>,
+    progress: Progress,
+    is_whole: Arc<AtomicBool>,
 }
 
 impl http_body::Body for Watched {
@@ -201,7 +210,8 @@ impl http_body::Body for Watched {
             Poll::Ready(Some(Err(_))) | Poll::Pending => false,
         };
         if is_whole {
-            self.slot.set_storing(true);
+            self.is_whole.store(true, Ordering::Relaxed);
+            self.progress.set_storing();
         }
         polled
     }

@@ -25,6 +25,10 @@ pub(super) enum Owner {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct SlotId(u64);
 
+/// One request on a place, which no other request there is taken for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RequestId(u64);
+
 /// Numbers of places, and for whom they are.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plan {
@@ -60,8 +64,10 @@ struct Held {
 enum Activity {
     /// No request is under way.
     Idle,
-    /// A request is being received, or the reply taken: as long as the other side likes.
-    Transfer,
+    /// A request was answered, and the reply is being taken: as long as the other side likes.
+    Answered,
+    /// A request is being received: as long as the other side likes, too.
+    Receiving,
     /// The body is there, and is being verified and stored: as long as the server needs.
     Storing,
 }
@@ -69,7 +75,7 @@ enum Activity {
 #[derive(Clone, Copy)]
 struct State {
     activity: Activity,
-    /// Since when it is so, as a number that only grows.
+    /// Since when a request is under way, or none is, as a number that only grows.
     since: u64,
 }
 
@@ -82,12 +88,6 @@ impl Plan {
     /// For a port whose requests are short, but for those that showed a token: they stay.
     pub(super) fn private(slots: usize) -> Self {
         Self { slots, kept: 0, cuts_requests: false }
-    }
-}
-
-impl Activity {
-    fn of(is_busy: bool) -> Self {
-        if is_busy { Self::Transfer } else { Self::Idle }
     }
 }
 
@@ -106,35 +106,57 @@ impl Slots {
     /// Gives a place to one that comes, idle at first.
     pub(super) fn acquire(&mut self, owner: Owner, reputation: Reputation) -> SlotId {
         let slot = SlotId(self.tick());
-        self.put(slot, owner, reputation, false);
+        self.put(slot, owner, reputation);
         slot
     }
 
-    /// Gives a slot, that nobody has, to this owner, with a request under way or without.
-    pub(super) fn put(&mut self, slot: SlotId, owner: Owner, reputation: Reputation, is_busy: bool) {
+    /// Gives a slot, that nobody has, to this owner, idle at first.
+    pub(super) fn put(&mut self, slot: SlotId, owner: Owner, reputation: Reputation) {
         self.know(owner, reputation);
         let since = self.tick();
         self.owners.insert(slot, owner);
         let held = self.held.entry(owner).or_insert_with(|| Held { reputation, slots: BTreeMap::new() });
-        held.slots.insert(slot, State { activity: Activity::of(is_busy), since });
+        held.slots.insert(slot, State { activity: Activity::Idle, since });
         self.by_reputation[reputation as usize] += 1;
         if let Owner::Client(client) = owner {
             *self.networks.entry(client.network()).or_default() += 1;
         }
     }
 
-    /// Notes that a request is under way, or no longer. `false` if the place was taken away.
-    pub(super) fn set_busy(&mut self, slot: SlotId, is_busy: bool) -> bool {
+    /// Begins a request, which takes the place of one before. `None` if the place was taken away.
+    pub(super) fn begin(&mut self, slot: SlotId) -> Option<RequestId> {
         let since = self.tick();
-        let state = self.state(slot);
-        state.map(|state| *state = State { activity: Activity::of(is_busy), since }).is_some()
+        *self.state(slot)? = State { activity: Activity::Receiving, since };
+        Some(RequestId(since))
     }
 
-    /// Notes that the body of the request under way is there, or that it was answered.
-    pub(super) fn set_storing(&mut self, slot: SlotId, is_storing: bool) {
-        if let Some(state) = self.state(slot).filter(|state| state.activity != Activity::Idle) {
-            state.activity = if is_storing { Activity::Storing } else { Activity::Transfer };
+    /// Notes that the body of a request is there, where it is under way and not answered yet.
+    pub(super) fn set_storing(&mut self, slot: SlotId, request: RequestId) {
+        if let Some(state) = self.under_way(slot, request)
+            && state.activity == Activity::Receiving
+        {
+            state.activity = Activity::Storing;
         }
+    }
+
+    /// Notes that a request was answered, where it is under way.
+    pub(super) fn set_answered(&mut self, slot: SlotId, request: RequestId) {
+        if let Some(state) = self.under_way(slot, request) {
+            state.activity = Activity::Answered;
+        }
+    }
+
+    /// Ends a request. `false` if it was no longer under way.
+    pub(super) fn end(&mut self, slot: SlotId, request: RequestId) -> bool {
+        let since = self.tick();
+        let state = self.under_way(slot, request);
+        state.map(|state| *state = State { activity: Activity::Idle, since }).is_some()
+    }
+
+    /// State of a place while this very request is under way there. What is left of an earlier one, which the connection
+    /// outlives, must not speak for it.
+    fn under_way(&mut self, slot: SlotId, request: RequestId) -> Option<&mut State> {
+        self.state(slot).filter(|state| state.activity != Activity::Idle && state.since == request.0)
     }
 
     fn state(&mut self, slot: SlotId) -> Option<&mut State> {
@@ -271,7 +293,11 @@ impl Slots {
     /// Places of an owner that may be cut at most, where what it has proven protects it from all but `may_cut`.
     fn most_cut(&self, held: &Held, rank: Reputation, may_cut: impl FnOnce() -> bool) -> Activity {
         let is_proven = rank == Reputation::Proven || held.reputation == Reputation::Proven;
-        if self.plan.cuts_requests && (!is_proven || may_cut()) { Activity::Transfer } else { Activity::Idle }
+        if self.plan.cuts_requests && (!is_proven || may_cut()) {
+            Activity::Receiving
+        } else {
+            Activity::Idle
+        }
     }
 
     /// The place that an owner itself would miss least, among those that are at no more than this.
@@ -374,13 +400,13 @@ mod tests {
         let mut slots = Slots::new(Plan { slots: 3, kept: 0, cuts_requests: true });
         let address = client([192, 0, 2, 1]);
         let [first, second, third] = [0; 3].map(|_| slots.acquire(address, Unknown));
-        slots.set_busy(first, true);
+        slots.begin(first);
         assert_eq!(slots.victim_for(address, Unknown), Ok(Some(second)));
-        slots.set_busy(second, true);
-        slots.set_busy(second, false);
+        let request = slots.begin(second).unwrap();
+        assert!(slots.end(second, request));
         assert_eq!(slots.victim_for(address, Unknown), Ok(Some(third)));
-        slots.set_busy(second, true);
-        slots.set_busy(third, true);
+        slots.begin(second);
+        slots.begin(third);
         assert_eq!(slots.victim_for(address, Unknown), Ok(Some(first)));
     }
 
@@ -389,9 +415,9 @@ mod tests {
         let mut slots = Slots::new(Plan::private(2));
         let address = client([127, 0, 0, 1]);
         let [stream, idle] = [0; 2].map(|_| slots.acquire(address, Unknown));
-        slots.set_busy(stream, true);
+        slots.begin(stream);
         assert_eq!(slots.victim_for(address, Unknown), Ok(Some(idle)));
-        slots.set_busy(idle, true);
+        slots.begin(idle);
         assert_eq!(slots.victim_for(address, Unknown), Err(Full));
     }
 
@@ -404,11 +430,12 @@ mod tests {
         for slot in &proxied[..24] {
             slots.release(*slot);
             assert_eq!(slots.victim_for(client([192, 0, 2, 1]), Unknown), Ok(None));
-            slots.put(*slot, client([192, 0, 2, 1]), Unknown, true);
+            slots.put(*slot, client([192, 0, 2, 1]), Unknown);
+            slots.begin(*slot);
         }
         slots.release(proxied[24]);
         assert_eq!(slots.victim_for(client([198, 51, 100, 1]), Unknown), Ok(Some(proxied[0])));
-        slots.put(proxied[24], Owner::Proxy, Proven, false);
+        slots.put(proxied[24], Owner::Proxy, Proven);
         for last in [1, 2].repeat(10) {
             come(&mut slots, client([140, 82, 112, last]), Proven).unwrap();
         }
@@ -440,8 +467,18 @@ mod tests {
     /// One that comes and begins a request that does not end.
     fn come_busy(slots: &mut Slots, owner: Owner) -> Result<(SlotId, Option<Owner>), Full> {
         let (slot, before) = come(slots, owner, Proven)?;
-        slots.set_busy(slot, true);
+        slots.begin(slot);
         Ok((slot, before))
+    }
+
+    /// The request that is under way there.
+    fn request(slots: &mut Slots, slot: SlotId) -> RequestId {
+        RequestId(slots.state(slot).unwrap().since)
+    }
+
+    fn store(slots: &mut Slots, slot: SlotId) {
+        let request = request(slots, slot);
+        slots.set_storing(slot, request);
     }
 
     #[test]
@@ -459,7 +496,7 @@ mod tests {
         let mut slots = Slots::new(PLAN);
         for last in 1..100 {
             if let Ok((slot, _)) = come(&mut slots, client([192, 0, 2, last]), Unknown) {
-                slots.set_busy(slot, true);
+                slots.begin(slot);
             }
         }
         assert_eq!(slots.taken(), 24);
@@ -474,17 +511,40 @@ mod tests {
         for last in 0..16 {
             come_busy(&mut slots, client([203, 0, last, 1])).unwrap();
         }
-        known[1..].iter().for_each(|slot| slots.set_storing(*slot, true));
+        known[1..].iter().for_each(|slot| store(&mut slots, *slot));
         assert_eq!(slots.victim_for(other, Proven), Ok(Some(known[0])));
-        slots.set_storing(known[0], true);
+        store(&mut slots, known[0]);
         let (_, before) = come_busy(&mut slots, other).expect("there is a slot");
         assert_eq!(before, Some(client([203, 0, 0, 1])), "one that has as few");
-        slots.set_storing(known[3], false);
+        let answered = request(&mut slots, known[3]);
+        slots.set_answered(known[3], answered);
+        slots.set_storing(known[3], answered);
         assert_eq!(
             slots.victim_for(client([198, 51, 101, 1]), Proven),
             Ok(Some(known[3])),
             "it was answered"
         );
+    }
+
+    #[test]
+    fn what_is_left_of_a_request_says_nothing_of_the_next_on_its_connection() {
+        let mut slots = Slots::new(Plan { slots: 1, kept: 0, cuts_requests: true });
+        let slot = slots.acquire(client([192, 0, 2, 1]), Unknown);
+        let first = slots.begin(slot).unwrap();
+        slots.set_answered(slot, first);
+        slots.set_storing(slot, first);
+        assert_eq!(slots.state(slot).unwrap().activity, Activity::Answered, "its body is only drained");
+        let second = slots.begin(slot).unwrap();
+        slots.set_storing(slot, first);
+        assert_eq!(slots.state(slot).unwrap().activity, Activity::Receiving);
+        assert_eq!(slots.victim_for(client([198, 51, 100, 1]), Unknown), Ok(Some(slot)), "it can be cut");
+        slots.set_storing(slot, second);
+        slots.set_answered(slot, first);
+        assert!(!slots.end(slot, first), "the second is under way");
+        assert_eq!(slots.victim_for(client([198, 51, 100, 1]), Unknown), Err(Full), "it is being stored");
+        assert!(slots.end(slot, second));
+        slots.set_storing(slot, second);
+        assert_eq!(slots.state(slot).unwrap().activity, Activity::Idle);
     }
 
     #[test]
@@ -546,7 +606,13 @@ mod tests {
                     slots.release(slot);
                 }
                 Step::Busy { at, is_busy } if !known.is_empty() => {
-                    slots.set_busy(known[at % known.len()], is_busy);
+                    let slot = known[at % known.len()];
+                    if is_busy {
+                        slots.begin(slot);
+                    } else if slots.owner(slot).is_some() {
+                        let request = request(&mut slots, slot);
+                        slots.end(slot, request);
+                    }
                 }
                 Step::Improve { owner } if improves => {
                     slots.improve(address(owner), Proven);
@@ -576,7 +642,7 @@ mod tests {
             for number in 0..=others {
                 let github = client([140, 82, 112, u8::try_from(number).unwrap()]);
                 let (slot, before) = come(&mut slots, github, Proven).expect("there is a slot");
-                slots.set_busy(slot, true);
+                slots.begin(slot);
                 prop_assert!(before.is_none_or(|before| !matches!(before, Owner::Client(client)
                     if client.network() == ClientAddr::of([140, 82, 112, 0].into()).network())));
             }

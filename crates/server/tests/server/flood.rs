@@ -51,6 +51,14 @@ impl Strangers {
         self.1.push(stream);
     }
 
+    /// Beginning of the reply to the last of them.
+    fn told(&mut self) -> String {
+        let (runtime, stream) = (&self.0, self.1.last_mut().unwrap());
+        let mut bytes = vec![0; 4_096];
+        let read = runtime.block_on(async { stream.read(&mut bytes).await.unwrap() });
+        String::from_utf8_lossy(&bytes[..read]).into_owned()
+    }
+
     /// Number of them that the server has closed, or answered and closed.
     fn closed(&mut self) -> usize {
         let (runtime, streams) = (&self.0, &mut self.1);
@@ -119,9 +127,64 @@ fn bodies_of_one_address_leave_room_for_a_large_push() {
     let body = [head.as_bytes(), &vec![b' '; 8 << 20]].concat();
     (0..12).for_each(|_| strangers.send(&server, "127.0.0.2", &body));
     assert!(number(&server, "swifthook_body_bytes") > 8 << 20, "they are held");
-    assert!(number(&server, "swifthook_refusals_total{status=\"503\",reason=\"share\"}") > 0);
+    assert!(number(&server, "swifthook_refusals_total{status=\"429\",reason=\"share\"}") > 0);
     push["commits"][0]["message"] = "x".repeat(8 << 20).into();
     is_taken_soon(&server, &push);
+}
+
+const UNSIGNED: &[u8] =
+    b"POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 5\r\n\r\nhello";
+
+/// The head of a body that does not come, with this header beside.
+fn endless(header: &str) -> Vec<u8> {
+    let signature = "0".repeat(64);
+    let head = format!(
+        "POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n{header}\r\n\
+         X-Hub-Signature-256: sha256={signature}\r\n\r\n"
+    );
+    head.into_bytes()
+}
+
+#[test]
+fn a_request_behind_one_that_was_refused_is_cut_like_any_other() {
+    let (_world, server, push) = narrow("");
+    let mut strangers = Strangers::new();
+    // The rest of the first is still read when the second has begun, which is not there for that.
+    let both = [UNSIGNED, &endless("Content-Length: 900000")].concat();
+    for number in 0..100_u8 {
+        strangers.send(&server, &format!("127.2.{number}.1"), &both);
+    }
+    is_taken_soon(&server, &push);
+}
+
+#[test]
+fn a_refused_body_that_is_not_read_ends_its_connection_with_notice() {
+    let (_world, server, _) = narrow("");
+    let mut strangers = Strangers::new();
+    for path in ["/webhook", "/elsewhere", "/readyz"] {
+        for header in ["Expect: 100-continue\r\n", ""] {
+            let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\n{header}Content-Length: 70000\r\n\r\n");
+            strangers.send(&server, "127.0.0.2", head.as_bytes());
+            let told = strangers.told();
+            assert!(told.to_lowercase().contains("\r\nconnection: close\r\n"), "{path} {header} {told}");
+        }
+    }
+    strangers.send(&server, "127.0.0.2", ASKED);
+    assert!(!strangers.told().to_lowercase().contains("connection: close"), "nothing was left unread");
+}
+
+#[test]
+fn bodies_in_pieces_of_a_byte_count_with_the_room_that_is_held_for_them() {
+    let (_world, server, _) = narrow("");
+    let mut strangers = Strangers::new();
+    let pieces = [&endless("Transfer-Encoding: chunked")[..], b"1\r\na\r\n1\r\nb\r\n"].concat();
+    (0..20).for_each(|number| strangers.send(&server, &format!("127.3.{number}.1"), &pieces));
+    let counted = (0..100).map(|_| {
+        std::thread::sleep(Duration::from_millis(10));
+        number(&server, "swifthook_body_bytes")
+    });
+    let most = counted.max().unwrap();
+    assert!((20 * 1_024..20 << 16).contains(&most), "{most}");
 }
 
 #[test]
@@ -132,6 +195,12 @@ fn behind_a_proxy_the_share_is_that_of_the_client() {
         Content-Type: application/json\r\nX-Hub-Signature-256: sha256=";
     let slow = [slow.as_slice(), "0".repeat(64).as_bytes(), b"\r\n\r\n{"].concat();
     (0..64).for_each(|_| strangers.send(&server, "127.0.9.1", &slow));
+    // Until its heads are read the connections are the proxy's.
+    let begun = Instant::now();
+    while number(&server, EVICTED) < 16 {
+        assert!(begun.elapsed() < Duration::from_secs(20), "its client gives up none");
+        std::thread::sleep(Duration::from_millis(20));
+    }
     is_taken_soon(&server, &push);
 }
 
