@@ -65,6 +65,10 @@ impl Config {
             return Err(Mistake::of_the_file(what));
         }
         let text = std::str::from_utf8(bytes).map_err(|_| Mistake::of_the_file("not UTF-8"))?;
+        if format == Format::Json {
+            // What follows takes more for structures than JSON does.
+            json::check(text)?;
+        }
         let mut options = Options::default();
         // Else they come as events as soon as anything else in the build has the parser tell of them.
         options.set_emit_comments(false);

@@ -1,7 +1,9 @@
 //! Structures as Python's `json` writes them: in their order, with numbers of any size, and with `NaN` and `Infinity`.
 
+use serde::de::IgnoredAny;
+
 use crate::config::{Entry, Text, Value};
-use crate::mistake::shown;
+use crate::mistake::{Mistake, shown};
 use crate::scalar::{Scalar, float_of_python};
 
 /// A structure in JSON, as ms-swift makes it of one in YAML; the error says what JSON has not. Its depth is bounded by what
@@ -11,6 +13,30 @@ pub(crate) fn written(value: &Value) -> Result<String, String> {
     write(value, &mut json)?;
     Ok(json)
 }
+
+/// Refuses what is no JSON to Python, which takes `NaN`, `Infinity` and `-Infinity` for numbers.
+pub(crate) fn check(text: &str) -> Result<(), Mistake> {
+    let mut plain = String::with_capacity(text.len());
+    let (mut is_quoted, mut is_escaped, mut rest) = (false, false, text);
+    while let Some(character) = rest.chars().next() {
+        if let Some(after) = NUMBERS.iter().find_map(|word| rest.strip_prefix(word)).filter(|_| !is_quoted) {
+            plain.push('0');
+            rest = after;
+            continue;
+        }
+        is_quoted ^= character == '"' && !is_escaped;
+        is_escaped = is_quoted && character == '\\' && !is_escaped;
+        plain.push(character);
+        rest = &rest[character.len_utf8()..];
+    }
+    match serde_json::from_str::<IgnoredAny>(&plain) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Mistake::at(error.line(), format!("not JSON: {error}"))),
+    }
+}
+
+/// Names of numbers that JSON has not and Python's has.
+const NUMBERS: [&str; 2] = ["NaN", "Infinity"];
 
 /// A float.
 pub(crate) fn number(number: f64) -> String {

@@ -54,7 +54,7 @@ impl Scalar {
                 return Ok(Self::Truth(false));
             }
             "<<" => return Err("`<<` merges mappings, which is not read here: write it out".to_owned()),
-            "=" => return Err("`=` has a meaning of its own in YAML: quote it".to_owned()),
+            "=" | "?" => return Err(format!("`{text}` has a meaning of its own in YAML: quote it")),
             _ => {}
         }
         // Whatever is more than text begins so.

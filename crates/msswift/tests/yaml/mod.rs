@@ -14,7 +14,7 @@ pub(crate) fn agree(format: Format, document: &str, says: &Value) -> Result<(), 
             let theirs: Vec<Vec<String>> =
                 serde_json::from_value(argv.clone()).expect("it is a list of lists");
             let is_list = ours.iter().any(|flag| flag[0] == "columns" && flag[1].starts_with('['));
-            if ours == theirs || is_list {
+            if alike(&ours, &theirs) || is_list {
                 Ok(())
             } else {
                 Err(format!("{document:?}\n  ours   {ours:?}\n  theirs {theirs:?}"))
@@ -29,6 +29,23 @@ pub(crate) fn agree(format: Format, document: &str, says: &Value) -> Result<(), 
         (Err(why), Some(_)) if DECIDED.iter().any(|decided| why.contains(decided)) => Ok(()),
         (Err(why), Some(argv)) => Err(format!("{document:?}\n  ours   {why}\n  theirs {argv}")),
     }
+}
+
+/// Whether argparse makes the same of both: `.1` is the number that `0.1` is, and `y` as true as `True`.
+fn alike(ours: &[Vec<String>], theirs: &[Vec<String>]) -> bool {
+    let is_true = |word: &str| ["yes", "true", "t", "y", "1"].contains(&&*word.to_ascii_lowercase());
+    let number = |word: &str| word.parse::<f64>().ok();
+    let word = |flag: &str, (ours, theirs): (&String, &String)| {
+        ours == theirs
+            || flag == "bf16" && is_true(ours) && is_true(theirs)
+            || flag == "learning_rate" && number(ours).is_some() && number(ours) == number(theirs)
+    };
+    let flag = |(ours, theirs): (&Vec<String>, &Vec<String>)| {
+        ours.len() == theirs.len()
+            && ours[0] == theirs[0]
+            && ours.iter().zip(theirs).skip(1).all(|both| word(&ours[0], both))
+    };
+    ours.len() == theirs.len() && ours.iter().zip(theirs).all(flag)
 }
 
 fn ours(format: Format, document: &str) -> Result<Vec<Vec<String>>, String> {
@@ -48,7 +65,9 @@ fn ours(format: Format, document: &str) -> Result<Vec<Vec<String>>, String> {
 }
 
 /// What we refuse although PyYAML reads it, and tell.
-const DECIDED: [&str; 13] = [
+const DECIDED: [&str; 15] = [
+    "has a meaning of its own in YAML",
+    "is not true or false",
     "not YAML",
     "anchors and aliases",
     "tags (`!…`) are not read",
