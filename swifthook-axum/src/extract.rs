@@ -3,9 +3,9 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{FromRef, FromRequest, Request};
 use axum::response::{IntoResponse, Response};
-use swifthook_core::{Current, Outcome, Push, Refusal, reply};
+use swifthook_core::{Current, Outcome, Push};
 
-use crate::receive::{peer, receive};
+use crate::receive::{Received, peer, receive};
 
 /// A push whose signature was verified, of a repository for which its hook may speak.
 ///
@@ -37,7 +37,7 @@ pub struct SignedPush(pub Push);
 
 /// Why a request did not become a [`SignedPush`]: refused, or answered already (ping, ignored).
 #[derive(Debug)]
-pub struct PushRejection(Result<Outcome, Refusal>);
+pub struct PushRejection(Received);
 
 impl<S> FromRequest<S> for SignedPush
 where
@@ -50,7 +50,7 @@ where
         let receiver = Arc::<Current>::from_ref(state);
         let (head, body) = request.into_parts();
         match receive(&receiver, &head, peer(&head), body).await {
-            Ok(Outcome::Decided(decided)) => Ok(Self(decided.push)),
+            Received { outcome: Ok(Outcome::Decided(decided)), .. } => Ok(Self(decided.push)),
             answered => Err(PushRejection(answered)),
         }
     }
@@ -59,6 +59,6 @@ where
 /// The reply of [`swifthook_core::reply`], as [`routes`](crate::routes) gives it.
 impl IntoResponse for PushRejection {
     fn into_response(self) -> Response {
-        reply(&self.0, None).map(Body::from)
+        self.0.reply(None).map(Body::from)
     }
 }
