@@ -3,9 +3,9 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::{FromRef, FromRequest, Request};
 use axum::response::{IntoResponse, Response};
-use swifthook_core::{Current, Outcome, Push, Reason, Refusal, reply};
+use swifthook_core::{Current, Outcome, Push, Reason};
 
-use crate::receive::{peer, receive};
+use crate::receive::{Received, peer, receive};
 
 /// A push whose signature was verified, of a repository for which its hook may speak.
 ///
@@ -37,7 +37,7 @@ pub struct SignedPush(pub Push);
 
 /// Why a request did not become a [`SignedPush`]: refused, or answered already (ping, ignored).
 #[derive(Debug)]
-pub struct PushRejection(Result<Outcome, Refusal>);
+pub struct PushRejection(Received);
 
 impl<S> FromRequest<S> for SignedPush
 where
@@ -49,21 +49,23 @@ where
     async fn from_request(request: Request, state: &S) -> Result<Self, PushRejection> {
         let receiver = Arc::<Current>::from_ref(state);
         let (head, body) = request.into_parts();
-        match receive(&receiver, &head, peer(&head), body).await {
-            Ok(Outcome::Decided(decided)) if decided.is_of_configured() => Ok(Self(decided.push)),
-            // The hook need not be one that may speak for it.
-            Ok(Outcome::Decided(decided)) => {
-                let detail = format!("`{}` is not in the configuration", decided.push.repository);
-                Err(PushRejection(Ok(Outcome::Ignored(Reason::new("repository", detail)))))
-            }
-            answered => Err(PushRejection(answered)),
+        let received = receive(&receiver, &head, peer(&head), body).await;
+        let Received { outcome: Ok(Outcome::Decided(decided)), .. } = received else {
+            return Err(PushRejection(received));
+        };
+        if decided.is_of_configured() {
+            return Ok(Self(decided.push));
         }
+        // The hook need not be one that may speak for it.
+        let detail = format!("`{}` is not in the configuration", decided.push.repository);
+        let outcome = Ok(Outcome::Ignored(Reason::new("repository", detail)));
+        Err(PushRejection(Received { outcome, is_last: false }))
     }
 }
 
 /// The reply of [`swifthook_core::reply`], as [`routes`](crate::routes) gives it.
 impl IntoResponse for PushRejection {
     fn into_response(self) -> Response {
-        reply(&self.0, None).map(Body::from)
+        self.0.reply(None).map(Body::from)
     }
 }

@@ -37,8 +37,8 @@ where
 {
     let handle = async move |request: Request| {
         let (head, body) = request.into_parts();
-        let outcome = receive(&receiver, &head, peer(&head), body).await;
-        answer(outcome, &*intake).await.map(Body::from)
+        let received = receive(&receiver, &head, peer(&head), body).await;
+        answer(received, &*intake).await.map(Body::from)
     };
     let plain = path.strip_suffix('/').filter(|plain| !plain.is_empty()).unwrap_or(path);
     // A wildcard takes slashes too.

@@ -7,14 +7,40 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Response, header};
+use http::{HeaderValue, Response, Version, header};
 use http_body::Body;
 use http_body_util::BodyExt;
 use swifthook_core::{
     ACCEPT_DEADLINE, Current, Decided, Intake, IntakeError, Outcome, Reading, Receipt, Refusal, Timestamp,
     reply,
 };
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
+
+/// Outcome of a delivery.
+#[derive(Debug)]
+pub(crate) struct Received {
+    pub(crate) outcome: Result<Outcome, Refusal>,
+    /// True if the connection ends with the reply, since what is left of the body is in the way of another request.
+    is_last: bool,
+}
+
+impl Received {
+    fn refused<B: Body>(refusal: Refusal, head: &Parts, body: &B) -> Self {
+        // HTTP/2 has streams, and no such header.
+        let is_last = !body.is_end_stream() && head.version < Version::HTTP_2;
+        Self { outcome: Err(refusal), is_last }
+    }
+
+    /// The reply of [`swifthook_core::reply`], which says so where the connection ends with it: a proxy that took it for
+    /// one to go on with would lose the next request.
+    pub(crate) fn reply(&self, receipt: Option<&Result<Receipt, IntakeError>>) -> Response<Bytes> {
+        let mut response = reply(&self.outcome, receipt);
+        if self.is_last {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
 
 /// Takes a delivery up to its verdicts.
 ///
@@ -25,37 +51,41 @@ pub(crate) async fn receive<B>(
     head: &Parts,
     peer: Option<IpAddr>,
     mut body: B,
-) -> Result<Outcome, Refusal>
+) -> Received
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
     let mut reading = match receiver.load().begin(head.uri.path(), head, peer) {
         Ok(reading) => reading,
         Err(refusal) => {
+            let received = Received::refused(refusal, head, &body);
             // Who asked for `100-continue` waits for our reply, and to read would be to tell him to send.
             if !head.headers.contains_key(header::EXPECT) {
                 drain(body);
             }
-            return Err(refusal);
+            return received;
         }
     };
     match read(&mut reading, &mut body).await {
-        Ok(()) => finish(reading).await,
-        Err(refusal @ (Refusal::TooSlow | Refusal::Interrupted)) => Err(refusal),
+        Ok(()) => Received { outcome: finish(reading).await, is_last: false },
         Err(refusal) => {
-            drain(body);
-            Err(refusal)
+            let is_over = matches!(refusal, Refusal::TooSlow | Refusal::Interrupted);
+            let received = Received::refused(refusal, head, &body);
+            if !is_over {
+                drain(body);
+            }
+            received
         }
     }
 }
 
 /// Has the intake take what was decided, and answers.
-pub(crate) async fn answer(outcome: Result<Outcome, Refusal>, intake: &dyn Intake) -> Response<Bytes> {
-    let receipt = match &outcome {
+pub(crate) async fn answer(received: Received, intake: &dyn Intake) -> Response<Bytes> {
+    let receipt = match &received.outcome {
         Ok(Outcome::Decided(decided)) => Some(accept(intake, decided).await),
         _ => None,
     };
-    reply(&outcome, receipt.as_ref())
+    received.reply(receipt.as_ref())
 }
 
 async fn read<B>(reading: &mut Reading, body: &mut B) -> Result<(), Refusal>
@@ -63,20 +93,31 @@ where
     B: Body<Data = Bytes> + Unpin,
 {
     let started = Instant::now();
+    let mut end = pin!(sleep(reading.patience(Duration::ZERO)));
+    // To ask at each frame would be most of the work where each has one byte.
+    let (mut asked, mut since) = (started, 0);
     while !body.is_end_stream() {
-        let patience = reading.patience(started.elapsed());
-        if patience.is_zero() {
-            return Err(Refusal::TooSlow);
-        }
-        match timeout(patience, body.frame()).await {
-            Err(_) => return Err(Refusal::TooSlow),
-            Ok(None) => return Ok(()),
-            Ok(Some(Err(_))) => return Err(Refusal::Interrupted),
-            Ok(Some(Ok(frame))) => {
-                if let Ok(chunk) = frame.into_data() {
-                    reading.push(chunk)?;
-                }
+        if since >= STEP_BYTES || asked.elapsed() >= STEP_TIME || end.is_elapsed() {
+            let patience = reading.patience(started.elapsed());
+            if patience.is_zero() {
+                return Err(Refusal::TooSlow);
             }
+            (asked, since) = (Instant::now(), 0);
+            end.as_mut().reset(asked + patience);
+        }
+        tokio::select! {
+            biased;
+            frame = body.frame() => match frame {
+                None => return Ok(()),
+                Some(Err(_)) => return Err(Refusal::Interrupted),
+                Some(Ok(frame)) => {
+                    if let Ok(chunk) = frame.into_data() {
+                        since += chunk.len();
+                        reading.push(chunk)?;
+                    }
+                }
+            },
+            () = &mut end => {}
         }
     }
     Ok(())
@@ -127,6 +168,10 @@ where
         }
     }));
 }
+
+/// So much of a body, or so much time, is between two looks at how long more of it may take.
+const STEP_BYTES: usize = 16 << 10;
+const STEP_TIME: Duration = Duration::from_millis(100);
 
 const DRAIN_TIME: Duration = Duration::from_secs(10);
 const DRAIN_BYTES: usize = 32 << 20;

@@ -42,8 +42,8 @@ impl HookService {
     {
         let (head, body) = request.into_parts();
         let peer = head.extensions.get().map(|PeerAddr(peer)| *peer).or(self.peer);
-        let outcome = receive(&self.receiver, &head, peer, Box::pin(body)).await;
-        answer(outcome, &*self.intake).await.map(Full::new)
+        let received = receive(&self.receiver, &head, peer, Box::pin(body)).await;
+        answer(received, &*self.intake).await.map(Full::new)
     }
 }
 

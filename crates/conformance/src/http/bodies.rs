@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use tokio::time::sleep;
+
 use super::Serve;
 use super::site::{OTHER_LIMIT, Site, payload, push, refused};
 use crate::client::{Client, Reply, Request, SIGNATURE};
@@ -172,11 +174,54 @@ pub async fn who_asks_before_sending_is_told_to_go_on(serve: Serve) {
 /// What is refused by its head alone is refused before its body is sent.
 pub async fn who_asks_before_sending_is_refused_without_a_body(serve: Serve) {
     let mut client = Site::new(serve).await.asking(&push(1).without(SIGNATURE)).await;
-    assert_eq!(client.0.reply().await.map(|reply| reply.status), Some(401));
+    let reply = client.0.reply().await.expect("it is answered");
+    assert_eq!((reply.status, reply.header("connection")), (401, Some("close")));
     assert!(
         client.0.is_closed_within(Duration::from_secs(5)).await,
         "the server waits for the body all the same"
     );
+}
+
+/// A reply that leaves some of a body unread says that the connection ends: a proxy that kept it would lose the next
+/// request on it. Every other connection goes on.
+pub async fn a_reply_that_leaves_a_body_unread_ends_the_connection(serve: Serve) {
+    let site = Site::new(serve).await;
+    let unsigned = push(1).without(SIGNATURE);
+    for (request, status, is_end) in [
+        (unsigned.clone(), 401, true),
+        (unsigned.clone().chunked(), 401, true),
+        (unsigned.header("Expect", "100-continue"), 401, true),
+        (push(1).header("Content-Length", (64 << 20).to_string()), 413, true),
+        (push(1).header("Content-Encoding", "gzip"), 415, true),
+        (Request::push(vec![b' '; 2 * OTHER_LIMIT]).to("/other").chunked(), 413, true),
+        (Request::push("").without(SIGNATURE), 401, false),
+        (Request::push("{}"), 400, false),
+        (push(1).signed_with("another secret of 2026"), 401, false),
+        (push(1), 200, false),
+        (push(1).chunked(), 200, false),
+    ] {
+        let mut client = site.connect().await;
+        client.write(&request.head()).await;
+        // What comes in one piece with its head would be there at once.
+        sleep(Duration::from_millis(20)).await;
+        let has = |header: &str| request.headers.iter().any(|(name, _)| name == header);
+        if has("Expect") {
+            // It waits for leave, and gets none.
+        } else if has("Transfer-Encoding") {
+            client.write(format!("{:x}\r\n", request.body.len()).as_bytes()).await;
+            client.write(&[&request.body[..], b"\r\n0\r\n\r\n"].concat()).await;
+        } else {
+            client.write(&request.body).await;
+        }
+        let reply = final_reply(&mut client).await;
+        let said = reply.header("connection") == Some("close");
+        assert_eq!((reply.status, said), (status, is_end), "{:?}", String::from_utf8_lossy(&request.head()));
+        if !is_end {
+            client.send(&push(1)).await;
+            let next = client.reply().await.map(|reply| reply.status);
+            assert!(matches!(next, Some(200 | 202)), "the connection goes on: {next:?}");
+        }
+    }
 }
 
 /// The reply to a request that core alone cannot be asked about: what the framing does to it is the point.

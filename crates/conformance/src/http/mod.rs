@@ -103,6 +103,7 @@ list! { $
         a_chunked_body_is_taken
         who_asks_before_sending_is_told_to_go_on
         who_asks_before_sending_is_refused_without_a_body
+        a_reply_that_leaves_a_body_unread_ends_the_connection
     }
     pushes {
         a_ping_is_answered

@@ -162,8 +162,10 @@ fn written(reply: &http::Response<bytes::Bytes>) -> Reply {
     Reply { status: status.as_u16(), head, body: reply.body().to_vec() }
 }
 
+/// A reply as text, but for what becomes of the connection: that is for the adapter to say.
 fn printed(reply: &Reply) -> String {
-    format!("{}\n\n{}", reply.head.join("\n"), String::from_utf8_lossy(&reply.body))
+    let lines = reply.head.iter().filter(|line| !line.starts_with("connection: ")).map(String::as_str);
+    format!("{}\n\n{}", lines.collect::<Vec<_>>().join("\n"), String::from_utf8_lossy(&reply.body))
 }
 
 pub(crate) const OTHER_LIMIT: usize = 1 << 20;
