@@ -295,7 +295,7 @@ fn a_database_of_a_newer_version_or_of_something_else_is_refused() {
     drop(schema.open(None).unwrap());
     schema.sql("UPDATE swifthook_schema SET version = 7000");
     let refused = schema.open(None).map(drop);
-    assert!(matches!(refused, Err(OpenError::Newer { found: 7000, known: 12 })), "{refused:?}");
+    assert!(matches!(refused, Err(OpenError::Newer { found: 7000, known: 13 })), "{refused:?}");
     schema.sql("DROP TABLE swifthook_schema");
     assert!(matches!(schema.open(None).map(drop), Err(OpenError::Foreign)));
 }

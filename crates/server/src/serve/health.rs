@@ -106,7 +106,9 @@ impl Parts {
         let store = match timeout(PATIENCE, asked).await {
             // What is written to ask is not all that a push writes.
             Ok(Ok(())) => {
-                let refuses = self.pushes.as_ref().is_some_and(|pushes| pushes.refuses());
+                // One that goes by way of a broker is the broker's to take.
+                let pushes = self.pushes.as_ref().filter(|_| self.broker.is_none());
+                let refuses = pushes.is_some_and(|pushes| pushes.refuses());
                 refuses.then(|| "the last push could not be stored".to_owned())
             }
             Ok(Err(error)) => Some(with_causes(&error)),
