@@ -18,7 +18,7 @@ use crate::time::Timestamp;
 pub trait Intake: Send + Sync {
     /// Takes a decided push.
     ///
-    /// When it answers, the receipt, its verdicts and its jobs are durable, in one transaction, also of a push for
+    /// If it answers, the receipt, its verdicts and its jobs are durable, in one transaction, also of a push for
     /// which nothing is to run. Known changes make no new job. Dropping the future does not undo anything: it may have been stored or not, and accepting it
     /// again is safe.
     ///
@@ -51,7 +51,7 @@ impl Decided {
     /// The version that this code writes.
     pub const VERSION: u16 = 1;
 
-    /// Whether the configuration has the repository by the name that the push has. One that it does not have has no
+    /// Tells whether the configuration has the repository by the name that the push has. One that it does not have has no
     /// verdicts, and one that it has by an earlier name is [held](crate::HoldReason::Renamed): the hook need not be one
     /// that may speak for the name that it has now.
     #[must_use]

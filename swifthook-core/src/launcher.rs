@@ -363,13 +363,13 @@ impl Progress {
         Some(format!("{measure} is no number{step}"))
     }
 
-    /// Whether all steps are done; `None` where the run does not count. Where there are none to do, none are done.
+    /// Tells whether all steps are done; `None` where the run does not count. Where there are none to do, none are done.
     #[must_use]
     pub fn is_done(&self) -> Option<bool> {
         Some(self.step? >= self.max_steps? && !self.is_idle())
     }
 
-    /// Whether there is no step to do.
+    /// Tells whether there is no step to do.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.max_steps == Some(0)

@@ -79,7 +79,7 @@ pub trait JobQueue: Intake {
     ///
     /// # Errors
     ///
-    /// When the store cannot answer.
+    /// If the store cannot answer.
     async fn known_jobs(&self, _decided: &Decided) -> Result<Vec<Option<StoredJob>>, QueueError> {
         Err(QueueError::Store {
             source: "this queue does not tell which changes it knows".into(),
@@ -112,7 +112,7 @@ pub trait JobQueue: Intake {
     ///
     /// # Errors
     ///
-    /// When the store cannot answer.
+    /// If the store cannot answer.
     async fn known_heads(&self, _of: &Job) -> Result<Vec<CommitSha>, QueueError> {
         Ok(Vec::new())
     }
@@ -276,7 +276,7 @@ pub trait History: Send + Sync {
     ///
     /// # Errors
     ///
-    /// When the store cannot answer.
+    /// If the store cannot answer.
     async fn deliveries_of_guid(&self, guid: &str, limit: usize) -> Result<Vec<Delivery>, QueueError> {
         let (mut found, mut before) = (Vec::new(), None);
         loop {
@@ -306,7 +306,7 @@ pub trait History: Send + Sync {
     ///
     /// # Errors
     ///
-    /// When the store cannot answer.
+    /// If the store cannot answer.
     async fn identities(&self) -> Result<Vec<Identity>, QueueError> {
         Ok(Vec::new())
     }
@@ -479,7 +479,7 @@ impl Delivery {
     /// How many paths are kept.
     pub const MAX_PATHS: usize = 4_096;
 
-    /// Whether it came under this GUID, in capitals or not.
+    /// Tells whether it came under this GUID, in capitals or not.
     #[must_use]
     pub fn has_guid(&self, guid: &str) -> bool {
         matches!(&self.source, Source::Hook { guid: its, .. } if its.eq_ignore_ascii_case(guid))

@@ -51,7 +51,7 @@ pub trait Workspace: Send + Sync {
     ///
     /// # Errors
     ///
-    /// When git cannot tell, or what is known cannot be looked up.
+    /// If git cannot tell, or what is known cannot be looked up.
     async fn compare(&self, asked: &Comparison<'_>) -> Result<ChangeSet, WorkspaceError> {
         self.diff(asked.repository, asked.ref_name, asked.before, asked.head).await
     }
@@ -78,7 +78,7 @@ pub trait Workspace: Send + Sync {
     ///
     /// # Errors
     ///
-    /// When git cannot tell.
+    /// If git cannot tell.
     async fn message(
         &self,
         _repository: &RepoName,
@@ -117,7 +117,7 @@ pub struct Comparison<'a> {
     pub head: &'a CommitSha,
     /// The default branch, by the payload.
     pub default_branch: Option<&'a str>,
-    /// Whether a tag of this name is one that a tag may be compared with.
+    /// Tells whether a tag of this name is one that a tag may be compared with.
     pub counts: &'a (dyn Fn(&str) -> bool + Send + Sync),
     /// Which commits are known.
     pub known: &'a dyn KnownHeads,
@@ -135,7 +135,7 @@ pub trait KnownHeads: Send + Sync {
     ///
     /// # Errors
     ///
-    /// When it cannot be told.
+    /// If it cannot be told.
     async fn commits(&self) -> Result<Vec<CommitSha>, WorkspaceError>;
 }
 

@@ -39,7 +39,7 @@ pub(crate) struct Job {
     pub(crate) group: String,
     pub(crate) commit: String,
     pub(crate) run: u64,
-    /// Whether it repeats another one.
+    /// True if it repeats another one.
     pub(crate) is_rerun: bool,
     /// The words of its timeline, by attempt, from the first on.
     pub(crate) attempts: Vec<Vec<String>>,

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use swifthook_core::{CommitSha, RecipeVerdict, Stage, Verdict};
 
-/// Whether a push by which a recipe made no job was looked at by it all the same: its ref was one of the recipe's, and no
+/// Tells whether a push by which a recipe made no job was looked at by it all the same: its ref was one of the recipe's, and no
 /// path that changed matched.
 pub(crate) fn has_looked(recipe: &str, verdicts: &[RecipeVerdict]) -> bool {
     verdicts.iter().filter(|said| &*said.recipe == recipe).any(|said| match &said.verdict {
@@ -13,7 +13,7 @@ pub(crate) fn has_looked(recipe: &str, verdicts: &[RecipeVerdict]) -> bool {
     })
 }
 
-/// Whether a job that ended so has come to nothing: something newer took its place, or nobody could tell what changed.
+/// Tells whether a job that ended so has come to nothing: something newer took its place, or nobody could tell what changed.
 pub(crate) fn came_to_nothing(stage: Stage, has_run: bool) -> bool {
     matches!(stage, Stage::Failed | Stage::Superseded) && !has_run
 }

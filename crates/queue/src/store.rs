@@ -162,7 +162,7 @@ pub(crate) struct Latest {
     pub(crate) run: u32,
     /// How many trainings of the change came about by a redelivery.
     pub(crate) redeliveries: u32,
-    /// Whether a training of the change had begun before this one, or this one had when its job was removed.
+    /// True if a training of the change had begun before this one, or this one had when its job was removed.
     pub(crate) has_trained: bool,
     /// How it ended, where its job is no more.
     pub(crate) removed: Option<Removed>,

@@ -61,14 +61,14 @@ pub trait TipStore: Send + Sync {
     ///
     /// # Errors
     ///
-    /// When the store cannot answer.
+    /// If the store cannot answer.
     async fn tips(&self, repository: &RepoName) -> Result<Option<Tips>, QueueError>;
 
     /// The last moves of refs of a repository that receipts tell of, the newest first.
     ///
     /// # Errors
     ///
-    /// When the store cannot answer.
+    /// If the store cannot answer.
     async fn moves(&self, repository: &RepoName, refs: &[RefName]) -> Result<Vec<Vec<Move>>, QueueError>;
 
     /// Records a look and takes the pushes that it found, in one transaction: answers a receipt for each, and `None` for
@@ -77,7 +77,7 @@ pub trait TipStore: Send + Sync {
     ///
     /// # Errors
     ///
-    /// When nothing of it was recorded.
+    /// If nothing of it was recorded.
     async fn compared(&self, compared: &Compared) -> Result<Option<Vec<Option<Receipt>>>, QueueError>;
 }
 

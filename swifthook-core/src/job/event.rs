@@ -341,7 +341,7 @@ pub struct Exit {
     /// How long after its start it ended, if a GPU had no memory left for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub out_of_gpu_memory_after: Option<Duration>,
-    /// Whether the port by which its processes were to find each other was somebody else's.
+    /// True if the port by which its processes were to find each other was somebody else's.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub port_taken: bool,
     /// Whether it never began since what it needs cannot be had (a commit that is gone, a server that does not let it in),
@@ -364,7 +364,7 @@ impl Exit {
         !self.is_success() && self.out_of_gpu_memory_after.is_some_and(|after| after <= SOON)
     }
 
-    /// Whether the machine is to blame and not the training: a signal that nobody here sent and the training did not bring
+    /// Tells whether the machine is to blame and not the training: a signal that nobody here sent and the training did not bring
     /// about itself ([`is_crash`]), the codes by which shells (137, 143) and ms-swift's parent (247, 241) report that their
     /// child was killed or terminated, or a code that the recipe lists: of a signal, the one that a shell would tell.
     #[must_use]

@@ -51,7 +51,7 @@ pub struct State {
     /// How many jobs a person has approved that it makes in its place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub approved_jobs: Option<usize>,
-    /// Whether git is to be asked what changed once what it is held for is settled.
+    /// True if git is to be asked what changed once what it is held for is settled.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_undiffed: bool,
     /// When the series of pushes began that it is debounced for.

@@ -59,7 +59,7 @@ pub struct Push {
 }
 
 impl Push {
-    /// Whether it is older than `max_age`, as of `now`. One that does not say how old it is counts as too old, unless it
+    /// Tells whether it is older than `max_age`, as of `now`. One that does not say how old it is counts as too old, unless it
     /// is of a dialect that never says so.
     #[must_use]
     pub fn is_stale(&self, max_age: Duration, now: Timestamp) -> bool {

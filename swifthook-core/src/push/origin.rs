@@ -39,7 +39,7 @@ pub enum Dialect {
 }
 
 impl Origin {
-    /// Whether nothing is told.
+    /// Tells whether nothing is told.
     #[must_use]
     pub fn is_default(&self) -> bool {
         *self == Self::default()
@@ -47,7 +47,7 @@ impl Origin {
 }
 
 impl Dialect {
-    /// Whether its payloads say when a push was made, so that a push which does not is taken to be too old.
+    /// Tells whether its payloads say when a push was made, so that a push which does not is taken to be too old.
     #[must_use]
     pub fn has_times(self) -> bool {
         self.is_github()

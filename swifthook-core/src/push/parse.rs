@@ -132,7 +132,7 @@ impl<'a> Reported<'a> {
     }
 }
 
-/// Whether `repository.name` and its owner, as far as they are there, make its `full_name`: a payload that says two things of
+/// Tells whether `repository.name` and its owner, as far as they are there, make its `full_name`: a payload that says two things of
 /// its repository is no word for a new name.
 pub(crate) fn is_of_one_name(text: &str) -> bool {
     #[derive(Deserialize)]

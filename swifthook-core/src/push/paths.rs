@@ -119,7 +119,7 @@ impl Paths {
         paths
     }
 
-    /// Whether all entries are of one kind, so that none contradicts another.
+    /// Tells whether all entries are of one kind, so that none contradicts another.
     pub(crate) fn are_of_one_kind(&self) -> bool {
         self.entries.windows(2).all(|pair| pair[0].change == pair[1].change)
     }

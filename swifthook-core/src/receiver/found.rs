@@ -74,7 +74,7 @@ fn held_for_git(decided: RecipeVerdict, gap: Gap) -> RecipeVerdict {
     }
 }
 
-/// Whether a recipe is about this ref, whatever it says of the push.
+/// Tells whether a recipe is about this ref, whatever it says of the push.
 fn names_the_ref(decided: &RecipeVerdict) -> bool {
     match &decided.verdict {
         Verdict::Skip(reason) => !OTHER_REFS.contains(&&*reason.word),

@@ -42,7 +42,7 @@ impl Each {
         Ok(files)
     }
 
-    /// Whether a file of this path would get a job.
+    /// Tells whether a file of this path would get a job.
     #[must_use]
     pub fn matches(&self, path: &[u8]) -> bool {
         self.files.matches_raw(path) && self.paths.as_ref().is_none_or(|paths| paths.matches_raw(path))

@@ -33,7 +33,7 @@ pub fn quoted_path(path: &[u8]) -> String {
     quoted
 }
 
-/// Whether a text is what [`quoted_path`] makes of a path that is not UTF-8.
+/// Tells whether a text is what [`quoted_path`] makes of a path that is not UTF-8.
 #[must_use]
 pub fn is_quoted_path(text: &str) -> bool {
     let Some(inside) = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else { return false };

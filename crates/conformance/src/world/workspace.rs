@@ -37,7 +37,7 @@ pub struct Asked {
     pub known: Vec<CommitSha>,
     /// Of the tags that there are, those that may be compared with.
     pub tags: Vec<String>,
-    /// Whether some paths alone are looked at.
+    /// True if some paths alone are looked at.
     pub is_for_some: bool,
 }
 

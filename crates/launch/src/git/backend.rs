@@ -45,7 +45,7 @@ impl GitWorkspace {
     ///
     /// # Errors
     ///
-    /// When the server cannot be asked.
+    /// If the server cannot be asked.
     pub async fn tips(&self, repository: &RepoName) -> Result<BTreeMap<RefName, CommitSha>, WorkspaceError> {
         self.mirror(repository)?.tips().await
     }

@@ -54,7 +54,7 @@ fn kill_what_is_left(key: &RunKey, begun: Option<&Begun>, group: Option<&Group>)
 ///
 /// # Errors
 ///
-/// When the processes of this machine cannot be listed, or one that was killed does not end.
+/// If the processes of this machine cannot be listed, or one that was killed does not end.
 pub fn kill_marked(entry: &str) -> io::Result<()> {
     kill_all(&format!("`{entry}`"), || what_is_left(entry, None, None))
 }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use swifthook_msswift::{Config, Format, Permissions, Rules, Table, Trust, Verb, check};
 
-/// Whether we and ms-swift mean the same by a config; the error says where we do not.
+/// Tells whether we and ms-swift mean the same by a config; the error says where we do not.
 ///
 /// `says` is what `parse_yaml_args` of ms-swift makes of it: `{"argv": [[flag, value…], …]}`, with structures in JSON without
 /// spaces, or `{"error": …}`.
@@ -31,7 +31,7 @@ pub(crate) fn agree(format: Format, document: &str, says: &Value) -> Result<(), 
     }
 }
 
-/// Whether argparse makes the same of both: `.1` is the number that `0.1` is, and `y` as true as `True`.
+/// Tells whether argparse makes the same of both: `.1` is the number that `0.1` is, and `y` as true as `True`.
 fn alike(ours: &[Vec<String>], theirs: &[Vec<String>]) -> bool {
     let is_true = |word: &str| ["yes", "true", "t", "y", "1"].contains(&&*word.to_ascii_lowercase());
     let number = |word: &str| word.parse::<f64>().ok();

@@ -63,7 +63,7 @@ pub(super) struct Known {
     pushed_at: Option<Timestamp>,
     /// What it is held for.
     hold: Option<HoldReason>,
-    /// Whether a run of it has begun.
+    /// True if a run of it has begun.
     has_run: bool,
 }
 
@@ -85,12 +85,12 @@ impl Known {
         Ok(Self { latest, stage, source, before, pushed_at: None, hold: None, has_run: false })
     }
 
-    /// Whether a training of the change has begun, of this job or of one before it.
+    /// Tells whether a training of the change has begun, of this job or of one before it.
     fn has_trained(&self) -> bool {
         self.latest.has_trained || self.has_run
     }
 
-    /// Whether it answers every push of its commit, wherever the ref was before: one commit trains once. What ended
+    /// Tells whether it answers every push of its commit, wherever the ref was before: one commit trains once. What ended
     /// without a run, or is held for what its push was, says nothing of another push: that changed other files, came by
     /// other hands, at another time.
     pub(super) fn answers_all(&self) -> bool {
@@ -102,14 +102,14 @@ impl Known {
             }
     }
 
-    /// Whether it never ran since a newer push took its place, and this one, by the time that GitHub signed, is no
+    /// Tells whether it never ran since a newer push took its place, and this one, by the time that GitHub signed, is no
     /// redelivery of its own: the ref has come back the same way, and what is newest now is this commit.
     fn gave_way_before(&self, origin: &Origin) -> bool {
         let is_newer = matches!((self.pushed_at, origin.pushed_at), (Some(was), Some(is)) if was < is);
         self.stage == Stage::Superseded && is_newer
     }
 
-    /// Whether it waits for the very answer that another push of the commit would wait for, which is a person's.
+    /// Tells whether it waits for the very answer that another push of the commit would wait for, which is a person's.
     fn waits_as(&self, birth: &Birth) -> bool {
         let (Some(this), Birth::Hold(other)) = (&self.hold, birth) else { return false };
         let is_a_persons =
@@ -124,7 +124,7 @@ impl Known {
     }
 }
 
-/// Whether a job is held for what its push was: its files, its age, who sent it and how often. What is held later, when
+/// Tells whether a job is held for what its push was: its files, its age, who sent it and how often. What is held later, when
 /// it was to run, was decided.
 fn is_of_the_push(hold: &HoldReason) -> bool {
     !matches!(hold, HoldReason::RecipeGone | HoldReason::KnownFailure(_))

@@ -109,7 +109,7 @@ impl Task {
         }
     }
 
-    /// Whether a person approved it though it was too much to look at.
+    /// Tells whether a person approved it though it was too much to look at.
     fn is_approved(&self) -> bool {
         self.job.state.is_approved(TOO_MANY)
     }

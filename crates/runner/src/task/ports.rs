@@ -46,7 +46,7 @@ impl Task {
     }
 }
 
-/// Whether somebody listens there, on any address: who is told a port listens on all of them.
+/// Tells whether somebody listens there, on any address: who is told a port listens on all of them.
 fn is_in_use(port: u16) -> bool {
     let any: [SocketAddr; 2] = [(Ipv4Addr::UNSPECIFIED, port).into(), (Ipv6Addr::UNSPECIFIED, port).into()];
     let is_taken = |address: SocketAddr| {

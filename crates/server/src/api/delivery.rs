@@ -57,7 +57,7 @@ pub struct VerdictView {
     pub reason: Option<String>,
     /// The same for people.
     pub detail: Option<String>,
-    /// Whether all of its jobs were known before, so that nothing came of it.
+    /// True if all of its jobs were known before, so that nothing came of it.
     #[serde(default)]
     pub duplicate: bool,
 }
@@ -77,7 +77,7 @@ pub struct LedTo {
     pub reason: Option<String>,
     /// The same for people.
     pub detail: Option<String>,
-    /// Whether it came of this delivery.
+    /// True if it came of this delivery.
     pub new: bool,
 }
 

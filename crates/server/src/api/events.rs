@@ -74,7 +74,7 @@ impl Changes {
         self.in_hand().remove(&job);
     }
 
-    /// Whether it does.
+    /// Tells whether it does.
     pub(super) fn is_in_hand(&self, job: JobId) -> bool {
         self.in_hand().contains(&job)
     }

@@ -37,7 +37,7 @@ struct Body {
 /// What looking brought.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReconcileView {
-    /// Whether nothing was done.
+    /// True if nothing was done.
     pub dry_run: bool,
     /// The repositories that were looked at.
     pub repositories: Vec<LookView>,
@@ -48,7 +48,7 @@ pub struct ReconcileView {
 pub struct LookView {
     /// Its configured name.
     pub repository: String,
-    /// Whether nobody had looked at it before: then its tips are recorded, and nothing is found.
+    /// True if nobody had looked at it before: then its tips are recorded, and nothing is found.
     pub first: bool,
     /// How many branches and tags it has; told of a first look.
     pub refs: Option<usize>,

@@ -59,7 +59,7 @@ impl AtWork {
         JobView { waits_for: Some(word.to_owned()), detail: view.detail.or(Some(detail)), ..view }
     }
 
-    /// Whether a worker of another process may be looking at it.
+    /// Tells whether a worker of another process may be looking at it.
     fn may_be_claimed(&self, job: &Job) -> bool {
         self.workers.len() > 1 && job.state.epoch > 0 && !job.state.is_released
     }
@@ -84,7 +84,7 @@ impl AtWork {
     }
 }
 
-/// Whether it waits for nothing but its turn.
+/// Tells whether it waits for nothing but its turn.
 fn is_due(job: &Job, now: Timestamp) -> bool {
     let state = &job.state;
     let is_time = state.not_before.is_none_or(|at| at <= now);

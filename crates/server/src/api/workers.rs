@@ -105,7 +105,7 @@ impl WorkerView {
     }
 }
 
-/// Whether it was not heard of for too long.
+/// Tells whether it was not heard of for too long.
 pub(super) fn is_missing(worker: &KnownWorker, now: Timestamp) -> bool {
     worker.seen_at.after(MISSING_AFTER) < now
 }

@@ -287,7 +287,7 @@ fn whole(
     }
 }
 
-/// Whether pushes are looked for in every repository, so that nobody has to announce any.
+/// Tells whether pushes are looked for in every repository, so that nobody has to announce any.
 fn is_all_pulled(repositories: &[Repository]) -> bool {
     !repositories.is_empty() && repositories.iter().all(|repository| repository.pull.is_some())
 }

@@ -287,7 +287,7 @@ pub struct Swift {
     pub trust: Trust,
     /// The names that it may use.
     pub permissions: Permissions,
-    /// Whether models and data are looked into before a run.
+    /// True if models and data are looked into before a run.
     pub looks_into: bool,
 }
 

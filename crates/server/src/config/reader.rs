@@ -104,7 +104,7 @@ pub(super) struct Node<'a> {
     /// How messages call the table that it stands in.
     place: String,
     name: String,
-    /// Whether it is an item of the list that has the name.
+    /// True if it is an item of the list that has the name.
     is_item: bool,
     value: &'a DeValue<'a>,
     at: usize,

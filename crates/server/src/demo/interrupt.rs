@@ -47,7 +47,7 @@ impl Interrupt {
 
     /// # Errors
     ///
-    /// When it has come.
+    /// If it has come.
     pub(super) fn check(&self) -> Result<(), DemoError> {
         match self.0.load(Ordering::SeqCst) {
             0 => Ok(()),

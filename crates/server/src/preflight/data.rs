@@ -176,7 +176,7 @@ impl<'h> Head<'h> {
         }
     }
 
-    /// Whether it may be one object of columns, each a list or a mapping, to pandas, which is less strict.
+    /// Tells whether it may be one object of columns, each a list or a mapping, to pandas, which is less strict.
     fn may_be_columns(self, text: &[u8]) -> bool {
         let mut cursor = Cursor { text, at: 0, reader: Reader::Pandas };
         let is_one = match cursor.value() {
@@ -281,7 +281,7 @@ impl<'h> Head<'h> {
         if self.is_broken_text() { wrong("it is not UTF-8") } else { Verdict::Fine }
     }
 
-    /// Whether it is no UTF-8, but for a character that was cut.
+    /// Tells whether it is no UTF-8, but for a character that was cut.
     fn is_broken_text(self) -> bool {
         match std::str::from_utf8(self.bytes) {
             Ok(_) => false,
@@ -290,7 +290,7 @@ impl<'h> Head<'h> {
     }
 }
 
-/// Whether a value of an object is a list or an object, which pandas needs for columns; `None` where that cannot be told.
+/// Tells whether a value of an object is a list or an object, which pandas needs for columns; `None` where that cannot be told.
 fn columns(text: &[u8]) -> Option<bool> {
     let mut cursor = Cursor { text, at: 0, reader: Reader::Pandas };
     cursor.peek().filter(|byte| *byte == b'{')?;

@@ -21,7 +21,7 @@ pub(crate) struct Ask<'a> {
     pub(crate) packages: Option<&'a Packages>,
     /// Whether models, data and ports are on this machine.
     pub(crate) is_here: bool,
-    /// Whether models and data are looked into.
+    /// True if models and data are looked into.
     pub(crate) looks_into: bool,
 }
 

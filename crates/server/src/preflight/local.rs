@@ -20,7 +20,7 @@ pub(super) enum Found {
 
 /// Looks at one of them, which somebody named of whom this much is trusted.
 ///
-/// Whether they can be read is not asked where nobody wants to know; whether they bring more than rows is asked in any case.
+/// Tells whether they can be read is not asked where nobody wants to know; whether they bring more than rows is asked in any case.
 pub(super) fn look(local: Local<'_>, rules: Rules<'_>, is_asked: bool) -> Option<Found> {
     let path = local.found(Path::exists);
     let is_of_another_name = path != local.path;

@@ -30,7 +30,7 @@ pub(crate) fn missing(config: &Config, variable: &dyn Fn(&str) -> Option<String>
     missing
 }
 
-/// Whether a worker of this configuration may run it.
+/// Tells whether a worker of this configuration may run it.
 fn runs_here(recipe: &Recipe, config: &Config) -> bool {
     recipe.queueing.labels.iter().all(|label| config.worker.labels.contains(label))
 }

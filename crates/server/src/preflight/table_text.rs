@@ -7,7 +7,7 @@ pub(super) struct Table {
     pub(super) lines: usize,
     /// Why it cannot be read, and in which of those lines.
     pub(super) wrong: Option<(String, usize)>,
-    /// Whether the text ends within quotes.
+    /// True if the text ends within quotes.
     pub(super) is_open: bool,
     /// Cells of the last line, with those that were left away.
     cells: usize,

@@ -75,7 +75,7 @@ impl Metrics {
         counted.refused_at = (!is_stored).then(Instant::now);
     }
 
-    /// Whether the last push could not be stored, a moment ago.
+    /// Tells whether the last push could not be stored, a moment ago.
     pub(super) fn refuses(&self) -> bool {
         self.counted().refused_at.is_some_and(|at| at.elapsed() < REMEMBERED)
     }

@@ -178,7 +178,6 @@ fn what_cannot_be_run_is_refused_before_anything_starts() {
                 "line 3: `model`",
                 "line 4: `adapters`",
                 "line 5: `dataset`",
-                "line 6: `output_dir`",
                 "line 7: `hub_token`",
                 "line 8: `model_kwargs`",
             ],

@@ -102,7 +102,7 @@ impl State {
         Self { found_gpu_full: true, reason: Some(Reason::new(Wait::Gpu.word(), why)), ..queued }
     }
 
-    /// Whether somebody who leases no ports had its own. A few times: a command may want a port that it is not told.
+    /// Tells whether somebody who leases no ports had its own. A few times: a command may want a port that it is not told.
     pub(super) fn goes_to_another_port(&self, exit: &Exit) -> bool {
         exit.port_taken && !exit.is_success() && self.ports_taken < MOST_PORTS
     }

@@ -180,7 +180,7 @@ impl<'de> Visitor<'de> for Path<'_> {
     }
 }
 
-/// Whether it has a U+FFFD, which servers write for bytes that are no text.
+/// Tells whether it has a U+FFFD, which servers write for bytes that are no text.
 fn has_replacement(path: &[u8]) -> bool {
     // Nearly no path has the first of its bytes, and that is quickly seen.
     path.contains(&REPLACEMENT[0]) && path.windows(REPLACEMENT.len()).any(|bytes| bytes == REPLACEMENT)

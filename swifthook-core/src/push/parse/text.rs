@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 /// its place.
 pub(super) struct Text<'de> {
     pub(super) text: Cow<'de, str>,
-    /// Whether nothing had to be replaced.
+    /// True if nothing had to be replaced.
     pub(super) is_exact: bool,
 }
 

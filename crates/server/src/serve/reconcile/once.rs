@@ -13,7 +13,7 @@ use crate::config::Config;
 ///
 /// # Errors
 ///
-/// When the store is not there, or is another process's.
+/// If the store is not there, or is another process's.
 pub(crate) async fn once(
     config: &Config,
     repositories: impl FnOnce(Vec<RepoName>) -> Vec<RepoName>,
